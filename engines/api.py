@@ -1,0 +1,85 @@
+"""What the suite knows of an engine: a kind with settings, a process to start, an address to ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+
+class EngineError(Exception):
+    """An engine could not be started, or died. The message is one line: where, what, what to do."""
+
+
+class EngineInputError(EngineError):
+    """The settings can not work (wrong folder, pool too small, busy port): the user's to mend."""
+
+
+class EngineSettings(BaseModel):
+    """One entry under `engines:`; each kind adds its own fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where and how a running engine is asked."""
+
+    base_url: str  # ends in /v1
+    model: str
+    api: Literal["completions", "chat"]
+    prompt_form: Literal["token_ids", "text"]  # chat is always text
+    api_key: str | None
+    extra_body: dict[str, object]  # merged into every request body
+    is_fsbench: bool  # takes `conversation_id` and returns token ids on request
+    applies_priority_trace: bool  # the engine follows the trace itself, by iteration
+    takes_priority: bool  # `priority` may stand in the request body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorityUpdates:
+    """A plan's priority trace in an engine's words: level per conversation id and update."""
+
+    update_frequency: float  # updates per engine iteration
+    conversation_ids: Sequence[str]
+    levels: npt.NDArray[np.uint8]  # shape [num_updates, num_conversations]; smaller = more urgent
+
+
+class RunningEngine(Protocol):
+    endpoint: Endpoint
+
+    def is_alive(self) -> bool: ...
+
+    def death_note(self) -> str:
+        """One line on why it is gone (exit code, the log's last lines); only once it is."""
+        ...
+
+
+class EngineKind(Protocol):
+    """One way to get an engine; `engines.registry.KINDS` holds one object for each."""
+
+    settings_type: type[EngineSettings]
+
+    def running(
+        self,
+        settings: EngineSettings,
+        *,
+        name: str,
+        model: str | None,
+        directory: Path,
+        priorities: PriorityUpdates | None,
+    ) -> AbstractContextManager[RunningEngine]:
+        """Start it, wait until it answers, and on leaving stop it and all it started.
+
+        `directory` gets `engine.log` and, where the engine gives one, `steps.arrows`.
+        Raises EngineInputError or EngineError.
+        """
+        ...

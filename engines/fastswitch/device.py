@@ -1,0 +1,84 @@
+"""What the engine core asks of a device: run a batch, move blocks. The seam between the shared
+bookkeeping (no torch) and a real or modelled machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from engines.fastswitch.request import SamplingParams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceChunk:
+    """One request's part of a batch: `token_ids` at positions start, start + 1, …"""
+
+    request_id: str
+    token_ids: Sequence[int]
+    start: int  # = number of tokens whose KV is already in the blocks
+    block_table: Sequence[int]  # device block ids, enough for start + len(token_ids) tokens
+    sampling: SamplingParams | None  # None: the chunk ends before the last token, nothing to sample
+    output_index: int  # how many tokens the request has generated so far
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Decodes (one token each) first, then prefill chunks."""
+
+    chunks: Sequence[SequenceChunk]
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(len(chunk.token_ids) for chunk in self.chunks)
+
+
+class Direction(StrEnum):
+    SWAP_OUT = "swap_out"  # device → host
+    SWAP_IN = "swap_in"  # host → device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRun:
+    """`num_blocks` neighbours copied as one: source [source, source + n) → target [target, …)."""
+
+    source: int
+    target: int
+    num_blocks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferStats:
+    num_copies: int  # copy calls issued: runs × layers × 2 where each layer's K and V lie apart
+    num_bytes: int
+
+
+class Transfer(Protocol):
+    """Copies under way. Its source and target blocks belong to it until it is done."""
+
+    stats: TransferStats
+
+    def is_done(self) -> bool: ...
+
+    def wait(self) -> None: ...
+
+
+class Device(Protocol):
+    """KV cache in two pools of blocks (device, host) and a model that reads and writes the first.
+
+    The step loop calls it from one thread.
+    """
+
+    block_size: int  # tokens
+    num_device_blocks: int
+    num_host_blocks: int
+
+    def execute(self, batch: Batch) -> list[int | None]:
+        """Run the model: writes each chunk's KV into its blocks; one token id per chunk that
+        samples, None for the others, in the batch's order."""
+        ...
+
+    def transfer(self, direction: Direction, runs: Sequence[BlockRun]) -> Transfer:
+        """Start copying. Runs of one call never overlap."""
+        ...

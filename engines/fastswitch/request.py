@@ -1,0 +1,84 @@
+"""A request: what one turn becomes inside the engine. Values and state only; no policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingParams:
+    """How tokens are chosen, in the OpenAI API's words."""
+
+    max_tokens: int
+    min_tokens: int = 0  # end-of-sequence tokens are masked before this many
+    temperature: float = 0.0  # 0 = greedy
+    top_k: int = 0  # 0 = off
+    top_p: float = 1.0
+    seed: int = 0  # with the output index it fixes the draw, whatever happens on the way
+    ignore_eos: bool = False
+    eos_token_ids: frozenset[int] = frozenset()
+
+
+class FinishReason(StrEnum):
+    STOP = "stop"
+    LENGTH = "length"
+    ABORT = "abort"
+
+
+class Phase(StrEnum):
+    WAITING = "waiting"  # holds no device blocks; what it had computed is gone (or never was)
+    RUNNING = "running"  # holds device blocks
+    SWAPPED = "swapped"  # its KV is in host blocks
+    FINISHED = "finished"
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Request:
+    """Token layout: [0, num_computed) has KV, [num_computed, num_tokens) has not yet.
+
+    While decoding exactly one token is without KV: the one sampled last.
+    """
+
+    request_id: str
+    prompt_token_ids: list[int]
+    sampling: SamplingParams
+    arrived_at: float
+    priority: int = 0  # smaller = more urgent
+    conversation_id: str | None = None
+
+    output_token_ids: list[int] = field(default_factory=list)
+    phase: Phase = Phase.WAITING
+    num_computed: int = 0
+    device_blocks: list[int] = field(default_factory=list)
+    host_blocks: list[int] = field(default_factory=list)
+    num_cached_tokens: int = 0  # prompt tokens whose KV was reused from an earlier turn
+    num_preemptions: int = 0
+    finish_reason: FinishReason | None = None
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.prompt_token_ids) + len(self.output_token_ids)
+
+    @property
+    def num_uncomputed(self) -> int:
+        return self.num_tokens - self.num_computed
+
+    def tokens_between(self, start: int, stop: int) -> list[int]:
+        """Token ids at positions [start, stop), prompt and output as one sequence."""
+        num_prompt = len(self.prompt_token_ids)
+        if start >= num_prompt:
+            return self.output_token_ids[start - num_prompt : stop - num_prompt]
+        head = self.prompt_token_ids[start : min(stop, num_prompt)]
+        return head + self.output_token_ids[: max(0, stop - num_prompt)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestOutput:
+    """What one step gave one request."""
+
+    request_id: str
+    token_ids: list[int]  # new in this step, in order
+    finish_reason: FinishReason | None  # set on the last output of the request
+    num_prompt_tokens: int
+    num_cached_tokens: int

@@ -1,0 +1,236 @@
+"""The step loop: scheduling, KV memory and swapping around one call of the model.
+
+It knows no torch, no sockets and no clock of its own: the device and the clock are arguments, so
+that the same code runs on a real machine and in virtual time. One thread at a time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from engines.api import PriorityUpdates
+from engines.fastswitch.device import Batch, Device, SequenceChunk
+from engines.fastswitch.kv_cache import KvCache
+from engines.fastswitch.policy import POLICIES
+from engines.fastswitch.priorities import PriorityTraceFollower
+from engines.fastswitch.request import FinishReason, Phase, Request, RequestOutput
+from engines.fastswitch.reuse import REUSES, Reuse
+from engines.fastswitch.scheduler import Scheduler, Work
+from engines.fastswitch.settings import CoreSettings
+from engines.fastswitch.stats import EngineStats
+from engines.fastswitch.step_log import StepRecord
+from engines.fastswitch.swap import SyncSwapper
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What happened outside of steps since the last step."""
+
+    num_finished: int = 0
+    num_reused_tokens: int = 0
+    num_prompt_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """What `step` saw on its way, for the log."""
+
+    began_at: float
+    execute_at: float
+    executed_at: float
+    is_update: bool
+    work: list[Work]
+    phases: Counter[Phase]
+
+
+class Engine:
+    def __init__(
+        self,
+        core: CoreSettings,
+        device: Device,
+        *,
+        clock: Callable[[], float],
+        priorities: PriorityUpdates | None = None,
+        on_step: Callable[[StepRecord], None] | None = None,
+    ) -> None:
+        mechanisms = core.mechanisms
+        self._core = core
+        self._device = device
+        self._clock = clock
+        self._on_step = on_step
+        self._trace = PriorityTraceFollower(priorities) if priorities is not None else None
+        self._swapper = SyncSwapper(device, mechanisms.copy, clock)
+        self.kv = KvCache(core, self._swapper)
+        self._reuse: Reuse = REUSES[mechanisms.reuse](self.kv)
+        self._scheduler = Scheduler(core, POLICIES[mechanisms.policy], self.kv, self._reuse)
+        self._live: dict[str, Request] = {}
+        self._tally = _Tally()
+        self.stats = EngineStats(
+            num_device_blocks=core.num_device_blocks, num_host_blocks=core.num_host_blocks
+        )
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._live)
+
+    def submit(self, request: Request) -> None:
+        """Take a request; whoever builds it has seen that it fits the context limit."""
+        longest = len(request.prompt_token_ids) + request.sampling.max_tokens
+        assert longest <= self._core.kv_tokens, f"{longest} tokens in a pool of {self._core}"
+        assert request.request_id not in self._live, f"{request.request_id} is live already"
+        if self._trace is not None:
+            self._trace.assign(request)
+        self._reuse.claim(request)
+        self._live[request.request_id] = request
+        self._tally.num_reused_tokens += request.num_cached_tokens
+        self._tally.num_prompt_tokens += len(request.prompt_token_ids)
+
+    def abort(self, request_id: str) -> None:
+        """Forget a request and free its blocks; one that is gone already is no error."""
+        request = self._live.pop(request_id, None)
+        if request is not None:
+            self.kv.drop(request)
+            request.phase = Phase.FINISHED
+            request.finish_reason = FinishReason.ABORT
+            self.stats = self._gauged(replace(self.stats, num_aborted=self.stats.num_aborted + 1))
+
+    def step(self) -> list[RequestOutput]:
+        """One iteration; every request that got a token is in what comes back."""
+        began_at = self._clock()
+        # 1. priority updates (arrivals and cancels came in between two steps)
+        is_update = self._trace is not None and self._trace.advance(
+            self.stats.num_steps, self._live.values()
+        )
+        # 2.–4. who holds the device: preempt, swap, allocate
+        work = self._scheduler.schedule(self._live.values())
+        phases = Counter(request.phase for request in self._live.values())
+        # 5., 6. one batch, one call of the model
+        batch = Batch(chunks=[_chunk(part) for part in work])
+        execute_at = self._clock()
+        token_ids = self._device.execute(batch)
+        executed_at = self._clock()
+        # 7. tokens out, finished requests off the device
+        outputs = list(self._emit(work, token_ids))
+        step = _Step(
+            began_at=began_at,
+            execute_at=execute_at,
+            executed_at=executed_at,
+            is_update=is_update,
+            work=work,
+            phases=phases,
+        )
+        self._record(step, self._clock(), len(outputs))
+        return outputs
+
+    def check_integrity(self) -> None:
+        """Every block of both pools is free or held, exactly once. Raises AssertionError."""
+        live = self._live.values()
+        self.kv.device.check_integrity(b for request in live for b in request.device_blocks)
+        host = [b for request in live for b in request.host_blocks]
+        self.kv.host.check_integrity([*host, *self._reuse.held_host_blocks()])
+
+    def _emit(self, work: list[Work], token_ids: list[int | None]) -> Iterator[RequestOutput]:
+        for part, token_id in zip(work, token_ids, strict=True):
+            request = part.request
+            request.num_computed += part.num_tokens
+            if token_id is None:
+                continue
+            request.output_token_ids.append(token_id)
+            request.finish_reason = _finish_reason(request)
+            if request.finish_reason is not None:
+                self._finish(request)
+            yield RequestOutput(
+                request_id=request.request_id,
+                token_ids=[token_id],
+                finish_reason=request.finish_reason,
+                num_prompt_tokens=len(request.prompt_token_ids),
+                num_cached_tokens=request.num_cached_tokens,
+            )
+
+    def _finish(self, request: Request) -> None:
+        self._reuse.keep(request)
+        self.kv.drop(request)
+        request.phase = Phase.FINISHED
+        del self._live[request.request_id]
+        self._tally.num_finished += 1
+
+    def _record(self, step: _Step, ended_at: float, num_outputs: int) -> None:
+        costs = self._swapper.take_costs()
+        preemptions = self._scheduler.take_preemptions()
+        tally, self._tally = self._tally, _Tally()
+        device, host = self.kv.device, self.kv.host
+        execute_s = step.executed_at - step.execute_at
+        num_decode_tokens = sum(part.num_tokens for part in step.work if part.is_decode)
+        row = StepRecord(
+            step=self.stats.num_steps,
+            at=step.began_at,
+            duration_s=ended_at - step.began_at,
+            bookkeeping_s=ended_at - step.began_at - execute_s - costs.stall_s,
+            stall_s=costs.stall_s,
+            execute_s=execute_s,
+            num_decode_tokens=num_decode_tokens,
+            num_prefill_tokens=sum(part.num_tokens for part in step.work) - num_decode_tokens,
+            num_running=step.phases[Phase.RUNNING],
+            num_waiting=step.phases[Phase.WAITING],
+            num_swapped=step.phases[Phase.SWAPPED],
+            num_device_blocks=device.num_blocks,
+            num_used_device_blocks=device.num_blocks - device.num_free,
+            num_host_blocks=host.num_blocks,
+            num_used_host_blocks=host.num_blocks - host.num_free,
+            num_preemptions=preemptions.num_preemptions,
+            num_recompute_preemptions=preemptions.num_recompute_preemptions,
+            num_swap_out_blocks=costs.num_swap_out_blocks,
+            num_swap_in_blocks=costs.num_swap_in_blocks,
+            num_copy_runs=costs.num_copy_runs,
+            num_copies=costs.num_copies,
+            num_copied_bytes=costs.num_copied_bytes,
+            num_reused_tokens=tally.num_reused_tokens,
+            num_recomputed_tokens=preemptions.num_dropped_tokens,
+            num_priority_updates=int(step.is_update),
+            num_finished=tally.num_finished,
+        )
+        self.stats = self._gauged(
+            self.stats.after(
+                row, num_prompt_tokens=tally.num_prompt_tokens, num_generated_tokens=num_outputs
+            )
+        )
+        if self._on_step is not None:
+            self._on_step(row)
+
+    def _gauged(self, stats: EngineStats) -> EngineStats:
+        """The same counters with the gauges as they are now."""
+        phases = Counter(request.phase for request in self._live.values())
+        device, host = self.kv.device, self.kv.host
+        return replace(
+            stats,
+            num_running=phases[Phase.RUNNING],
+            num_waiting=phases[Phase.WAITING],
+            num_swapped=phases[Phase.SWAPPED],
+            num_used_device_blocks=device.num_blocks - device.num_free,
+            num_used_host_blocks=host.num_blocks - host.num_free,
+        )
+
+
+def _chunk(part: Work) -> SequenceChunk:
+    request = part.request
+    start = request.num_computed
+    samples = start + part.num_tokens == request.num_tokens
+    return SequenceChunk(
+        request_id=request.request_id,
+        token_ids=request.tokens_between(start, start + part.num_tokens),
+        start=start,
+        block_table=request.device_blocks,
+        sampling=request.sampling if samples else None,
+        output_index=len(request.output_token_ids),
+    )
+
+
+def _finish_reason(request: Request) -> FinishReason | None:
+    sampling = request.sampling
+    if not sampling.ignore_eos and request.output_token_ids[-1] in sampling.eos_token_ids:
+        return FinishReason.STOP
+    if len(request.output_token_ids) >= sampling.max_tokens:
+        return FinishReason.LENGTH
+    return None

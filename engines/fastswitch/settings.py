@@ -1,0 +1,180 @@
+"""The settings of the embedded engine: every mechanism is a field, a preset names a combination.
+
+`FastSwitchSettings` is what a workload file says (a preset plus overrides, mostly None);
+`CoreSettings` is what that comes to. Resolving makes a new object, nothing is filled in later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal, Self, cast
+
+from pydantic import Field, model_validator
+
+from engines.api import EngineInputError, EngineSettings
+
+Allocator = Literal["paged"]
+Layout = Literal["per_layer"]
+Copy = Literal["per_block", "merged"]
+Swap = Literal["sync"]
+Preemption = Literal["swap", "recompute"]
+Reuse = Literal["none", "host_swap"]
+PolicyName = Literal["fcfs", "priority"]
+DType = Literal["float32", "bfloat16", "float64"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mechanisms:
+    """What makes one design differ from another."""
+
+    allocator: Allocator
+    layout: Layout
+    copy: Copy
+    swap: Swap
+    preemption: Preemption
+    reuse: Reuse
+    policy: PolicyName
+
+
+# vllm-0.3 is the paper's likely baseline: [R] one copy per block, layer and K or V, waited for
+# before the model runs; [D] history kept across turns by swapping the whole context.
+PRESETS: dict[str, Mechanisms] = {
+    "vllm-0.3": Mechanisms(
+        allocator="paged",
+        layout="per_layer",
+        copy="per_block",
+        swap="sync",
+        preemption="swap",
+        reuse="host_swap",
+        policy="priority",
+    ),
+    "vllm-0.3-recompute": Mechanisms(
+        allocator="paged",
+        layout="per_layer",
+        copy="per_block",
+        swap="sync",
+        preemption="swap",
+        reuse="none",
+        policy="priority",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreSettings:
+    """Everything the step loop needs to know; sizes in tokens unless the name says otherwise."""
+
+    mechanisms: Mechanisms
+    block_size: int
+    kv_tokens: int
+    swap_tokens: int
+    max_batch_tokens: int
+    max_num_seqs: int
+
+    @property
+    def num_device_blocks(self) -> int:
+        return self.kv_tokens // self.block_size
+
+    @property
+    def num_host_blocks(self) -> int:
+        return self.swap_tokens // self.block_size
+
+
+class FastSwitchSettings(EngineSettings):
+    """`kind: fastswitch`, the embedded engine."""
+
+    kind: Literal["fastswitch"] = "fastswitch"
+    preset: str = Field("vllm-0.3", description="a named combination of the mechanisms below")
+    allocator: Allocator | None = Field(None, description="how device and host blocks are found")
+    layout: Layout | None = Field(None, description="how a block lies in memory")
+    copy_mode: Copy | None = Field(None, alias="copy", description="what one copy call moves")
+    swap: Swap | None = Field(None, description="whether the model waits for transfers")
+    preemption: Preemption | None = Field(None, description="where a preempted request's KV goes")
+    reuse: Reuse | None = Field(None, description="what a conversation's next turn finds")
+    policy: PolicyName | None = Field(None, description="who holds the device")
+
+    model: str | None = Field(None, description="overrides the workload's model")
+    dtype: DType = "float32"
+    torch_device: str = Field("cpu", description="cpu or cuda")
+    num_threads: int = Field(1, ge=1, description="torch's threads; CPU only")
+    weights_seed: int = 0
+
+    block_size: int = Field(16, ge=1, description="tokens a block")
+    kv_tokens: int = Field(ge=1, description="device pool: how many tokens' KV fit")
+    swap_tokens: int = Field(0, ge=0, description="host pool: how many tokens' KV fit")
+    max_batch_tokens: int = Field(512, ge=1, description="tokens computed in one step at most")
+    max_num_seqs: int = Field(64, ge=1, description="requests in one step at most")
+    max_context_tokens: int | None = Field(
+        None, ge=2, description="longest prompt plus answer; default: what model and pool allow"
+    )
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        for name in ("kv_tokens", "swap_tokens"):
+            value = getattr(self, name)
+            if value % self.block_size:
+                raise ValueError(
+                    f"{name} must be a multiple of block_size {self.block_size}, got {value}; "
+                    f"take {value // self.block_size * self.block_size}"
+                )
+        if self.max_num_seqs > self.max_batch_tokens:
+            raise ValueError(
+                f"max_batch_tokens must be >= max_num_seqs {self.max_num_seqs} (each running "
+                f"request decodes one token a step), got {self.max_batch_tokens}"
+            )
+        if self.max_context_tokens is not None and self.max_context_tokens > self.kv_tokens:
+            raise ValueError(
+                f"max_context_tokens must be <= kv_tokens {self.kv_tokens} (one request has to "
+                f"fit the device pool alone), got {self.max_context_tokens}"
+            )
+        self._check_swap_space()
+        return self
+
+    def _check_swap_space(self) -> None:
+        mechanisms = self.mechanisms()
+        for what, is_used in (
+            ("preemption: swap", mechanisms.preemption == "swap"),
+            (f"reuse: {mechanisms.reuse}", mechanisms.reuse == "host_swap"),
+        ):
+            if is_used and self.swap_tokens == 0:
+                raise ValueError(
+                    f"swap_tokens must be > 0 with {what}, got 0; "
+                    "give a host pool (10 x kv_tokens is usual), or set preemption: recompute "
+                    "and reuse: none"
+                )
+
+    def mechanisms(self) -> Mechanisms:
+        """The preset with this file's overrides. Raises ValueError for an unknown preset."""
+        if self.preset not in PRESETS:
+            raise ValueError(
+                f"preset {self.preset!r} is unknown; choose one of: {', '.join(PRESETS)}"
+            )
+        base = PRESETS[self.preset]
+        chosen = {
+            field.name: getattr(self, "copy_mode" if field.name == "copy" else field.name)
+            or getattr(base, field.name)
+            for field in fields(Mechanisms)
+        }
+        return Mechanisms(**cast("dict[str, object]", chosen))  # type: ignore[arg-type]
+
+    def resolved(self, model: str | None) -> FastSwitchSettings:
+        """A copy that names every mechanism and the model: what a manifest should show."""
+        chosen = self.model or model
+        if chosen is None:
+            raise EngineInputError("no model is named; set model: in the workload or the engine")
+        mechanisms = self.mechanisms()
+        named = {
+            "copy_mode" if field.name == "copy" else field.name: getattr(mechanisms, field.name)
+            for field in fields(Mechanisms)
+        }
+        return self.model_copy(update={**named, "model": chosen})
+
+    def core(self) -> CoreSettings:
+        return CoreSettings(
+            mechanisms=self.mechanisms(),
+            block_size=self.block_size,
+            kv_tokens=self.kv_tokens,
+            swap_tokens=self.swap_tokens,
+            max_batch_tokens=self.max_batch_tokens,
+            max_num_seqs=self.max_num_seqs,
+        )

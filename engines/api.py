@@ -1,4 +1,4 @@
-"""What the suite knows of an engine: a kind with settings, a process to start, an address to ask."""
+"""What the suite knows of an engine: a kind with settings, a process, an address to ask."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ class PriorityUpdates:
 
 
 class RunningEngine(Protocol):
-    endpoint: Endpoint
+    @property
+    def endpoint(self) -> Endpoint: ...
 
     def is_alive(self) -> bool: ...
 
@@ -66,7 +67,13 @@ class RunningEngine(Protocol):
 class EngineKind(Protocol):
     """One way to get an engine; `engines.registry.KINDS` holds one object for each."""
 
-    settings_type: type[EngineSettings]
+    @property
+    def settings_type(self) -> type[EngineSettings]: ...
+
+    def resolve(self, settings: EngineSettings, model: str | None) -> EngineSettings:
+        """The settings as they will run: presets spelt out, the model named, contradictions
+        refused (EngineInputError). `model` is the workload's."""
+        ...
 
     def running(
         self,

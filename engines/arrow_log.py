@@ -12,7 +12,7 @@ import pyarrow as pa
 
 
 class ArrowLog:
-    """One writer, one thread. A batch is flushed at `rows_per_batch` rows, on flush and on close."""
+    """One writer, one thread. Rows go out at `rows_per_batch`, on flush and on close."""
 
     def __init__(self, path: Path, schema: pa.Schema, *, rows_per_batch: int = 256) -> None:
         self._schema = schema

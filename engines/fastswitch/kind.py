@@ -1,0 +1,119 @@
+"""`kind: fastswitch` for the suite: the embedded engine in a process of its own.
+
+This side never imports torch; `engines.fastswitch.__main__` is the other.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from engines.api import Endpoint, EngineSettings, PriorityUpdates, RunningEngine
+from engines.fastswitch.settings import FastSwitchSettings
+from engines.process import ChildProcess, child_process
+
+START_TIMEOUT_S = 300.0
+
+
+class ProcessConfig(BaseModel):
+    """What the engine process is told, as a JSON file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    settings: FastSwitchSettings
+    host: str = "127.0.0.1"
+    port: int = 0  # 0 = a free one, told in the ready file
+    model_name: str | None = None  # as clients call it; default: the model's own name
+    api_key_env: str | None = None
+    ready_file: Path | None = None
+    step_log: Path | None = None
+    priorities: Path | None = None
+    has_lifeline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunningFastSwitch:
+    endpoint: Endpoint
+    process: ChildProcess
+
+    def is_alive(self) -> bool:
+        return self.process.is_alive()
+
+    def death_note(self) -> str:
+        return self.process.death_note()
+
+
+class FastSwitchKind:
+    settings_type = FastSwitchSettings
+
+    def resolve(self, settings: EngineSettings, model: str | None) -> FastSwitchSettings:
+        assert isinstance(settings, FastSwitchSettings)
+        return settings.resolved(model)
+
+    @contextmanager
+    def running(
+        self,
+        settings: EngineSettings,
+        *,
+        name: str,
+        model: str | None,
+        directory: Path,
+        priorities: PriorityUpdates | None,
+    ) -> Iterator[RunningEngine]:
+        resolved = self.resolve(settings, model)
+        config = ProcessConfig(
+            settings=resolved,
+            ready_file=directory / "ready.json",
+            step_log=directory / "steps.arrows",
+            priorities=_write_priorities(directory, priorities),
+            has_lifeline=True,
+        )
+        config_file = directory / "engine.json"
+        config_file.write_text(config.model_dump_json(indent=2, by_alias=True))
+        argv = [sys.executable, "-m", "engines.fastswitch", "--config", str(config_file)]
+        with child_process(argv, log=directory / "engine.log") as process:
+            ready_file = directory / "ready.json"
+            process.wait_until(ready_file.exists, name=name, timeout_s=START_TIMEOUT_S)
+            ready = json.loads(ready_file.read_text())
+            endpoint = Endpoint(
+                base_url=f"http://127.0.0.1:{ready['port']}/v1",
+                model=ready["model"],
+                api="completions",
+                prompt_form="token_ids",
+                api_key=None,
+                extra_body={},
+                is_fsbench=True,
+                applies_priority_trace=True,
+                takes_priority=True,
+            )
+            yield RunningFastSwitch(endpoint, process)
+            ready_file.unlink()
+
+
+def _write_priorities(directory: Path, priorities: PriorityUpdates | None) -> Path | None:
+    if priorities is None:
+        return None
+    path = directory / "priorities.npz"
+    np.savez_compressed(
+        path,
+        update_frequency=priorities.update_frequency,
+        conversation_ids=np.array(priorities.conversation_ids, dtype=np.str_),
+        levels=priorities.levels,
+    )
+    return path
+
+
+def read_priorities(path: Path) -> PriorityUpdates:
+    with np.load(path) as stored:
+        return PriorityUpdates(
+            update_frequency=float(stored["update_frequency"]),
+            conversation_ids=stored["conversation_ids"].tolist(),
+            levels=stored["levels"],
+        )

@@ -1,0 +1,147 @@
+"""`kind: openai`: any OpenAI-compatible server that is already running."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from engines.api import (
+    Endpoint,
+    EngineError,
+    EngineInputError,
+    EngineSettings,
+    PriorityUpdates,
+    RunningEngine,
+)
+
+
+class OpenAISettings(EngineSettings):
+    """`kind: openai`, attach to a base URL."""
+
+    kind: Literal["openai"] = "openai"
+    base_url: str = Field(
+        pattern=r"^https?://[^/]+(/.*)?$", description="as clients use it, mostly ending in /v1"
+    )
+    model: str | None = Field(None, description="as the server calls it; default: its only model")
+    api: Literal["completions", "chat"] = "completions"
+    prompts: Literal["token_ids", "text"] = Field(
+        "text", description="token_ids where the server takes and returns them (vLLM does)"
+    )
+    api_key_env: str | None = Field(None, description="environment variable that holds the key")
+    ignore_eos: bool = Field(True, description="ask for the planned answer length exactly")
+    priority: bool = Field(False, description="the server takes a `priority` field")
+    extra_body: dict[str, Any] = Field(default_factory=dict, description="added to each request")
+    timeout_s: float = Field(10.0, gt=0, description="for the first look at the server")
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedServer:
+    endpoint: Endpoint
+
+    def is_alive(self) -> bool:
+        return True  # not ours to watch: a dead server shows as failed turns
+
+    def death_note(self) -> str:
+        return "a server that was attached to is not watched"
+
+
+class OpenAIKind:
+    settings_type = OpenAISettings
+
+    def resolve(self, settings: EngineSettings, model: str | None) -> OpenAISettings:
+        assert isinstance(settings, OpenAISettings)
+        if settings.api == "chat" and settings.prompts == "token_ids":
+            raise EngineInputError("api: chat takes no token ids; set prompts: text")
+        return settings
+
+    @contextmanager
+    def running(
+        self,
+        settings: EngineSettings,
+        *,
+        name: str,
+        model: str | None,
+        directory: Path,
+        priorities: PriorityUpdates | None,
+    ) -> Iterator[RunningEngine]:
+        resolved = self.resolve(settings, model)
+        api_key = _api_key(name, resolved)
+        served = _served_models(name, resolved, api_key)
+        yield AttachedServer(
+            Endpoint(
+                base_url=resolved.base_url.rstrip("/"),
+                model=_chosen_model(name, resolved, served),
+                api=resolved.api,
+                prompt_form=resolved.prompts,
+                api_key=api_key,
+                extra_body={
+                    **({"ignore_eos": True} if resolved.ignore_eos else {}),
+                    **resolved.extra_body,
+                },
+                is_fsbench=False,
+                applies_priority_trace=False,
+                takes_priority=resolved.priority,
+            )
+        )
+
+
+def _api_key(name: str, settings: OpenAISettings) -> str | None:
+    if settings.api_key_env is None:
+        return None
+    key = os.environ.get(settings.api_key_env)
+    if not key:
+        raise EngineInputError(
+            f"engine {name!r}: api_key_env names {settings.api_key_env}, which is not set; "
+            "export it"
+        )
+    return key
+
+
+def _served_models(name: str, settings: OpenAISettings, api_key: str | None) -> list[str]:
+    url = f"{settings.base_url.rstrip('/')}/models"
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    try:
+        request = urllib.request.Request(url, headers=headers)
+        with urllib.request.urlopen(request, timeout=settings.timeout_s) as reply:
+            return [str(entry["id"]) for entry in json.load(reply)["data"]]
+    except urllib.error.HTTPError as error:
+        with error:
+            raise EngineError(
+                f"engine {name!r}: {url} answers {error.code} {error.reason}; "
+                "check base_url and api_key_env"
+            ) from None
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        raise EngineError(
+            f"engine {name!r}: no answer from {url} ({reason}); start the server or mend base_url"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise EngineError(
+            f"engine {name!r}: {url} does not list models as OpenAI's API does; check base_url"
+        ) from None
+
+
+def _chosen_model(name: str, settings: OpenAISettings, served: list[str]) -> str:
+    if settings.model is not None:
+        if served and settings.model not in served:
+            raise EngineInputError(
+                f"engine {name!r}: the server has no model {settings.model!r}; "
+                f"choose one of: {', '.join(served)}"
+            )
+        return settings.model
+    if len(served) != 1:
+        raise EngineInputError(
+            f"engine {name!r}: the server lists {len(served)} models; set model: to one of: "
+            f"{', '.join(served)}"
+        )
+    return served[0]

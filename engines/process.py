@@ -1,0 +1,108 @@
+"""A child process that leaves nothing behind: its own group, a log, a lifeline, a bounded end.
+
+The child's standard input is the lifeline: when its parent is gone, however it went, the pipe
+closes; a child that watches it (`end_with_parent`) then ends by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from engines.api import EngineError, EngineInputError
+
+POLL_S = 0.05
+INPUT_ERROR = 2  # a child's exit status when its settings can not work
+
+
+class ChildProcess:
+    def __init__(self, argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None) -> None:
+        self._log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=None if env is None else {**os.environ, **env},
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def death_note(self) -> str:
+        """How it ended, with the last thing it said. One line."""
+        status = self._process.poll()
+        how = f"exit status {status}"
+        if status is not None and status < 0:
+            how = f"signal {signal.Signals(-status).name}"
+        return f"ended with {how}: {self.last_line()} (log: {self._log})"
+
+    def last_line(self) -> str:
+        lines = self._log.read_text(errors="replace").splitlines()
+        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+
+    def wait_until(self, is_ready: Callable[[], bool], *, name: str, timeout_s: float) -> None:
+        """Raises EngineInputError or EngineError when it dies first, or takes too long."""
+        deadline = time.monotonic() + timeout_s
+        while not is_ready():
+            if not self.is_alive():
+                if self._process.returncode == INPUT_ERROR:
+                    raise EngineInputError(f"engine {name!r}: {self.last_line()}")
+                raise EngineError(f"engine {name!r} died during start-up, {self.death_note()}")
+            if time.monotonic() > deadline:
+                raise EngineError(
+                    f"engine {name!r} was not ready within {timeout_s:.0f} s; see {self._log}"
+                )
+            time.sleep(POLL_S)
+
+    def stop(self, *, grace_s: float = 10.0) -> None:
+        """SIGTERM to the group, SIGKILL after the grace; returns when all of the group is gone."""
+        self._signal_group(signal.SIGTERM)
+        try:
+            self._process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            self._signal_group(signal.SIGKILL)  # workers that outlived their parent
+            self._process.wait()
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+
+    def _signal_group(self, number: int) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # all gone already
+            os.killpg(self._process.pid, number)
+
+
+@contextmanager
+def child_process(
+    argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None
+) -> Iterator[ChildProcess]:
+    child = ChildProcess(argv, log=log, env=env)
+    try:
+        yield child
+    finally:
+        child.stop()
+
+
+def end_with_parent() -> None:
+    """In the child: send oneself SIGTERM when the lifeline closes."""
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="lifeline", daemon=True).start()

@@ -1,0 +1,15 @@
+"""Every kind of engine by the name a workload file uses."""
+
+from __future__ import annotations
+
+from engines.api import EngineInputError, EngineKind
+from engines.fastswitch.kind import FastSwitchKind
+from engines.openai import OpenAIKind
+
+KINDS: dict[str, EngineKind] = {"fastswitch": FastSwitchKind(), "openai": OpenAIKind()}
+
+
+def kind_named(name: str) -> EngineKind:
+    if name not in KINDS:
+        raise EngineInputError(f"kind {name!r} is unknown; choose one of: {', '.join(KINDS)}")
+    return KINDS[name]

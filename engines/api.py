@@ -24,7 +24,7 @@ class EngineInputError(EngineError):
 class EngineSettings(BaseModel):
     """One entry under `engines:`; each kind adds its own fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     kind: str
 

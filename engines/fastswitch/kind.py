@@ -10,12 +10,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from engines.api import Endpoint, EngineSettings, PriorityUpdates, RunningEngine
+from engines.api import Endpoint, EngineInputError, EngineSettings, PriorityUpdates, RunningEngine
 from engines.fastswitch.settings import FastSwitchSettings
 from engines.process import ChildProcess, child_process
 
@@ -23,19 +24,29 @@ START_TIMEOUT_S = 300.0
 
 
 class ProcessConfig(BaseModel):
-    """What the engine process is told, as a JSON file."""
+    """What the engine process is told."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     settings: FastSwitchSettings
     host: str = "127.0.0.1"
     port: int = 0  # 0 = a free one, told in the ready file
-    model_name: str | None = None  # as clients call it; default: the model's own name
+    model_name: str  # as clients call it
     api_key_env: str | None = None
     ready_file: Path | None = None
     step_log: Path | None = None
     priorities: Path | None = None
     has_lifeline: bool = False
+
+    def argv(self) -> list[str]:
+        """The command that starts the process. Raises EngineInputError where torch is missing."""
+        if find_spec("torch") is None:
+            raise EngineInputError(
+                "kind fastswitch needs torch, which is not installed; "
+                "pip install 'fsbench[engine]', or use kind: openai"
+            )
+        config = self.model_dump_json(by_alias=True)
+        return [sys.executable, "-m", "engines.fastswitch", "--config", config]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +79,23 @@ class FastSwitchKind:
         priorities: PriorityUpdates | None,
     ) -> Iterator[RunningEngine]:
         resolved = self.resolve(settings, model)
+        assert resolved.model is not None
+        model_name = served_name(resolved.model)
         config = ProcessConfig(
             settings=resolved,
+            model_name=model_name,
             ready_file=directory / "ready.json",
             step_log=directory / "steps.arrows",
             priorities=_write_priorities(directory, priorities),
             has_lifeline=True,
         )
-        config_file = directory / "engine.json"
-        config_file.write_text(config.model_dump_json(indent=2, by_alias=True))
-        argv = [sys.executable, "-m", "engines.fastswitch", "--config", str(config_file)]
-        with child_process(argv, log=directory / "engine.log") as process:
+        with child_process(config.argv(), log=directory / "engine.log") as process:
             ready_file = directory / "ready.json"
             process.wait_until(ready_file.exists, name=name, timeout_s=START_TIMEOUT_S)
             ready = json.loads(ready_file.read_text())
             endpoint = Endpoint(
                 base_url=f"http://127.0.0.1:{ready['port']}/v1",
-                model=ready["model"],
+                model=model_name,
                 api="completions",
                 prompt_form="token_ids",
                 api_key=None,
@@ -95,6 +106,11 @@ class FastSwitchKind:
             )
             yield RunningFastSwitch(endpoint, process)
             ready_file.unlink()
+
+
+def served_name(model: str) -> str:
+    """How clients call a model that is a preset, a folder or a .gguf file."""
+    return Path(model).name.removesuffix(".gguf")
 
 
 def _write_priorities(directory: Path, priorities: PriorityUpdates | None) -> Path | None:

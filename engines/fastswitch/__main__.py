@@ -1,0 +1,150 @@
+"""The engine's process: load a model, warm it up, serve it.
+
+Started by the suite, or by `fsbench serve`.
+
+Exit status: 0 told to stop, 1 the engine died, 2 the settings can not work (one line says why).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+from engines.api import EngineError, EngineInputError
+from engines.fastswitch.device import Device
+from engines.fastswitch.devices.torch_device import TorchDevice
+from engines.fastswitch.devices.weights import LoadedModel, load_model
+from engines.fastswitch.engine import Engine
+from engines.fastswitch.engine_thread import EngineThread
+from engines.fastswitch.kind import ProcessConfig, read_priorities
+from engines.fastswitch.request import Request, RequestOutput, SamplingParams
+from engines.fastswitch.server.admission import ServedModel
+from engines.fastswitch.server.app import create_app
+from engines.fastswitch.server.engine_bridge import EngineFactory
+from engines.fastswitch.server.serving import bind, serve
+from engines.fastswitch.settings import CoreSettings, FastSwitchSettings
+from engines.fastswitch.step_log import StepLog
+from engines.fastswitch.tokenizer import Detokenizer
+from engines.process import INPUT_ERROR, end_with_parent
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m engines.fastswitch")
+    parser.add_argument("--config", metavar="JSON", required=True)
+    config = ProcessConfig.model_validate_json(parser.parse_args().config)
+    if config.has_lifeline:
+        end_with_parent()
+    try:
+        run(config)
+    except EngineInputError as error:
+        print(error, file=sys.stderr)
+        return INPUT_ERROR
+    except EngineError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(config: ProcessConfig) -> None:
+    """Serve until told to stop. Raises EngineInputError, EngineError."""
+    settings = config.settings
+    api_key = os.environ.get(config.api_key_env) if config.api_key_env else None
+    listener = bind(config.host, config.port, api_key=api_key)
+    torch.set_num_threads(settings.num_threads)
+    assert settings.model is not None, "settings are resolved before they come here"
+    loaded = load_model(settings.model, dtype=settings.dtype, seed=settings.weights_seed)
+    served = _served_model(config, loaded)
+    core = settings.core()
+    device = _device(settings, loaded)
+    warm_up(core, device, max_prompt_tokens=served.max_context_tokens - 2)
+    step_log = StepLog(config.step_log) if config.step_log else None
+    try:
+        app = create_app(served, _engine_factory(config, core, device, step_log), api_key=api_key)
+        serve(app, listener, ready_file=config.ready_file)
+    finally:
+        if step_log is not None:
+            step_log.close()
+
+
+def _served_model(config: ProcessConfig, loaded: LoadedModel) -> ServedModel:
+    settings = config.settings
+    limit = min(loaded.config.max_positions, settings.kv_tokens)
+    wanted = settings.max_context_tokens or limit
+    if wanted > limit:
+        raise EngineInputError(
+            f"max_context_tokens must be <= {limit} (the model has {loaded.config.max_positions} "
+            f"positions, the pool {settings.kv_tokens} tokens), got {wanted}"
+        )
+    return ServedModel(
+        name=config.model_name,
+        tokenizer=loaded.tokenizer,
+        make_detokenizer=lambda: Detokenizer(loaded.tokenizer),
+        max_context_tokens=wanted,
+        vocab_size=loaded.config.vocab_size,
+    )
+
+
+def _device(settings: FastSwitchSettings, loaded: LoadedModel) -> TorchDevice:
+    core = settings.core()
+    return TorchDevice(
+        loaded.model,
+        block_size=core.block_size,
+        num_device_blocks=core.num_device_blocks,
+        num_host_blocks=core.num_host_blocks,
+        copy=core.mechanisms.copy,
+        torch_device=settings.torch_device,
+    )
+
+
+def _engine_factory(
+    config: ProcessConfig, core: CoreSettings, device: Device, step_log: StepLog | None
+) -> EngineFactory:
+    priorities = read_priorities(config.priorities) if config.priorities else None
+
+    def make(
+        *,
+        on_outputs: Callable[[list[RequestOutput]], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> EngineThread:
+        engine = Engine(
+            core,
+            device,
+            clock=time.monotonic,
+            priorities=priorities,
+            on_step=step_log.append if step_log else None,
+        )
+        return EngineThread(engine, on_outputs=on_outputs, on_failure=on_failure)
+
+    return make
+
+
+def warm_up(core: CoreSettings, device: Device, *, max_prompt_tokens: int) -> None:
+    """Run every kind of step once, so that the first user does not pay for lazy set-up.
+
+    A full prefill chunk, decodes beside it, and a swap each way; an engine of its own, so that
+    nothing of it shows in the counters.
+    """
+    engine = Engine(core, device, clock=time.monotonic)
+    num_tokens = max(1, min(core.max_batch_tokens, max_prompt_tokens))
+    for turn in range(2):
+        for i in range(2):
+            engine.submit(
+                Request(
+                    request_id=f"warm-up-{turn}-{i}",
+                    prompt_token_ids=[1] * num_tokens,
+                    sampling=SamplingParams(max_tokens=2, ignore_eos=True),
+                    arrived_at=time.monotonic(),
+                    conversation_id=f"warm-up-{i}",
+                )
+            )
+        while engine.has_work:
+            engine.step()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

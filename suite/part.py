@@ -1,0 +1,148 @@
+"""One engine's turn at the plan: start it, play, stop it, and put its files in order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from engines.api import EngineError, PriorityUpdates, RunningEngine
+from engines.arrow_log import read_arrow_logs
+from engines.registry import kind_named
+from suite.driver.play import Drive, DriveResult, Progress, play
+from suite.run_directory import Counts, Part
+from suite.workload import Workload
+from workloads.plan import Plan
+
+Status = Literal["complete", "interrupted", "failed"]
+
+
+class Observer(Protocol):
+    """Whoever watches a run: the terminal, a test."""
+
+    def on_part_start(self, engine: str, repeat: int) -> None: ...
+
+    def on_progress(self, progress: Progress) -> None: ...
+
+    def on_part_end(self, part: Part) -> None: ...
+
+
+def play_part(
+    workload: Workload,
+    name: str,
+    repeat: int,
+    *,
+    run_directory: Path,
+    num_workers: int,
+    observer: Observer,
+) -> tuple[Part, EngineError | None]:
+    """The part as it went, and the error that ended it early, if one did."""
+    directory = run_directory / name / str(repeat)
+    directory.mkdir(parents=True)
+    observer.on_part_start(name, repeat)
+    began_at = time.monotonic()
+    result: DriveResult | None = None
+    error: EngineError | None = None
+    try:
+        with _running(workload, name, directory) as engine:
+            drive = _drive(workload, engine, run_directory, directory, num_workers)
+            result = play(
+                drive,
+                on_progress=observer.on_progress,
+                should_stop=_death_watch(name, engine),
+            )
+            status, note = _status(result)
+    except EngineError as caught:
+        status, note, error = "failed", str(caught), caught
+    except KeyboardInterrupt:
+        status, note = "interrupted", "interrupted while the engine was starting or stopping"
+    finish_step_log(directory, result.started_at_monotonic_s if result else None)
+    part = Part(
+        engine=name,
+        repeat=repeat,
+        status=status,
+        note=note,
+        started_at_monotonic_s=result.started_at_monotonic_s if result else None,
+        duration_s=result.duration_s if result else time.monotonic() - began_at,
+        counts=_counts(result, workload.plan),
+        driver=result.quality if result else None,
+    )
+    return part, error
+
+
+def finish_step_log(directory: Path, started_at_monotonic_s: float | None) -> None:
+    """steps.arrows → steps.parquet, with `at` in seconds after the part's start."""
+    log = directory / "steps.arrows"
+    if not log.exists():
+        return
+    table = read_arrow_logs([log])
+    if started_at_monotonic_s is not None:
+        relative = pc.subtract(table["at"], pa.scalar(started_at_monotonic_s))
+        table = table.set_column(table.schema.get_field_index("at"), "at", relative)
+        pq.write_table(table, directory / "steps.parquet", compression="zstd")
+    log.unlink()
+
+
+def _running(
+    workload: Workload, name: str, directory: Path
+) -> AbstractContextManager[RunningEngine]:
+    settings = workload.engines[name]
+    return kind_named(settings.kind).running(
+        settings,
+        name=name,
+        model=workload.spec.model,
+        directory=directory,
+        priorities=_priority_updates(workload.plan),
+    )
+
+
+def _priority_updates(plan: Plan) -> PriorityUpdates | None:
+    """The plan's trace in an engine's words: by conversation id and iteration."""
+    if plan.priorities is None:
+        return None
+    return PriorityUpdates(
+        update_frequency=plan.priorities.update_frequency,
+        conversation_ids=[conversation.conversation_id for conversation in plan.conversations],
+        levels=plan.priorities.levels,
+    )
+
+
+def _death_watch(name: str, engine: RunningEngine) -> Callable[[], str | None]:
+    def watch() -> str | None:
+        return None if engine.is_alive() else f"engine {name!r} died, {engine.death_note()}"
+
+    return watch
+
+
+def _drive(
+    workload: Workload, engine: RunningEngine, run_directory: Path, directory: Path, workers: int
+) -> Drive:
+    return Drive(
+        plan_path=run_directory / "plan.parquet",
+        endpoint=engine.endpoint,
+        directory=directory,
+        num_workers=workers,
+        turn_timeout_s=workload.spec.driver.turn_timeout,
+    )
+
+
+def _status(result: DriveResult) -> tuple[Status, str | None]:
+    match result.stopped_by:
+        case None:
+            return "complete", None
+        case "ctrl-c":
+            return "interrupted", result.note
+        case "caller" | "driver":
+            return "failed", result.note
+
+
+def _counts(result: DriveResult | None, plan: Plan) -> Counts:
+    if result is not None:
+        return result.counts
+    return Counts(planned=plan.num_turns, recorded=0, failed=0, lost=plan.num_turns)

@@ -1,0 +1,85 @@
+"""A workload ready to run: the spec, its plan, and its engines' settings, all checked together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError, create_model
+
+from engines.api import EngineInputError, EngineSettings
+from engines.registry import KINDS, kind_named
+from suite.gates import parse_gates
+from workloads.build import build_plan
+from workloads.errors import WorkloadError
+from workloads.plan import Plan
+from workloads.spec import WorkloadSpec, load_spec
+from workloads.spec_errors import describe
+from workloads.yaml_file import apply_overrides
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    spec: WorkloadSpec
+    plan: Plan
+    engines: dict[str, EngineSettings]  # by name, in the file's order; presets resolved
+
+
+def load_workload(
+    path: Path, overrides: Sequence[str] = (), *, plan_file: Path | None = None
+) -> Workload:
+    """Raises WorkloadError or GateError, one line, before anything is started."""
+    spec = load_spec(path, overrides)
+    parse_gates(
+        spec.gates,
+        engines=list(spec.engines),
+        user_classes=list(spec.users),
+        baseline=spec.baseline,
+    )
+    engines = {
+        name: _engine(name, entry, spec.model, path, overrides)
+        for name, entry in spec.engines.items()
+    }
+    plan = Plan.read(plan_file) if plan_file else build_plan(spec, path.parent)
+    return Workload(spec=spec, plan=plan, engines=engines)
+
+
+def workload_schema() -> dict[str, Any]:
+    """JSON schema of a workload file, each kind of engine included."""
+    schema = WorkloadSpec.model_json_schema(by_alias=True)
+    kinds = []
+    for kind in KINDS.values():
+        kind_schema = TypeAdapter(kind.settings_type).json_schema(by_alias=True)
+        kind_schema["required"] = sorted({*kind_schema.get("required", []), "kind"})
+        kinds.append(kind_schema)
+    schema["properties"]["engines"]["additionalProperties"] = {"oneOf": kinds}
+    return schema
+
+
+def engine_settings(kind: str, entry: dict[str, Any], overrides: Sequence[str]) -> EngineSettings:
+    """One engine's settings from the command line. Raises WorkloadError."""
+    raw = apply_overrides({"kind": kind, **entry}, overrides)
+    return _engine(kind, raw, None, Path("command line"), ())
+
+
+def _engine(
+    name: str, entry: dict[str, Any], model: str | None, path: Path, overrides: Sequence[str]
+) -> EngineSettings:
+    where = f"{path}: engines.{name}"
+    try:
+        kind = kind_named(entry["kind"])
+    except EngineInputError as error:
+        raise WorkloadError(f"{where}: {error}") from None
+    # Within the same nesting as the file, so that the message names the full key.
+    nested = create_model("Engines", engines=(dict[str, kind.settings_type], ...))  # type: ignore[name-defined]
+    raw = {"engines": {name: entry}}
+    try:
+        settings: EngineSettings = nested.model_validate(raw).engines[name]  # type: ignore[attr-defined]
+    except ValidationError as error:
+        raise WorkloadError(describe(error, raw, path, overrides, nested)) from None
+    try:
+        return kind.resolve(settings, model)
+    except EngineInputError as error:
+        raise WorkloadError(f"{where}: {error}") from None

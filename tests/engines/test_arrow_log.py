@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from engines.arrow_log import ArrowLog, read_arrow_logs
+
+SCHEMA = pa.schema([("step", pa.int64()), ("at", pa.float64())])
+
+
+def test_rows_come_back_in_order_over_several_logs(tmp_path: Path) -> None:
+    for name, steps in (("a", range(5)), ("b", range(5, 7))):
+        with ArrowLog(tmp_path / name, SCHEMA, rows_per_batch=2) as log:
+            for step in steps:
+                log.append({"step": step, "at": step / 2})
+    table = read_arrow_logs([tmp_path / "a", tmp_path / "b"])
+    assert table["step"].to_pylist() == list(range(7))
+
+
+def test_what_was_flushed_survives_a_kill(tmp_path: Path) -> None:
+    log = ArrowLog(tmp_path / "a", SCHEMA, rows_per_batch=2)
+    for step in range(5):
+        log.append({"step": step, "at": 0.0})
+    assert read_arrow_logs([tmp_path / "a"])["step"].to_pylist() == [0, 1, 2, 3]
+    whole = (tmp_path / "a").read_bytes()
+    (tmp_path / "cut").write_bytes(whole[:-40])  # killed in the middle of a write
+    assert read_arrow_logs([tmp_path / "cut"])["step"].to_pylist() == [0, 1]
+    log.close()
+
+
+def test_a_log_without_a_single_readable_byte_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    with pytest.raises(ValueError, match="no readable log among"):
+        read_arrow_logs([tmp_path / "empty"])

@@ -1,0 +1,92 @@
+"""Attaching to a server that is already there, over real sockets."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.api import Endpoint, EngineError, EngineInputError
+from engines.openai import OpenAIKind, OpenAISettings
+
+
+@contextmanager
+def server(status: int, body: object, seen: list[str | None]) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers["Authorization"])
+            payload = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
+
+        def log_message(self, *_: object) -> None: ...
+
+    httpd = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=httpd.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{httpd.server_port}/v1"
+    finally:
+        httpd.shutdown()
+        thread.join()
+        httpd.server_close()
+
+
+def attach(base_url: str, **fields: Any) -> Endpoint:
+    settings = OpenAISettings(base_url=base_url, **fields)
+    with OpenAIKind().running(
+        settings, name="mine", model=None, directory=Path(), priorities=None
+    ) as engine:
+        return engine.endpoint
+
+
+def models(*names: str) -> dict[str, object]:
+    return {"data": [{"id": name} for name in names]}
+
+
+def test_the_only_model_of_a_server_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "secret")
+    seen: list[str | None] = []
+    with server(200, models("llama"), seen) as url:
+        endpoint = attach(url + "/", api_key_env="MY_KEY", extra_body={"top_k": 1})
+    assert (endpoint.base_url, endpoint.model, endpoint.api_key) == (url, "llama", "secret")
+    assert endpoint.extra_body == {"ignore_eos": True, "top_k": 1}
+    assert seen == ["Bearer secret"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "fields", "message"),
+    [
+        (200, models("a", "b"), {}, "lists 2 models; set model: to one of: a, b"),
+        (200, models("a"), {"model": "c"}, "has no model 'c'; choose one of: a"),
+        (401, {}, {}, "answers 401 Unauthorized; check base_url and api_key_env"),
+        (200, b"<html>", {}, "does not list models as OpenAI's API does"),
+        (200, models("a"), {"api_key_env": "UNSET_KEY"}, "UNSET_KEY, which is not set; export it"),
+    ],
+)
+def test_a_server_that_can_not_be_used_is_told_in_one_line(
+    status: int, body: object, fields: dict[str, Any], message: str
+) -> None:
+    with server(status, body, []) as url, pytest.raises(EngineError) as caught:
+        attach(url, **fields)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_nobody_listening_says_what_to_do() -> None:
+    with pytest.raises(EngineError, match="start the server or mend base_url"):
+        attach("http://127.0.0.1:9/v1")
+
+
+def test_chat_takes_no_token_ids() -> None:
+    settings = OpenAISettings(base_url="http://127.0.0.1:9/v1", api="chat", prompts="token_ids")
+    with pytest.raises(EngineInputError, match="set prompts: text"):
+        OpenAIKind().resolve(settings, None)

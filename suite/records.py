@@ -10,7 +10,15 @@ last flushed batch) and rewritten as Parquet when it ends.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engines.arrow_log import read_arrow_logs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,3 +41,98 @@ class TurnRecord:
     time_source: str  # "kernel" (SO_TIMESTAMPNS) or "user"
     finish_reason: str | None
     error: str | None  # one line; None = the turn succeeded
+
+
+TURN_SCHEMA = pa.schema(
+    [
+        pa.field("conversation_id", pa.string(), nullable=False),
+        pa.field("turn", pa.int32(), nullable=False),
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("user_class", pa.string(), nullable=False),
+        pa.field("priority", pa.int32()),
+        pa.field("planned_output_tokens", pa.int32(), nullable=False),
+        pa.field("scheduled_at", pa.float64(), nullable=False),
+        pa.field("sent_at", pa.float64()),
+        pa.field("token_at", pa.list_(pa.float64()), nullable=False),
+        pa.field("tokens_per_chunk", pa.list_(pa.int32()), nullable=False),
+        pa.field("done_at", pa.float64()),
+        pa.field("num_prompt_tokens", pa.int32()),
+        pa.field("num_cached_tokens", pa.int32()),
+        pa.field("num_output_tokens", pa.int32()),
+        pa.field("num_coalesced", pa.int32(), nullable=False),
+        pa.field("time_source", pa.string(), nullable=False),
+        pa.field("finish_reason", pa.string()),
+        pa.field("error", pa.string()),
+    ]
+)
+_COLUMNS = tuple(TURN_SCHEMA.names)
+STARTED_AT_KEY = b"started_at_monotonic_s"
+TIME_SOURCE_KEY = b"time_source"
+
+
+def turn_row(record: TurnRecord) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in _COLUMNS}
+
+
+def shard_paths(directory: Path) -> list[Path]:
+    """The logs that a run's workers append to; gone once they are merged into turns.parquet."""
+    return sorted(directory.glob("turns-*.arrows"))
+
+
+def read_shards(directory: Path) -> pa.Table:
+    """Every flushed row of every worker, in order of `scheduled_at`. Empty if there is none."""
+    paths = shard_paths(directory)
+    try:
+        table = read_arrow_logs(paths)
+    except ValueError:
+        return TURN_SCHEMA.empty_table()
+    return table.sort_by([("scheduled_at", "ascending"), ("conversation_id", "ascending")])
+
+
+def time_source_of(table: pa.Table) -> str:
+    """`kernel` or `user` if all rows agree, else `mixed`; `none` without rows."""
+    sources = sorted(set(table["time_source"].to_pylist()))
+    if not sources:
+        return "none"
+    return sources[0] if len(sources) == 1 else "mixed"
+
+
+def write_table(path: Path, table: pa.Table, *, started_at_monotonic_s: float | None) -> None:
+    """turns.parquet, whole or not at all. Without a start (None) there are no rows either."""
+    assert started_at_monotonic_s is not None or not table.num_rows, table.num_rows
+    metadata = {TIME_SOURCE_KEY: time_source_of(table).encode()}
+    if started_at_monotonic_s is not None:
+        metadata[STARTED_AT_KEY] = repr(started_at_monotonic_s).encode()
+    # Instants pack best with their bytes split.
+    instants = ["scheduled_at", "sent_at", "done_at", "token_at.list.element"]
+    partial = path.with_name(path.name + ".partial")
+    pq.write_table(
+        table.cast(TURN_SCHEMA).replace_schema_metadata(metadata),
+        partial,
+        compression="zstd",
+        use_dictionary=["conversation_id", "user_id", "user_class", "time_source"],
+        column_encoding=dict.fromkeys(instants, "BYTE_STREAM_SPLIT"),
+    )
+    partial.replace(path)
+
+
+def write_turns(
+    path: Path, records: Sequence[TurnRecord], *, started_at_monotonic_s: float
+) -> None:
+    table = pa.Table.from_pylist([turn_row(record) for record in records], schema=TURN_SCHEMA)
+    write_table(path, table, started_at_monotonic_s=started_at_monotonic_s)
+
+
+def read_turns(path: Path) -> list[TurnRecord]:
+    return [_record(row) for row in pq.read_table(path).to_pylist()]
+
+
+def read_started_at(path: Path) -> float | None:
+    """The run's start in absolute CLOCK_MONOTONIC seconds; None if it never started."""
+    started_at = pq.read_schema(path).metadata.get(STARTED_AT_KEY)
+    return None if started_at is None else float(started_at)
+
+
+def _record(row: Mapping[str, Any]) -> TurnRecord:
+    lists = {name: tuple(row[name]) for name in ("token_at", "tokens_per_chunk")}
+    return TurnRecord(**{**row, **lists})

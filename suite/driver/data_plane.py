@@ -1,0 +1,127 @@
+"""One worker's share of a plan, played in one event loop: the loop owns everything that is timed.
+
+Open loop: conversations start at their planned instants, whatever the server does. Closed loop: so
+many conversations at a time. A failed turn ends its conversation; what it would still have asked
+is lost (and counted, as planned − recorded).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+
+from engines.api import Endpoint
+from suite.driver.pacing import sleep_until
+from suite.driver.pool import Pool, Target
+from suite.driver.prompt import History, RequestWriter
+from suite.driver.turn_player import LEAD_NS, PlannedTurn, TurnPlayer
+from suite.records import TurnRecord
+from workloads.plan import Conversation, Plan, PriorityTrace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """What one of several workers plays: every num_workers-th conversation."""
+
+    conversations: Sequence[tuple[int, Conversation]]  # with their places in the plan
+    closed_concurrency: int | None
+    priorities: PriorityTrace | None
+
+    @classmethod
+    def of(cls, plan: Plan, *, worker: int, num_workers: int) -> Shard:
+        concurrency = plan.closed_concurrency
+        if concurrency is not None:  # worker 0 gets one more while the rest is not used up
+            concurrency = (concurrency + num_workers - 1 - worker) // num_workers
+        return cls(
+            conversations=list(enumerate(plan.conversations))[worker::num_workers],
+            closed_concurrency=concurrency,
+            priorities=plan.priorities,
+        )
+
+
+class DataPlane:
+    """Made and used in one running event loop."""
+
+    def __init__(
+        self,
+        shard: Shard,
+        *,
+        endpoint: Endpoint,
+        started_at_ns: int,
+        turn_timeout_s: float,
+        on_turn: Callable[[TurnRecord], None],
+    ) -> None:
+        self._shard = shard
+        self._endpoint = endpoint
+        self._started_at_ns = started_at_ns
+        self._on_turn = on_turn
+        self._is_stopping = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        target = Target.from_url(endpoint.base_url)
+        self._pool = Pool(target, asyncio.get_running_loop())
+        self._player = TurnPlayer(
+            pool=self._pool,
+            writer=RequestWriter(endpoint, target),
+            priorities=shard.priorities if endpoint.takes_priority else None,
+            started_at_ns=started_at_ns,
+            timeout_s=turn_timeout_s,
+        )
+
+    @property
+    def num_in_flight(self) -> int:
+        return len(self._player.sent)
+
+    async def run(self) -> None:
+        """Until every conversation has ended, or was stopped."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                if self._shard.closed_concurrency is None:
+                    self._spawn(group, self._arrive(group))
+                else:
+                    waiting = iter(self._shard.conversations)
+                    for _ in range(self._shard.closed_concurrency):
+                        self._spawn(group, self._one_after_another(waiting))
+        finally:
+            self._pool.close()
+
+    def stop(self, reason: str) -> None:
+        """Ends what is in flight (it is recorded) and drops what waits (it is lost)."""
+        self._is_stopping = True
+        self._player.stop(reason)
+        for task in self._tasks:
+            if task not in self._player.sent:
+                task.cancel()
+
+    def _spawn(self, group: asyncio.TaskGroup, work: Coroutine[None, None, None]) -> None:
+        task = group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _arrive(self, group: asyncio.TaskGroup) -> None:
+        for index, conversation in self._shard.conversations:
+            due_ns = self._started_at_ns + round(conversation.start_at_s * 1e9)
+            await sleep_until(due_ns - LEAD_NS)
+            self._spawn(group, self._converse(index, conversation, due_ns))
+
+    async def _one_after_another(self, waiting: Iterator[tuple[int, Conversation]]) -> None:
+        await sleep_until(self._started_at_ns)
+        for index, conversation in waiting:
+            await self._converse(index, conversation, time.monotonic_ns())
+            if self._is_stopping:
+                return
+
+    async def _converse(self, index: int, conversation: Conversation, due_ns: int) -> None:
+        history = History(self._endpoint)
+        for number, turn in enumerate(conversation.turns):
+            if number:
+                due_ns += round(turn.think_time_s * 1e9)  # after the previous answer's end
+            planned = PlannedTurn(
+                conversation=conversation, index=index, number=number, due_ns=due_ns
+            )
+            played = await self._player.play(planned, history)
+            self._on_turn(played.record)
+            if played.record.error is not None or self._is_stopping:
+                return
+            due_ns = played.done_at_ns

@@ -1,0 +1,198 @@
+"""Play a plan against a running engine, in wall time: the driver's one entry.
+
+Never imports Locust or gevent; those live in child processes, which are watched here, stopped on
+demand, and whose shards become turns.parquet however they end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow.compute as pc
+
+from engines.api import Endpoint
+from suite.driver.live import LiveView, Progress
+from suite.driver.processes import DriverProcesses, WorkerProcess
+from suite.driver.quality import judge
+from suite.records import read_shards, shard_paths, write_table
+from suite.run_directory import Counts, DriverQuality
+from workloads.plan import Plan
+
+POLL_S = 0.2
+START_TIMEOUT_S = 120.0  # Locust takes a second or two to import; a loaded machine much longer
+FLUSH_TIMEOUT_S = 10.0  # after stop: what is in flight is recorded
+LEAVE_TIMEOUT_S = 10.0  # after the last record: Locust's own goodbye
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drive:
+    plan_path: Path
+    endpoint: Endpoint
+    directory: Path  # gets turns.parquet and the driver's logs
+    turn_timeout_s: float  # from a turn's sending to its last byte
+    num_workers: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriveResult:
+    started_at_monotonic_s: float | None  # None: the driver never started
+    duration_s: float  # from the start to the last turn's end
+    counts: Counts
+    quality: DriverQuality
+    stopped_by: Literal["ctrl-c", "caller", "driver"] | None  # None: the plan was played to its end
+    note: str | None  # one line on why
+
+    @property
+    def is_interrupted(self) -> bool:
+        return self.stopped_by is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    by: Literal["ctrl-c", "caller", "driver"]
+    note: str
+
+
+def play(
+    drive: Drive,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], str | None] = lambda: None,
+) -> DriveResult:
+    """Returns when every turn has ended, `should_stop` gave a reason, Ctrl-C was pressed, or the
+    driver died; in each case with all that was measured in `directory`/turns.parquet."""
+    plan = Plan.read(drive.plan_path)
+    num_workers = _num_useful_workers(plan, drive.num_workers)
+    drive.directory.mkdir(parents=True, exist_ok=True)
+    for left_over in shard_paths(drive.directory):
+        left_over.unlink()
+    view = LiveView(num_planned=plan.num_turns, num_workers=num_workers)
+    processes = DriverProcesses(
+        directory=drive.directory,
+        plan_path=drive.plan_path,
+        endpoint=drive.endpoint,
+        num_workers=num_workers,
+        turn_timeout_s=drive.turn_timeout_s,
+    )
+    stop: _Stop | None = None
+    try:
+        with processes:
+            stop = _watch_until_end(processes, view, on_progress, should_stop)
+    except KeyboardInterrupt:
+        stop = _Stop("ctrl-c", "stopped by Ctrl-C")
+    return _result(drive, plan, view, stop)
+
+
+def _num_useful_workers(plan: Plan, wanted: int) -> int:
+    """No more than there are conversations to hold at a time."""
+    most = len(plan.conversations)
+    if plan.closed_concurrency is not None:
+        most = min(most, plan.closed_concurrency)
+    return max(1, min(wanted, most))
+
+
+def _watch_until_end(
+    processes: DriverProcesses,
+    view: LiveView,
+    on_progress: Callable[[Progress], None] | None,
+    should_stop: Callable[[], str | None],
+) -> _Stop | None:
+    try:
+        stop = _watch(processes, view, on_progress, should_stop)
+    except KeyboardInterrupt:
+        stop = _Stop("ctrl-c", "stopped by Ctrl-C")
+    with contextlib.suppress(KeyboardInterrupt):  # pressed again: wait no longer
+        if stop is not None:
+            _drain(processes, view, stop.note)
+        processes.wait(LEAVE_TIMEOUT_S)
+    return stop
+
+
+def _watch(
+    processes: DriverProcesses,
+    view: LiveView,
+    on_progress: Callable[[Progress], None] | None,
+    should_stop: Callable[[], str | None],
+) -> _Stop | None:
+    """Until every worker has finished, or there is a reason to stop."""
+    start_deadline = time.monotonic() + START_TIMEOUT_S
+    finished: set[int] = set()
+    while len(finished) < len(processes.workers):
+        _wait_for_reports(processes)
+        for number, worker in enumerate(processes.workers):
+            failure = _take_reports(number, worker, view, finished)
+            if failure is not None:
+                return _Stop("driver", failure)
+        if on_progress is not None:
+            on_progress(view.progress())
+        if (reason := should_stop()) is not None:
+            return _Stop("caller", reason)
+        if view.started_at is None and time.monotonic() > start_deadline:
+            log = processes.workers[0].log_path
+            return _Stop("driver", f"the driver did not start in {START_TIMEOUT_S:g} s; see {log}")
+    return None
+
+
+def _wait_for_reports(processes: DriverProcesses) -> None:
+    links = [worker.link.socket for worker in processes.workers if not worker.link.is_closed]
+    select.select(links, [], [], POLL_S)
+
+
+def _take_reports(
+    number: int, worker: WorkerProcess, view: LiveView, finished: set[int]
+) -> str | None:
+    """Returns one line if the worker failed."""
+    for report in worker.link.receive():
+        view.take(number, report)
+        if report.kind == "failed":
+            return f"driver worker {number} failed: {report.message}; see {worker.log_path}"
+        if report.kind == "finished":
+            finished.add(number)
+    if worker.link.is_closed and number not in finished:
+        return f"driver worker {number} died ({worker.last_words()}); see {worker.log_path}"
+    return None
+
+
+def _drain(processes: DriverProcesses, view: LiveView, reason: str) -> None:
+    """Let the workers record what is in flight."""
+    processes.stop_all(reason)
+    deadline = time.monotonic() + FLUSH_TIMEOUT_S
+    while time.monotonic() < deadline:
+        for number, worker in enumerate(processes.workers):
+            _take_reports(number, worker, view, set())
+        if all(worker.link.is_closed for worker in processes.workers):
+            return
+        _wait_for_reports(processes)
+
+
+def _result(drive: Drive, plan: Plan, view: LiveView, stop: _Stop | None) -> DriveResult:
+    turns = read_shards(drive.directory)
+    path = drive.directory / "turns.parquet"
+    write_table(path, turns, started_at_monotonic_s=view.started_at)
+    for shard in shard_paths(drive.directory):
+        shard.unlink()
+    recorded = turns.num_rows
+    failed = recorded - turns["error"].null_count
+    counts = Counts(
+        planned=plan.num_turns, recorded=recorded, failed=failed, lost=plan.num_turns - recorded
+    )
+    quality = judge(
+        turns,
+        num_workers=view.num_workers,
+        max_cpu_ratio=view.max_cpu_ratio,
+        tightest_ttft_slo_s=min((user.slo.ttft_s for user in plan.user_classes), default=None),
+    )
+    return DriveResult(
+        started_at_monotonic_s=view.started_at,
+        duration_s=pc.max(turns["done_at"]).as_py() or 0.0,
+        counts=counts,
+        quality=quality,
+        stopped_by=None if stop is None else stop.by,
+        note=None if stop is None else stop.note,
+    )

@@ -1,0 +1,231 @@
+"""The workload file: who asks what, and which engines answer. Strict; every key is described here.
+
+`fsbench schema` prints the JSON schema of `WorkloadSpec`; docs/workloads.md is the prose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from workloads.errors import WorkloadError
+from workloads.spec_errors import describe
+from workloads.spec_traffic import (
+    TRACES_WITH_GAPS,
+    TRACES_WITH_INSTANTS,
+    ArrivalsSpec,
+    ConversationsSpec,
+    NoThinkTime,
+    PositiveDuration,
+    Spec,
+    ThinkTimeSpec,
+)
+from workloads.units import Duration
+from workloads.yaml_file import apply_overrides, read_yaml
+
+RUN_DIRECTORY_FILES = frozenset(
+    {"manifest.json", "plan.parquet", "metrics.json", "report.html", "metrics", "report"}
+)
+
+
+def _not_a_run_file(name: str) -> str:
+    if name in RUN_DIRECTORY_FILES:
+        raise ValueError(f"can not be named {name!r}, which is a file of the run directory")
+    return name
+
+
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$"),
+    AfterValidator(_not_a_run_file),
+]
+Ratio = Annotated[float, Field(gt=0, le=1)]
+
+
+class SloSpec(Spec):
+    ttft: PositiveDuration = Field(description="Time to first token, at most.")
+    tbt: PositiveDuration = Field(description="Time between tokens, at most.")
+    attainment: Ratio = Field(description="Share of a user's turns that must keep both (0–1].")
+    tbt_percentile: Ratio = Field(
+        default=0.99, description="Which percentile of a turn's gaps is held against tbt (0–1]."
+    )
+
+
+class UserClassSpec(Spec):
+    share: Ratio = Field(description="Share of all users; the shares add up to 1.")
+    slo: SloSpec
+    conversations_per_user: int = Field(
+        default=1, ge=1, description="Conversations that belong to the same user."
+    )
+    priority: int | None = Field(
+        default=None,
+        ge=0,
+        le=255,
+        description="Level under `priorities: {pattern: static}`; smaller is more urgent.",
+    )
+
+
+class NoPriorities(Spec):
+    pattern: Literal["none"]
+
+
+class StaticPriorities(Spec):
+    """Each user class keeps its own `priority`."""
+
+    pattern: Literal["static"]
+
+
+class ChangingPriorities(Spec):
+    """What random and markov have in common. Smaller levels are more urgent."""
+
+    levels: int = Field(default=8, ge=2, le=256, description="Number of priority levels.")
+    update_frequency: float = Field(
+        default=0.04, ge=0, le=1, description="Updates per engine iteration; 0.04 = every 25."
+    )
+    update_interval: Duration = Field(
+        default=1.0,
+        ge=0,
+        description="Time between updates for engines that show no iterations. Default 1s, "
+        "which is a frequency of 0.04 at 40 ms an iteration; 0 = no updates.",
+    )
+    num_updates: int = Field(
+        default=1024,
+        ge=1,
+        le=1_000_000,
+        description="Updates computed in advance; after the last the first comes again.",
+    )
+
+
+class RandomPriorities(ChangingPriorities):
+    """At each update every conversation gets a level drawn uniformly."""
+
+    pattern: Literal["random"]
+
+
+class MarkovPriorities(ChangingPriorities):
+    """At each update a conversation keeps its level, or moves to another drawn uniformly."""
+
+    pattern: Literal["markov"]
+    stay: float = Field(ge=0, le=1, description="Probability of keeping the level.")
+
+
+PrioritiesSpec = Annotated[
+    NoPriorities | StaticPriorities | RandomPriorities | MarkovPriorities,
+    Field(discriminator="pattern"),
+]
+
+
+def _has_kind(entry: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(entry.get("kind"), str):
+        raise ValueError(f"must say its kind, e.g. kind: fastswitch, got {entry.get('kind')!r}")
+    return entry
+
+
+EngineEntry = Annotated[
+    dict[str, Any],
+    AfterValidator(_has_kind),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "required": ["kind"],
+            "properties": {"kind": {"type": "string"}},
+            "description": "`kind` and the settings of that kind.",
+        }
+    ),
+]
+
+
+class DriverSpec(Spec):
+    turn_timeout: PositiveDuration = Field(
+        default=300.0, description="A turn that takes longer is given up and recorded as failed."
+    )
+
+
+class WorkloadSpec(Spec):
+    """One experiment: conversations, users and their SLOs, and the engines that answer."""
+
+    model_config = ConfigDict(title="fsbench workload")
+
+    name: Name = Field(description="Begins the run directory's name.")
+    seed: int = Field(ge=0, description="All randomness comes from it: same seed, same plan.")
+    model: str | None = Field(
+        default=None, description="A preset (tiny-llama) or a Hugging Face model folder."
+    )
+    conversations: ConversationsSpec
+    arrivals: ArrivalsSpec
+    think_time: ThinkTimeSpec = Field(
+        default=NoThinkTime(distribution="none"), description="Default: none."
+    )
+    users: dict[Name, UserClassSpec] = Field(min_length=1, description="User classes by name.")
+    priorities: PrioritiesSpec = Field(
+        default=NoPriorities(pattern="none"), description="Default: none are sent."
+    )
+    engines: dict[Name, EngineEntry] = Field(min_length=1, description="Engines by name.")
+    baseline: str | None = Field(
+        default=None, description="The engine that others are compared with."
+    )
+    repeats: int = Field(default=1, ge=1, description="Runs of each engine, interleaved: A B A B.")
+    gates: list[str] = Field(
+        default_factory=list, description="Bounds such as `ttft.p99 <= 1.5s`; a miss fails the run."
+    )
+    driver: DriverSpec = Field(default=DriverSpec(), description="How the requests are sent.")
+
+    @model_validator(mode="after")
+    def _trace_knows_instants(self) -> WorkloadSpec:
+        trace = getattr(self.conversations, "trace", None) or "none"
+        needs = {
+            "arrivals.process": (self.arrivals.process, TRACES_WITH_INSTANTS),
+            "think_time.distribution": (self.think_time.distribution, TRACES_WITH_GAPS),
+        }
+        for key, (value, traces) in needs.items():
+            if value == "trace" and trace not in traces:
+                raise ValueError(
+                    f"{key} can be trace only with conversations.trace "
+                    f"{' or '.join(traces)}, got conversations.trace {trace}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> WorkloadSpec:
+        total = sum(user_class.share for user_class in self.users.values())
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"users.*.share must add up to 1, got {total:.9g}")
+        return self
+
+    @model_validator(mode="after")
+    def _baseline_is_an_engine(self) -> WorkloadSpec:
+        if self.baseline is not None and self.baseline not in self.engines:
+            names = ", ".join(self.engines)
+            raise ValueError(f"baseline must be one of the engines {names}, got {self.baseline!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _static_levels_are_given(self) -> WorkloadSpec:
+        if self.priorities.pattern == "static":
+            for name, user_class in self.users.items():
+                if user_class.priority is None:
+                    raise ValueError(
+                        f"users.{name}.priority is missing; with priorities.pattern static "
+                        f"each class needs its level (smaller is more urgent)"
+                    )
+        return self
+
+
+def load_spec(path: Path, overrides: Sequence[str] = ()) -> WorkloadSpec:
+    """The file with `a.b.c=value` overrides applied. Raises WorkloadError, one line."""
+    raw = apply_overrides(read_yaml(path), overrides)
+    try:
+        return WorkloadSpec.model_validate(raw)
+    except ValidationError as error:
+        raise WorkloadError(describe(error, path, overrides, WorkloadSpec)) from None

@@ -1,0 +1,195 @@
+"""One line for what pydantic found wrong: file, full key, what was got, what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, Tag, ValidationError
+from pydantic_core import ErrorDetails
+
+PHRASES = {
+    "greater_than": "must be > {gt}",
+    "greater_than_equal": "must be ≥ {ge}",
+    "less_than": "must be < {lt}",
+    "less_than_equal": "must be ≤ {le}",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "dict_type": "must be a mapping (key: value)",
+    "model_type": "must be a mapping (key: value)",
+    "model_attributes_type": "must be a mapping (key: value)",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "literal_error": "must be {expected}",
+    "too_short": "must have {min_length} or more entries",
+    "too_long": "must have no more than {max_length} entries",
+    "string_too_short": "must not be empty",
+    "string_pattern_mismatch": "must be of letters, digits, '.', '_', '-' (it names a folder)",
+    "invalid_key": "must have text as keys",
+}
+MISSING_ADVICE = {
+    "conversations.path": "write it there or give --set conversations.path=FILE; "
+    "docs/workloads.md (Traces) says where such files come from",
+    "conversations.source": "write source: sharegpt-like, source: fixed, or, without source, "
+    "trace: and path:",
+}
+NAMED_MEMBERS = {"conversations": "source"}  # told apart by this key, or by having a `trace`
+MAX_GOT_CHARACTERS = 80
+
+
+def describe(
+    error: ValidationError, path: Path, overrides: Sequence[str], model: type[BaseModel]
+) -> str:
+    """The first problem, and how many more there are."""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    key, text = _problem(first, model)
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{_where(key, path, overrides)}: {text}{more}"
+
+
+def _where(key: str, path: Path, overrides: Sequence[str]) -> str:
+    """The override that set the key, or else the file."""
+    for override in reversed(overrides):
+        set_key = override.partition("=")[0].strip()
+        if f"{key}.".startswith(f"{set_key}."):
+            return f"--set {override}"
+    return str(path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in the file a problem is."""
+
+    key: str  # as a person wrote it, without pydantic's union tags
+    kind: Any  # the type expected there
+    owner: Any  # the model that has the last key as a field
+    is_member: bool  # the problem is a member of a union, or the file, as a whole
+
+
+def _problem(details: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
+    """(full key, sentence)."""
+    kind, place = details["type"], _place(details["loc"], model)
+    key = place.key
+    if kind == "value_error":
+        text = str(details["ctx"]["error"])
+        if not place.is_member:
+            return key, f"{key} {text}"
+        text = f"{key}.{text}" if key else text  # such a text begins with the key inside
+        return text.partition(" ")[0], text
+    if kind.startswith("union_tag"):
+        return _member_problem(details, place)
+    return key, f"{key} {_sentence(details, place)}"
+
+
+def _sentence(details: ErrorDetails, place: _Place) -> str:
+    kind, got = details["type"], details["input"]
+    if kind == "missing":
+        return f"is missing{_missing_advice(place)}"
+    if kind == "extra_forbidden":
+        return f"is unknown; {_nearest(str(details['loc'][-1]), place.owner)}"
+    if kind not in PHRASES:
+        return f"is refused: {details['msg']}"
+    context = {name: _plain(value) for name, value in details.get("ctx", {}).items()}
+    near = ""
+    if kind == "literal_error":
+        choices = context["expected"].replace(" or ", ", ").split(",")
+        near = _hint(str(got), [choice.strip("' ") for choice in choices])
+    return f"{PHRASES[kind].format(**context)}, got {_shown(got)}{near}"
+
+
+def _member_problem(details: ErrorDetails, place: _Place) -> tuple[str, str]:
+    """The key that tells the members of a union apart is missing or holds nothing known."""
+    key, got = place.key, details["input"]
+    name = NAMED_MEMBERS.get(key, str(details["ctx"]["discriminator"]).strip("'"))
+    full = f"{key}.{name}"
+    if not isinstance(got, dict):
+        return key, f"{key} must be a mapping (key: value), got {_shown(got)}"
+    members = [tag for tag in _members(place.kind) or () if f"{key}.{tag}" != "conversations.trace"]
+    choices = ", ".join(members)
+    if name not in got:
+        return full, f"{full} is missing; {MISSING_ADVICE.get(full, f'write one of: {choices}')}"
+    if isinstance(got[name], dict) and full in MISSING_ADVICE:
+        return full, f"{full} must be text, got a mapping; {MISSING_ADVICE[full]}"
+    near = _hint(str(got[name]), members)
+    return full, f"{full} must be one of {choices}, got {_shown(got[name])}{near}"
+
+
+def _place(location: tuple[int | str, ...], model: type[BaseModel]) -> _Place:
+    keys: list[str] = []
+    kind: Any = model
+    owner: Any = model
+    is_member = not location
+    for part in location:
+        members = _members(kind)
+        is_member = members is not None
+        if members is not None:
+            kind = members[str(part)]
+        elif part != "[key]":
+            keys.append(str(part))
+            owner, kind = kind, _inside(kind, part)
+    return _Place(".".join(keys), kind, owner, is_member)
+
+
+def _inside(kind: Any, part: int | str) -> Any:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        field = kind.model_fields.get(str(part))
+        return field.annotation if field else None
+    arguments = get_args(kind)
+    return _bare(arguments[-1]) if get_origin(kind) is dict else None
+
+
+def _members(kind: Any) -> dict[str, Any] | None:
+    """The models of a tagged union by tag; None for anything else."""
+    models: dict[str, Any] = {}
+    for argument in get_args(kind):
+        member = _bare(argument)
+        if not (isinstance(member, type) and issubclass(member, BaseModel)):
+            return None
+        tags = [extra.tag for extra in get_args(argument)[1:] if isinstance(extra, Tag)]
+        for field in () if tags else member.model_fields.values():
+            tags += [tag for tag in get_args(field.annotation) if isinstance(tag, str)][:1]
+        models |= dict.fromkeys(tags[:1], member)
+    return models or None
+
+
+def _bare(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+def _missing_advice(place: _Place) -> str:
+    field = place.owner.model_fields.get(place.key.rpartition(".")[2])
+    advice = MISSING_ADVICE.get(place.key) or (field.description if field else None)
+    return f"; {advice.rstrip('.')}" if advice else ""
+
+
+def _nearest(name: str, owner: Any) -> str:
+    allowed = list(owner.model_fields)
+    close = difflib.get_close_matches(name, allowed, n=1)
+    return f"did you mean {close[0]}?" if close else f"write one of: {', '.join(allowed)}"
+
+
+def _hint(got: str, choices: list[str]) -> str:
+    close = difflib.get_close_matches(got, choices, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _plain(value: Any) -> Any:
+    """A bound as people write it: 0, not 0.0."""
+    return f"{value:g}" if isinstance(value, float) else value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if value is None:
+        return "nothing"
+    text = repr(value)
+    return text if len(text) <= MAX_GOT_CHARACTERS else f"{text[:MAX_GOT_CHARACTERS]}…"

@@ -1,0 +1,23 @@
+"""Readers of public traces: each turns a file into conversation shapes and counts what it skips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from workloads.shapes import ConversationShape, Tally
+from workloads.traces.azure import read_azure
+from workloads.traces.burstgpt import read_burstgpt
+from workloads.traces.mooncake import read_mooncake
+from workloads.traces.sharegpt import read_sharegpt_json, read_sharegpt_turns
+
+TraceReader = Callable[[Path, Tally], list[ConversationShape]]
+"""In order of their start, where the trace knows it. Raises TraceError."""
+
+READERS: dict[str, TraceReader] = {
+    "sharegpt": read_sharegpt_turns,
+    "sharegpt-json": read_sharegpt_json,
+    "azure": read_azure,
+    "mooncake": read_mooncake,
+    "burstgpt": read_burstgpt,
+}

@@ -1,0 +1,46 @@
+"""Where an answer ends: text is let through only when no stop string can still begin in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class StopStrings:
+    """Cuts a growing text before the stop string that is complete first.
+
+    Of several that end at the same character the longest counts. The result does not depend on
+    how the text was cut into pieces.
+    """
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stops)
+        self._held = ""  # might be the beginning of a stop string
+        self.is_stopped = False
+
+    def push(self, text: str) -> str:
+        """What of the text so far, not yet returned, can be shown. Nothing follows a stop."""
+        assert not self.is_stopped, "text after a stop string"
+        pending = self._held + text
+        matches = [
+            (start + len(stop), start) for stop in self._stops if (start := pending.find(stop)) >= 0
+        ]
+        if matches:
+            self.is_stopped = True
+            self._held = ""
+            return pending[: min(matches)[1]]
+        cut = len(pending) - self._num_held(pending)
+        self._held = pending[cut:]
+        return pending[:cut]
+
+    def flush(self) -> str:
+        """The answer ended by itself: what was held back was no stop string."""
+        rest, self._held = self._held, ""
+        return rest
+
+    def _num_held(self, pending: str) -> int:
+        """Length of the longest end of `pending` that a stop string begins with."""
+        longest = max((len(stop) for stop in self._stops), default=0) - 1
+        for length in range(min(longest, len(pending)), 0, -1):
+            if any(stop.startswith(pending[-length:]) for stop in self._stops):
+                return length
+        return 0

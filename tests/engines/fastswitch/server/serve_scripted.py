@@ -1,0 +1,37 @@
+"""Run as a program by the tests: serves a scripted engine the way `fsbench serve` does a real one.
+
+Arguments: host, port, ready file, API key ("-" for none), and what to do: "serve", or "die" as
+soon as a request comes.
+"""
+
+import sys
+from pathlib import Path
+
+from engines.api import EngineError, EngineInputError
+from engines.fastswitch.server.app import create_app
+from engines.fastswitch.server.serving import bind, serve
+from tests.engines.fastswitch.server.scripted_engine import ScriptedEngine
+from tests.engines.fastswitch.server.served import MODEL
+
+
+class MortalEngine(ScriptedEngine):
+    def submit(self, request):
+        self.fail(RuntimeError("out of memory"))
+
+
+def main(host, port, ready_file, api_key, what):
+    key = None if api_key == "-" else api_key
+    listener = bind(host, int(port), api_key=key)
+    app = create_app(MODEL, MortalEngine if what == "die" else ScriptedEngine, api_key=key)
+    serve(app, listener, ready_file=Path(ready_file))
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except EngineInputError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    except EngineError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)

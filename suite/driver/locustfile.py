@@ -41,10 +41,8 @@ class Arrivals(User):
 
     @task
     def play_share(self) -> None:
-        session: WorkerSession = self.environment.fsbench_session
-        session.play()
-        gevent.spawn(self.environment.runner.quit)
-        gevent.sleep(60)  # quitting kills this greenlet
+        self.environment.fsbench_session.play()
+        Event().wait()  # for the runner to quit, which kills this greenlet
 
 
 class WorkerSession:
@@ -54,6 +52,7 @@ class WorkerSession:
         self._environment = environment
         self._is_distributed = config.role == "worker"
         self._ended_turns: collections.deque[TurnRecord] = collections.deque()
+        self._has_begun = False
         self._has_ended = False
         self._all_shown = Event()
         self._start_at_ns: AsyncResult = AsyncResult()
@@ -63,10 +62,18 @@ class WorkerSession:
         self._worker = Worker(config, on_turn=self._on_turn, on_end=self._on_end)
 
     def play(self) -> None:
+        if self._has_begun:
+            return  # Locust moves a dead worker's user here; that share is lost all the same
+        self._has_begun = True
         if not self._is_distributed:
             self._start_at_ns.set(time.monotonic_ns() + LEAD_ALONE_NS)
         self._worker.start(self._start_at_ns.get())
         self._all_shown.wait()
+        runner = self._environment.runner
+        if self._is_distributed:  # a worker that left now would have its user moved to another one
+            runner.send_message("share_done", {})
+        else:
+            gevent.spawn(runner.quit)
 
     def on_start_at(self, msg: Any, **_: object) -> None:
         self._start_at_ns.set(msg.data["monotonic_ns"])
@@ -111,21 +118,28 @@ def _on_init(environment: Any, runner: Any, **_: object) -> None:
     _die_with(config.parent_pid)
     sys.setswitchinterval(0.0005)  # a greenlet must not hold the data plane up for 5 ms
     if isinstance(runner, MasterRunner):
-        _direct(environment, runner)
+        _direct(environment, runner, config.num_workers)
         return
     session = environment.fsbench_session = WorkerSession(config, environment)
     if isinstance(runner, WorkerRunner):
         runner.register_message("start_at", session.on_start_at)
 
 
-def _direct(environment: Any, runner: MasterRunner) -> None:
-    """The master: one start instant for all. It leaves by itself when the last worker has."""
+def _direct(environment: Any, runner: MasterRunner, num_workers: int) -> None:
+    """The master: one start instant for all, and all leave together."""
+    are_done: list[str] = []
 
     def broadcast_start(**_: object) -> None:
         start_at_ns = time.monotonic_ns() + LEAD_DISTRIBUTED_NS
         runner.send_message("start_at", {"monotonic_ns": start_at_ns})
 
+    def on_share_done(msg: Any, **_: object) -> None:
+        are_done.append(msg.node_id)
+        if len(are_done) == num_workers:
+            gevent.spawn(runner.quit)
+
     environment.events.test_start.add_listener(broadcast_start)
+    runner.register_message("share_done", on_share_done)
 
 
 def _die_with(parent_pid: int) -> None:

@@ -92,7 +92,8 @@ def _lag_doubts(lag_p99_s: float | None, bound_s: float) -> list[str]:
         return []
     return [
         f"turns were sent late: p99 of sent − scheduled is {lag_p99_s:.4f} s (bound {bound_s:g} s);"
-        " use more workers, or give the driver a core of its own"
+        " use more workers, leave the driver a core, or let it run with real-time priority "
+        "(ulimit -r 1)"
     ]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import threading
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ from engines.arrow_log import ArrowLog
 from suite.driver.data_plane import DataPlane, Shard
 from suite.driver.link import Report, WorkerEnd
 from suite.driver.tally import Tally
+from suite.driver.urgency import claim_urgency
 from suite.driver.worker_config import WorkerConfig
 from suite.records import TURN_SCHEMA, TurnRecord, turn_row
 from workloads.plan import Plan
@@ -23,6 +25,9 @@ from workloads.plan import Plan
 REPORT_INTERVAL_S = 0.25
 FLUSH_INTERVAL_S = 0.5
 ROWS_PER_BATCH = 8  # turning rows into Arrow holds the interpreter: 0.1 ms a row of 200 tokens
+
+
+_log = logging.getLogger(__name__)
 
 
 class Worker:
@@ -47,6 +52,7 @@ class Worker:
 
     def start(self, started_at_ns: int) -> None:
         """Play in a new thread, with instant 0 at `started_at_ns` (CLOCK_MONOTONIC)."""
+        _log.info("the driver's urgency is %s", claim_urgency())
         thread = threading.Thread(target=self._run, args=(started_at_ns,), daemon=True)
         thread.start()
 

@@ -228,7 +228,6 @@ def _interrupt_on_sigterm() -> None:
 def _conclude(outcome: RunOutcome) -> int:
     """Measure, write, show; the exit code."""
     from reports.html import write_report
-    from reports.terminal import show_results
     from suite.gates import exit_code
     from suite.metrics import write_metrics
 
@@ -236,7 +235,7 @@ def _conclude(outcome: RunOutcome) -> int:
         typer.echo(f"fsbench: nothing was measured; logs are in {outcome.directory}", err=True)
         return ExitCode.BAD_INPUT if outcome.is_input_error else ExitCode.INCOMPLETE
     metrics = write_metrics(outcome.directory)
-    show_results(metrics, report=write_report(outcome.directory))
+    typer.echo(write_report(outcome.directory))
     if not outcome.is_complete:
         typer.echo(
             f"fsbench: the run could not be completed; what was measured is in {outcome.directory}",

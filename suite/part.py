@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from engines.api import EngineError, PriorityUpdates, RunningEngine
 from engines.arrow_log import read_arrow_logs
 from engines.registry import kind_named
-from suite.driver.play import Drive, DriveResult, Progress, play
+from suite.driver.live import Progress
+from suite.driver.play import Drive, DriveResult, play
 from suite.run_directory import Counts, Part
 from suite.workload import Workload
 from workloads.plan import Plan

@@ -78,7 +78,7 @@ def _engine(
     try:
         settings: EngineSettings = nested.model_validate(raw).engines[name]  # type: ignore[attr-defined]
     except ValidationError as error:
-        raise WorkloadError(describe(error, raw, path, overrides, nested)) from None
+        raise WorkloadError(describe(error, path, overrides, nested)) from None
     try:
         return kind.resolve(settings, model)
     except EngineInputError as error:

@@ -17,8 +17,8 @@ import torch
 
 from engines.api import EngineError, EngineInputError
 from engines.fastswitch.device import Device
+from engines.fastswitch.devices.loading import LoadedModel, load_model
 from engines.fastswitch.devices.torch_device import TorchDevice
-from engines.fastswitch.devices.weights import LoadedModel, load_model
 from engines.fastswitch.engine import Engine
 from engines.fastswitch.engine_thread import EngineThread
 from engines.fastswitch.kind import ProcessConfig, read_priorities
@@ -57,7 +57,12 @@ def run(config: ProcessConfig) -> None:
     listener = bind(config.host, config.port, api_key=api_key)
     torch.set_num_threads(settings.num_threads)
     assert settings.model is not None, "settings are resolved before they come here"
-    loaded = load_model(settings.model, dtype=settings.dtype, seed=settings.weights_seed)
+    loaded = load_model(
+        settings.model,
+        dtype=settings.dtype,
+        seed=settings.weights_seed,
+        torch_device=settings.torch_device,
+    )
     served = _served_model(config, loaded)
     core = settings.core()
     device = _device(settings, loaded)
@@ -65,6 +70,8 @@ def run(config: ProcessConfig) -> None:
     step_log = StepLog(config.step_log) if config.step_log else None
     try:
         app = create_app(served, _engine_factory(config, core, device, step_log), api_key=api_key)
+        host, port = listener.getsockname()[:2]
+        print(f"{served.name} at http://{host}:{port}/v1 (Ctrl-C stops it)", flush=True)
         serve(app, listener, ready_file=config.ready_file)
     finally:
         if step_log is not None:
@@ -92,12 +99,11 @@ def _served_model(config: ProcessConfig, loaded: LoadedModel) -> ServedModel:
 def _device(settings: FastSwitchSettings, loaded: LoadedModel) -> TorchDevice:
     core = settings.core()
     return TorchDevice(
-        loaded.model,
+        loaded.decoder,
         block_size=core.block_size,
         num_device_blocks=core.num_device_blocks,
         num_host_blocks=core.num_host_blocks,
         copy=core.mechanisms.copy,
-        torch_device=settings.torch_device,
     )
 
 

@@ -32,6 +32,7 @@ from engines.fastswitch.server.streaming import EventStream, TokenStream
 
 BRIDGE = web.AppKey("bridge", EngineBridge)
 MAX_BODY_BYTES = 16 * 1024**2  # a million token ids with their commas take 7
+_OPEN_PATHS = ("/health", "/metrics")  # what probes and scrapers ask, as with vLLM
 MAX_UNREAD_BYTES = 256 * 1024  # about a thousand tokens that a stream's reader has not taken
 
 
@@ -177,7 +178,7 @@ class Api:
         return Generation(
             request,
             detokenizer=self._model.make_detokenizer(),
-            stops=body.stops,
+            stops=body.stop,
             deliver=deliver,
             clock=self._clock,
         )
@@ -210,13 +211,13 @@ def _joined(pieces: list[Piece]) -> Piece:
 
 
 def _require(api_key: str) -> Middleware:
-    """Guards /v1; /health and /metrics stay open to probes, as with vLLM."""
+    """Guards everything but the probes."""
     expected = f"Bearer {api_key}".encode()
 
     @web.middleware
     async def check_key(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
-        if request.path.startswith("/v1/") and not hmac.compare_digest(given, expected):
+        if request.path not in _OPEN_PATHS and not hmac.compare_digest(given, expected):
             raise ApiError(
                 "the API key is missing or wrong; send `Authorization: Bearer KEY`",
                 status=401,

@@ -83,12 +83,17 @@ class Generation:
         }
 
     def _show(self, output: RequestOutput) -> tuple[str, list[int]]:
-        """The text that can be shown now, and the tokens up to the one that completed a stop."""
+        """The text that can be shown now, and the tokens up to the one that completed a stop.
+
+        Stop strings are looked for after the first `min_tokens` tokens only, as in vLLM.
+        """
         shown = []
         for index, token_id in enumerate(output.token_ids):
             if self._is_closing(output, index):
                 break  # end of sequence: a token, but no text
-            shown.append(self._stops.push(self._detokenizer.push([token_id])))
+            text = self._detokenizer.push([token_id])
+            is_early = self.num_output_tokens + index < self.request.sampling.min_tokens
+            shown.append(text if is_early else self._stops.push(text))
             if self._stops.is_stopped:
                 return "".join(shown), output.token_ids[: index + 1]
         if output.finish_reason is not None:

@@ -12,7 +12,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from engines.fastswitch.server.errors import ApiError
 
@@ -74,7 +81,15 @@ _IGNORED = frozenset(
 
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 ConversationId = Annotated[str, StringConstraints(min_length=1, max_length=256)]
-INT64_MAX = 2**63 - 1
+Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+
+
+def _list_of_one(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _text_parts(value: object) -> object:
+    return [{"type": "text", "text": value}] if isinstance(value, str) else value
 
 
 class StreamOptions(BaseModel):
@@ -97,18 +112,14 @@ class GenerationBody(BaseModel):
     temperature: float = Field(1.0, ge=0.0)
     top_p: float = Field(1.0, gt=0.0, le=1.0)
     top_k: int = Field(0, ge=-1)  # -1 and 0 are off
-    seed: int | None = Field(None, ge=0, le=INT64_MAX)
-    stop: Stop | Annotated[list[Stop], Field(max_length=16)] = []
+    seed: Int64 | None = None
+    stop: Annotated[list[Stop], Field(max_length=16), BeforeValidator(_list_of_one)] = []
     ignore_eos: bool = False
     stream: bool = False
     stream_options: StreamOptions | None = None
-    priority: int = Field(0, ge=-INT64_MAX, le=INT64_MAX)
+    priority: Int64 = 0
     conversation_id: ConversationId | None = None
     return_token_ids: bool = False
-
-    @property
-    def stops(self) -> list[str]:
-        return [self.stop] if isinstance(self.stop, str) else self.stop
 
     @property
     def requested_max_tokens(self) -> int | None:
@@ -132,13 +143,12 @@ class ChatMessage(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: Annotated[list[TextPart], BeforeValidator(_text_parts)]
 
     def plain(self) -> dict[str, str]:
         """As chat templates know it: one text; `developer` is the newer name of `system`."""
-        content = self.content
-        text = content if isinstance(content, str) else "".join(part.text for part in content)
-        return {"role": "system" if self.role == "developer" else self.role, "content": text}
+        role = "system" if self.role == "developer" else self.role
+        return {"role": role, "content": "".join(part.text for part in self.content)}
 
 
 class ChatBody(GenerationBody):

@@ -14,12 +14,15 @@ class StopStrings:
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
+        self._longest_held = max((len(stop) for stop in stops), default=1) - 1
         self._held = ""  # might be the beginning of a stop string
         self.is_stopped = False
 
     def push(self, text: str) -> str:
         """What of the text so far, not yet returned, can be shown. Nothing follows a stop."""
         assert not self.is_stopped, "text after a stop string"
+        if not self._stops:
+            return text
         pending = self._held + text
         matches = [
             (start + len(stop), start) for stop in self._stops if (start := pending.find(stop)) >= 0
@@ -39,8 +42,7 @@ class StopStrings:
 
     def _num_held(self, pending: str) -> int:
         """Length of the longest end of `pending` that a stop string begins with."""
-        longest = max((len(stop) for stop in self._stops), default=0) - 1
-        for length in range(min(longest, len(pending)), 0, -1):
+        for length in range(min(self._longest_held, len(pending)), 0, -1):
             if any(stop.startswith(pending[-length:]) for stop in self._stops):
                 return length
         return 0

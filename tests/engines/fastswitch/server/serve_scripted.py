@@ -1,10 +1,10 @@
 """Run as a program by the tests: serves a scripted engine the way `fsbench serve` does a real one.
 
-Arguments: host, port, ready file, API key ("-" for none), and what to do: "serve", or "die" as
-soon as a request comes.
+Arguments: host, port, ready file, API key ("-" for none), and which of `ENGINES`.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from engines.api import EngineError, EngineInputError
@@ -19,10 +19,17 @@ class MortalEngine(ScriptedEngine):
         self.fail(RuntimeError("out of memory"))
 
 
-def main(host, port, ready_file, api_key, what):
+ENGINES = {
+    "quick": ScriptedEngine,
+    "slow": partial(ScriptedEngine, step_s=0.02),
+    "dies at the first request": MortalEngine,
+}
+
+
+def main(host, port, ready_file, api_key, engine):
     key = None if api_key == "-" else api_key
     listener = bind(host, int(port), api_key=key)
-    app = create_app(MODEL, MortalEngine if what == "die" else ScriptedEngine, api_key=key)
+    app = create_app(MODEL, ENGINES[engine], api_key=key)
     serve(app, listener, ready_file=Path(ready_file))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import orjson
 from aiohttp import web
+from prometheus_client.parser import text_string_to_metric_families
 
 from engines.fastswitch.server.admission import ServedModel
 from engines.fastswitch.server.app import create_app
@@ -97,3 +98,14 @@ async def serving(app: web.Application) -> AsyncIterator[Client]:
 
 scripted = partial(partial, ScriptedEngine)
 """scripted(tokens_per_step=4): a factory for `served`."""
+
+
+def samples(text: str) -> dict[tuple[str, ...], float]:
+    """What a scrape shows: the value by name and the labels other than the model's."""
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = dict(sample.labels)
+            assert labels.pop("model_name") == "bytes"
+            found[(sample.name, *labels.values())] = sample.value
+    return found

@@ -213,6 +213,13 @@ def test_text_held_back_for_a_stop_string_is_shown_when_the_answer_ends_without_
     assert reply["choices"][0]["text"] == "abc"
 
 
+def test_a_stop_string_within_the_minimum_length_does_not_count():
+    body = {"prompt": "abcabcabc", "max_tokens": 9, "min_tokens": 5, "stop": "bc"}
+    _, reply, _ = ask(body)
+    assert reply["choices"][0]["text"] == "abcabca"
+    assert reply["choices"][0]["finish_reason"] == "stop"
+
+
 def test_half_a_character_at_the_end_of_an_answer_is_shown_as_such():
     _, reply, _ = ask({"prompt": "né", "max_tokens": 2})
     assert reply["choices"][0]["text"] == "n\ufffd"

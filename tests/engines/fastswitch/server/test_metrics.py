@@ -1,22 +1,9 @@
 import asyncio
 from dataclasses import fields
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from engines.fastswitch.server.metrics import ServerMetrics
 from engines.fastswitch.stats import EngineStats
-from tests.engines.fastswitch.server.served import scripted, served
-
-
-def samples(text):
-    """Value by name and labels other than the model's."""
-    found = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            labels = dict(sample.labels)
-            assert labels.pop("model_name") == "bytes"
-            found[(sample.name, *labels.values())] = sample.value
-    return found
+from tests.engines.fastswitch.server.served import samples, scripted, served
 
 
 def test_every_number_of_the_engine_is_shown():

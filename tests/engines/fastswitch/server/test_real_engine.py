@@ -12,8 +12,7 @@ from engines.fastswitch.server.app import create_app
 from engines.fastswitch.settings import FastSwitchSettings
 from tests.engines.fastswitch.memory_device import VOCAB, MemoryDevice, undisturbed
 from tests.engines.fastswitch.server.scripted_engine import ByteTokenizer
-from tests.engines.fastswitch.server.served import Client, serving
-from tests.engines.fastswitch.server.test_metrics import samples
+from tests.engines.fastswitch.server.served import Client, samples, serving
 
 PATH = "/v1/completions"
 

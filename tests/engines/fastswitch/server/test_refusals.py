@@ -111,9 +111,9 @@ def test_a_misspelt_field_is_refused_with_the_right_name(typo, field):
         ({"top_p": 0}, "top_p"),
         ({"top_p": 1.5}, "top_p"),
         ({"top_k": -2}, "top_k"),
-        ({"seed": -1}, "seed"),
+        ({"seed": 2**63}, "seed"),
         ({"stop": ""}, "stop"),
-        ({"stop": ["a", ""]}, "stop"),
+        ({"stop": ["a", ""]}, "stop.1: string should have at least 1 character, got ''"),
         ({"stop": ["a"] * 17}, "stop"),
         ({"priority": 1.5}, "priority"),
         ({"conversation_id": ""}, "conversation_id"),
@@ -125,7 +125,7 @@ def test_a_misspelt_field_is_refused_with_the_right_name(typo, field):
 )
 def test_a_value_out_of_range_is_refused_with_its_field(fields, where):
     status, param, message = refusal(COMPLETIONS, {"prompt": "hi", **fields})
-    assert (status, param) == (400, where)
+    assert (status, param) == (400, where.partition(".")[0])
     assert message.startswith(where)
 
 
@@ -156,7 +156,7 @@ def test_a_prompt_that_is_none_is_refused(prompt, says):
         ([{"role": "user"}], "messages.0.content"),
         (
             [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
-            "messages.0.content",
+            "messages.0.content.0.type: input should be 'text', got 'image_url'",
         ),
         ([{"role": "assistant", "content": "x"}], "messages: the first must not be"),
     ],
@@ -240,6 +240,7 @@ def test_without_the_right_key_only_the_probes_answer(header):
         async with served(ScriptedEngine, api_key="secret") as server:
             headers = {} if header is None else {"Authorization": header}
             refused = await server.post(COMPLETIONS, {"prompt": "hi"}, headers=headers)
+            assert (await server.post("/nowhere", {}, headers=headers))[0] == 401
             async with server.http.get(server.url("/health"), headers=headers) as response:
                 return refused, response.status
 

@@ -20,9 +20,9 @@ BODY = json.dumps({"prompt": "hello", "max_tokens": 20})
 
 
 @contextmanager
-def process(tmp_path, *, host="127.0.0.1", port=0, key="-", what="serve"):
+def process(tmp_path, *, host="127.0.0.1", port=0, key="-", engine="quick"):
     ready_file = tmp_path / "ready.json"
-    arguments = [host, str(port), str(ready_file), key, what]
+    arguments = [host, str(port), str(ready_file), key, engine]
     command = [sys.executable, "-m", "tests.engines.fastswitch.server.serve_scripted", *arguments]
     child = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
@@ -63,8 +63,23 @@ def test_it_answers_once_the_ready_file_is_there_and_ends_with_0_when_told(tmp_p
         assert list(tmp_path.iterdir()) == [ready_file]
 
 
+def test_a_stop_with_an_open_stream_tells_the_client_and_ends_with_0(tmp_path):
+    body = {"prompt": "x", "max_tokens": 4000, "ignore_eos": True, "stream": True}
+    with process(tmp_path, engine="slow") as (child, ready_file):
+        port = port_of(child, ready_file)
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+            connection.request("POST", "/v1/completions", json.dumps(body))
+            response = connection.getresponse()
+            assert response.readline().startswith(b'data: {"id"')
+            child.send_signal(signal.SIGTERM)
+            last_event = response.read().rstrip().rpartition(b"data: ")[2]
+        assert "shutting down" in json.loads(last_event)["error"]["message"]
+        _, errors = child.communicate(timeout=20)
+        assert (child.returncode, errors) == (0, "")
+
+
 def test_an_engine_that_dies_ends_the_process_with_1_and_a_last_line_that_says_why(tmp_path):
-    with process(tmp_path, what="die") as (child, ready_file):
+    with process(tmp_path, engine="dies at the first request") as (child, ready_file):
         status, reply = ask(port_of(child, ready_file), "POST", "/v1/completions", BODY)
         assert status == 500
         assert reply["error"]["message"].startswith("the engine died")

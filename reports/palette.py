@@ -1,0 +1,36 @@
+"""One look per engine, the same in every figure: colour-blind-safe, and told apart without colour.
+
+The colours are Paul Tol's "vibrant" set: distinct under the common colour-vision deficiencies, and
+dark enough for white paper, light enough for a dark page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+COLOURS = ("#0077BB", "#EE7733", "#009988", "#EE3377", "#33BBEE", "#CC3311", "#999933")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
+DASHES = ("solid", "dash", "dashdot", "longdash", "dot", "longdashdot")
+WAITING = "#A9B3BE"
+FAILED = "#CC3311"
+STALL_SCALE = "Plasma"  # even steps of lightness; nothing in it looks like WAITING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    colour: str
+    symbol: str
+    dash: str
+
+
+def looks(engines: Iterable[str]) -> dict[str, Look]:
+    """In the manifest's order; beyond seven engines colours repeat with another dash."""
+    return {
+        name: Look(
+            colour=COLOURS[index % len(COLOURS)],
+            symbol=SYMBOLS[index % len(SYMBOLS)],
+            dash=DASHES[(index // len(COLOURS) + index) % len(DASHES)],
+        )
+        for index, name in enumerate(engines)
+    }

@@ -1,0 +1,181 @@
+"""How evenly users were served. Pure arithmetic on arrays; formulas in docs/metrics.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from suite.attainment import Attainment
+from suite.statistics import quantile
+from suite.turn_table import Floats, Ints, TurnTable
+
+PROMPT_WEIGHT = 1.0  # service of one prompt token, as in VTC
+OUTPUT_WEIGHT = 2.0  # service of one output token
+MAX_PAIRS = 20_000  # pairs of waits compared for the service difference before giving up
+
+
+def fairness_numbers(turns: TurnTable, users: Attainment, repeats: Sequence[int]) -> dict[str, Any]:
+    """Over users, each repeat's counted anew. The longest gap looks at failed turns too, so that
+    no stall can hide behind a failure."""
+    ratio, unavailable = users.ratio, {}
+    worst = int(ratio.argmin())
+    rates, difference, why = _service(turns, repeats)
+    if why is not None:
+        unavailable["jain_service_index"] = unavailable["max_service_difference"] = why
+    elif difference is None:
+        why = f"more than {MAX_PAIRS:,} pairs of waits overlap"
+        unavailable["max_service_difference"] = why
+    jain, jain_service = jain_index(ratio), jain_index(rates)
+    if jain is None:
+        unavailable["jain_index"] = "no turn attained its SLO"
+    if jain_service is None:
+        unavailable.setdefault("jain_service_index", "no user was served")
+    if not len(turns.gaps):
+        unavailable["longest_gap_s"] = "no turn has two tokens"
+    return {
+        "jain_index": jain,
+        "jain_service_index": jain_service,
+        "max_service_difference": difference,
+        "worst_user_id": str(users.user_id[worst]),
+        "worst_user_attainment_ratio": float(ratio[worst]),
+        "p5_user_attainment_ratio": quantile(np.sort(ratio), Fraction(5, 100)),
+        "mean_user_attainment_ratio": float(ratio.mean()),
+        "longest_gap_s": float(turns.gaps.max()) if len(turns.gaps) else None,
+        "unavailable": unavailable,
+    }
+
+
+def _service(turns: TurnTable, repeats: Sequence[int]) -> tuple[Floats, float | None, str | None]:
+    """(service rates of all users in all repeats, the largest difference, why there are none)."""
+    served = turns.num_chunks > 0
+    if np.isnan(turns.num_prompt_tokens[served]).any():
+        return np.zeros(0), None, "the server did not count the prompt tokens of every turn"
+    rates: list[float] = []
+    differences: list[float | None] = []
+    for repeat in repeats:
+        stretches = backlogs(turns.where(turns.repeat == repeat))
+        rates += service_rates(stretches).values()
+        differences.append(max_service_difference(stretches))
+    known = [each for each in differences if each is not None]
+    return np.array(rates), max(known) if len(known) == len(differences) else None, None
+
+
+def jain_index(shares: Floats) -> float | None:
+    """(Σx)² / (n·Σx²): 1 = all equal, 1/n = one has everything. None without any service."""
+    total_square = float(np.square(shares).sum())
+    if total_square == 0.0:
+        return None
+    return float(shares.sum()) ** 2 / (len(shares) * total_square)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """A maximal stretch in which a user always had a turn outstanding, and the service received
+    in it: cumulative weighted tokens `service` at the instants `at` (both [num_events])."""
+
+    user: str
+    start: float
+    end: float
+    at: Floats
+    service: Floats
+
+
+def backlogs(turns: TurnTable) -> list[Backlog]:
+    """Of one repeat. A turn is outstanding from its planned instant to its end; the prompt's
+    service counts when the first token arrives, each token's when its chunk arrives."""
+    end = np.where(np.isnan(turns.done_at), turns.last_token_at, turns.done_at)
+    rows = np.flatnonzero(~np.isnan(end))
+    first_chunk = np.concatenate([[0], np.cumsum(turns.num_chunks)])
+    found: list[Backlog] = []
+    for user in dict.fromkeys(turns.user_id[rows]):
+        mine = rows[turns.user_id[rows] == user]
+        mine = mine[np.argsort(turns.scheduled_at[mine], kind="stable")]
+        found += [
+            _backlog(user, stretch, turns, end, first_chunk)
+            for stretch in _merged(mine, turns.scheduled_at, end)
+        ]
+    return found
+
+
+def _merged(rows: Ints, start: Floats, end: Floats) -> list[list[int]]:
+    """Rows sorted by start, grouped into overlapping stretches."""
+    stretches: list[list[int]] = []
+    last_end = -np.inf
+    for row in rows:
+        if stretches and start[row] <= last_end:
+            stretches[-1].append(int(row))
+        else:
+            stretches.append([int(row)])
+        last_end = max(last_end, float(end[row]))
+    return stretches
+
+
+def _backlog(
+    user: str, rows: list[int], turns: TurnTable, end: Floats, first_chunk: Ints
+) -> Backlog:
+    instants, amounts = [], []
+    for row in rows:
+        chunks = slice(int(first_chunk[row]), int(first_chunk[row + 1]))
+        amount = OUTPUT_WEIGHT * turns.tokens_per_chunk[chunks]
+        if len(amount):
+            amount[0] += PROMPT_WEIGHT * turns.num_prompt_tokens[row]
+        instants.append(turns.token_at[chunks])
+        amounts.append(amount)
+    at = np.concatenate(instants)
+    order = np.argsort(at, kind="stable")
+    return Backlog(
+        user=user,
+        start=float(turns.scheduled_at[rows].min()),
+        end=float(end[rows].max()),
+        at=at[order],
+        service=np.cumsum(np.concatenate(amounts)[order]),
+    )
+
+
+def service_rates(stretches: list[Backlog]) -> dict[str, float]:
+    """Per user: weighted tokens received per second of having a turn outstanding."""
+    service: dict[str, float] = {}
+    waited: dict[str, float] = {}
+    for each in stretches:
+        received = float(each.service[-1]) if len(each.service) else 0.0
+        service[each.user] = service.get(each.user, 0.0) + received
+        waited[each.user] = waited.get(each.user, 0.0) + (each.end - each.start)
+    return {user: service[user] / waited[user] for user in service if waited[user] > 0}
+
+
+def max_service_difference(stretches: list[Backlog]) -> float | None:
+    """VTC's measure: max over pairs of users and intervals in which both are backlogged all the
+    time of |W_f(t1, t2) − W_g(t1, t2)|. 0.0 when no two waits overlap, None when there are more
+    overlapping pairs than MAX_PAIRS."""
+    ordered = sorted(stretches, key=lambda each: each.start)
+    worst, num_pairs = 0.0, 0
+    for index, first in enumerate(ordered):
+        for second in ordered[index + 1 :]:
+            if second.start >= first.end:
+                break
+            if second.user != first.user:
+                num_pairs += 1
+                if num_pairs > MAX_PAIRS:
+                    return None
+                worst = max(worst, _pair_difference(first, second))
+    return worst
+
+
+def _pair_difference(first: Backlog, second: Backlog) -> float:
+    """Over all t1 < t2 inside both stretches: the range of W_f − W_g as a walk over time."""
+    start, end = max(first.start, second.start), min(first.end, second.end)
+    at = np.union1d(first.at, second.at)
+    at = np.concatenate([[start], at[(at > start) & (at <= end)]])
+    walk = _served_by(first, at) - _served_by(second, at)
+    return float(walk.max() - walk.min())
+
+
+def _served_by(stretch: Backlog, at: Floats) -> Floats:
+    """Service received up to and including each instant."""
+    served = np.concatenate([[0.0], stretch.service])
+    found: Floats = served[np.searchsorted(stretch.at, at, side="right")]
+    return found

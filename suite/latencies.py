@@ -1,0 +1,74 @@
+"""Latencies of recorded turns: which samples each is made of, and their summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from suite.statistics import Floats, summarise
+from suite.turn_table import Bools, TurnTable
+
+LATENCIES = ("ttft_s", "first_token_delay_s", "tbt_s", "tpot_s", "e2e_s", "driver_lag_s")
+
+
+def latency_summaries(
+    turns: TurnTable, rows: Bools, names: Sequence[str] = LATENCIES
+) -> dict[str, Any]:
+    return {name: summarise(samples(turns, rows, name)).as_json() for name in names}
+
+
+def samples(turns: TurnTable, rows: Bools, name: str) -> Floats:
+    """What a latency is summarised over: one value a turn; for tbt_s one a gap.
+
+    Turns that failed count in driver_lag_s alone.
+    """
+    good = rows & ~turns.has_failed
+    if name == "tbt_s":
+        return turns.gaps[good[turns.gap_turn]]
+    values = per_turn(turns, name)[rows if name == "driver_lag_s" else good]
+    return values[~np.isnan(values)]
+
+
+def per_turn(turns: TurnTable, name: str) -> Floats:
+    """Shape [num_turns]; NaN where the turn has no such number (no token, a single token)."""
+    if name == "ttft_s":
+        return turns.first_token_at - turns.sent_at
+    if name == "first_token_delay_s":
+        return turns.first_token_at - turns.scheduled_at
+    if name == "tpot_s":
+        following = np.where(turns.num_output_tokens > 1, turns.num_output_tokens - 1, np.nan)
+        return (turns.last_token_at - turns.first_token_at) / following
+    if name == "e2e_s":
+        return turns.done_at - turns.sent_at
+    assert name == "driver_lag_s", name
+    return turns.sent_at - turns.scheduled_at
+
+
+def longest_gap_per_turn(turns: TurnTable) -> Floats:
+    """Shape [num_turns]; NaN where the turn has no gap."""
+    longest = np.full(len(turns), -np.inf)
+    np.maximum.at(longest, turns.gap_turn, turns.gaps)
+    return np.where(np.isinf(longest), np.nan, longest)
+
+
+def window_s(turns: TurnTable, repeat: int) -> float:
+    """From the repeat's first planned instant to the last end of a turn; 0.0 without any."""
+    rows = turns.repeat == repeat
+    ends = turns.done_at[rows]
+    if not len(ends) or np.isnan(ends).all():
+        return 0.0
+    return float(np.nanmax(ends) - turns.scheduled_at[rows].min())
+
+
+def throughput(turns: TurnTable, repeats: Sequence[int]) -> dict[str, float | None]:
+    """Of the turns that succeeded, over the repeats' windows one after the other."""
+    total_s = sum((window_s(turns, repeat) for repeat in repeats), start=0.0)
+    good = ~turns.has_failed & np.isin(turns.repeat, repeats)
+    num_tokens = int(turns.num_received_tokens[good].sum())
+    return {
+        "window_s": total_s,
+        "output_tokens_per_s": num_tokens / total_s if total_s else None,
+        "turns_per_s": int(good.sum()) / total_s if total_s else None,
+    }

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -250,7 +251,7 @@ def _conversations(
     rows = table.drop_columns(["new_prompt_token_ids", "priority_levels"]).to_pylist()
     starts = [k for k, row in enumerate(rows) if row["turn"] == 0]
     conversations = []
-    for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
+    for start, stop in pairwise([*starts, len(rows)]):
         turns = tuple(_turn(rows[k], prompts[k]) for k in range(start, stop))
         own = {key: rows[start][key] for key in CONVERSATION_COLUMNS}
         conversations.append(Conversation(**own, turns=turns))

@@ -44,7 +44,8 @@ def read_burstgpt(path: Path, tally: Tally) -> list[ConversationShape]:
         at_us, name = round(row.number("Timestamp", 0.0) * 1e6), _session_name(row)
         session = open_sessions.get(name)
         if session is None or prompt <= session.context:
-            tally[RESET] += session is not None
+            if session is not None:
+                tally[RESET] += 1
             session = _Session(start_us=at_us)
             conversations.append(session)
         if name:

@@ -85,4 +85,4 @@ def csv_rows(path: Path, source: str, layouts: Collection[tuple[str, ...]]) -> I
                     raise row.error(f"must have {len(columns)} fields like the header")
                 yield row
         except csv.Error as error:
-            raise TraceError(f"{path}:{reader.line_num}: {error}") from None
+            raise TraceError(f"{path}:{reader.line_num + 1}: {error}") from None

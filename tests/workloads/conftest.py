@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def real_trace() -> Callable[[str], Path]:
+    """A real trace by file name; the test is skipped where there are none."""
+    beside_the_repository = Path(__file__).parents[3] / "shared" / "traces"
+    folder = Path(os.environ.get("FSBENCH_TRACES", beside_the_repository))
+
+    def find(name: str) -> Path:
+        if not (folder / name).exists():
+            pytest.skip(f"no {name}; set FSBENCH_TRACES to a folder that has it")
+        return folder / name
+
+    return find

@@ -44,9 +44,7 @@ class ChatTemplate:
             )
         except (TemplateError, TypeError, KeyError, ValueError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise ChatTemplateError(
-                f"messages: the model's chat template failed: {reason}"
-            ) from None
+            raise ChatTemplateError(f"the model's chat template failed: {reason}") from None
 
 
 def _environment() -> ImmutableSandboxedEnvironment:

@@ -72,7 +72,12 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any], *, where: str) -> Tokenizer
             f" one with any of {', '.join(_SPLITS)}, or the model's Hugging Face folder"
         )
     tokens: list[str] = metadata["tokenizer.ggml.tokens"]
-    merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
+    merges = [
+        (first, second)
+        for first, _, second in (
+            merge.partition(" ") for merge in metadata["tokenizer.ggml.merges"]
+        )
+    ]
     backend = _byte_level_bpe(tokens, merges, _SPLITS[pre], ignore_merges=pre == "llama-bpe")
     kinds = metadata.get("tokenizer.ggml.token_type", [])
     for is_special, kind in ((True, _CONTROL_TOKEN), (False, _USER_DEFINED_TOKEN)):
@@ -121,7 +126,7 @@ def synthetic_tokenizer(vocab_size: int) -> Tokenizer:
 
 def _byte_level_bpe(
     tokens: list[str],
-    merges: list[tuple[str, ...]],
+    merges: list[tuple[str, str]],
     splits: tuple[pre_tokenizers.PreTokenizer, ...],
     *,
     ignore_merges: bool = False,

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from engines.fastswitch.device import SequenceChunk
+from engines.fastswitch.devices import attention
+from engines.fastswitch.devices.attention import (
+    attend,
+    count_decodes,
+    gather,
+    group_by_length,
+    plan_attention,
+    slots_of,
+    write_kv,
+)
+
+NUM_HEADS, NUM_KV_HEADS, HEAD_DIM = 4, 2, 8
+CPU = torch.device("cpu")
+part = st.tuples(st.integers(0, 40), st.integers(1, 12))  # tokens in the cache, tokens of the chunk
+
+
+def chunks_of(parts: list[tuple[int, int]], block_size: int, seed: int) -> list[SequenceChunk]:
+    """Decodes first; scattered blocks, each sequence its own."""
+    parts = sorted(parts, key=lambda part: part[1] != 1)
+    needed = [-(-(start + length) // block_size) for start, length in parts]
+    blocks = random.Random(seed).sample(range(sum(needed) + 5), sum(needed))
+    return [
+        SequenceChunk(
+            request_id=str(index),
+            token_ids=[0] * length,
+            start=start,
+            block_table=[blocks.pop() for _ in range(num_blocks)],
+            sampling=None,
+            output_index=0,
+        )
+        for index, ((start, length), num_blocks) in enumerate(zip(parts, needed, strict=True))
+    ]
+
+
+def random_cache(chunks: list[SequenceChunk], block_size: int) -> tuple[Tensor, Tensor]:
+    num_blocks = sum(len(chunk.block_table) for chunk in chunks) + 5
+    shape = (num_blocks, block_size, NUM_KV_HEADS, HEAD_DIM)
+    return (
+        torch.randn(shape, dtype=torch.float64) * 3,
+        torch.randn(shape, dtype=torch.float64) * 3,
+    )
+
+
+def eager_attention(
+    queries: Tensor, cache: tuple[Tensor, Tensor], chunks: list[SequenceChunk], block_size: int
+) -> Tensor:
+    """The slow twin: one row, one head, one slot at a time."""
+    rows = []
+    for chunk in chunks:
+        for position in range(chunk.start, chunk.start + len(chunk.token_ids)):
+            slots = [
+                (chunk.block_table[p // block_size], p % block_size) for p in range(position + 1)
+            ]
+            query, heads = queries[len(rows)], []
+            for head in range(NUM_HEADS):
+                kv_head = head // (NUM_HEADS // NUM_KV_HEADS)
+                keys = torch.stack([cache[0][b, o, kv_head] for b, o in slots])
+                values = torch.stack([cache[1][b, o, kv_head] for b, o in slots])
+                weights = (keys @ query[head] / HEAD_DIM**0.5).softmax(dim=0)
+                heads.append(weights @ values)
+            rows.append(torch.stack(heads))
+    return torch.stack(rows)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    parts=st.lists(part, min_size=1, max_size=7),
+    block_size=st.sampled_from([1, 4, 16]),
+    seed=st.integers(0, 1000),
+)
+def test_a_mixed_batch_attends_as_its_eager_twin(
+    parts: list[tuple[int, int]], block_size: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    chunks = chunks_of(parts, block_size, seed)
+    num_rows = sum(len(chunk.token_ids) for chunk in chunks)
+    cache = random_cache(chunks, block_size)
+    queries = torch.randn(num_rows, NUM_HEADS, HEAD_DIM, dtype=torch.float64)
+    keys, values = torch.randn(2, num_rows, NUM_KV_HEADS, HEAD_DIM, dtype=torch.float64)
+    plan = plan_attention(chunks, block_size, device=CPU, dtype=torch.float64)
+    write_kv(keys, values, cache, plan.slots)
+    expected = eager_attention(queries, cache, chunks, block_size)
+    got = attend(queries, keys, values, cache, plan)
+    torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    start=st.integers(0, 30),
+    length=st.integers(1, 30),
+    block_size=st.sampled_from([1, 3, 16]),
+    seed=st.integers(0, 1000),
+)
+def test_what_is_written_is_gathered_and_nothing_else_changes(
+    start: int, length: int, block_size: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    (chunk,) = chunks_of([(start, length)], block_size, seed)
+    cache = random_cache([chunk], block_size)
+    before = (cache[0].clone(), cache[1].clone())
+    keys, values = torch.randn(2, length, NUM_KV_HEADS, HEAD_DIM, dtype=torch.float64)
+    slots = torch.tensor(slots_of(chunk, block_size))
+    write_kv(keys, values, cache, slots)
+    blocks = torch.tensor(chunk.block_table)
+    for tensor, old, new in zip(cache, before, (keys, values), strict=True):
+        gathered = gather(tensor, blocks, start + length)
+        assert torch.equal(gathered[start:], new)
+        assert torch.equal(gathered[:start], gather(old, blocks, start))
+        is_untouched = torch.ones(tensor.shape[0] * block_size, dtype=torch.bool)
+        is_untouched[slots] = False
+        assert torch.equal(tensor.flatten(0, 1)[is_untouched], old.flatten(0, 1)[is_untouched])
+
+
+@given(lengths=st.lists(st.integers(1, 3000), max_size=40), block_size=st.sampled_from([4, 16]))
+def test_groups_hold_every_row_once_and_stay_small_and_even(
+    lengths: list[int], block_size: int
+) -> None:
+    groups = group_by_length(lengths, block_size)
+    assert sorted(row for group in groups for row in group) == list(range(len(lengths)))
+    for group in groups:
+        blocks = [-(-lengths[row] // block_size) for row in group]
+        assert min(blocks) >= attention.MIN_FILL_RATIO * max(blocks)
+        num_tokens = len(group) * max(blocks) * block_size
+        assert len(group) == 1 or num_tokens <= attention.MAX_GROUP_TOKENS
+
+
+def test_equal_lengths_share_a_group() -> None:
+    assert group_by_length([500] * 8, 16) == [[0, 1, 2, 3, 4, 5, 6, 7]]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"), [([], 0), ([1, 1], 2), ([1, 5, 1], 1), ([5], 0), ([1, 1, 7], 2)]
+)
+def test_decodes_are_the_leading_chunks_of_one_token(lengths: list[int], expected: int) -> None:
+    chunks = [
+        SequenceChunk(
+            request_id="r",
+            token_ids=[0] * length,
+            start=9,
+            block_table=[0, 1, 2, 3],
+            sampling=None,
+            output_index=0,
+        )
+        for length in lengths
+    ]
+    assert count_decodes(chunks) == expected

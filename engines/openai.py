@@ -25,6 +25,9 @@ from engines.api import (
 )
 
 
+NO_SUCH_ROUTE = (404, 405, 501)  # some servers list no models; then the file's word counts
+
+
 class OpenAISettings(EngineSettings):
     """`kind: openai`, attach to a base URL."""
 
@@ -116,6 +119,8 @@ def _served_models(name: str, settings: OpenAISettings, api_key: str | None) -> 
             return [str(entry["id"]) for entry in json.load(reply)["data"]]
     except urllib.error.HTTPError as error:
         with error:
+            if settings.model is not None and error.code in NO_SUCH_ROUTE:
+                return [settings.model]
             raise EngineError(
                 f"engine {name!r}: {url} answers {error.code} {error.reason}; "
                 "check base_url and api_key_env"

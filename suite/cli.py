@@ -243,3 +243,7 @@ def _conclude(outcome: RunOutcome) -> int:
         )
         return ExitCode.INCOMPLETE
     return exit_code(gate["outcome"] for gate in metrics["gates"])
+
+
+if __name__ == "__main__":
+    app()

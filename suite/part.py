@@ -82,8 +82,11 @@ def finish_step_log(directory: Path, started_at_monotonic_s: float | None) -> No
     log = directory / "steps.arrows"
     if not log.exists():
         return
-    table = read_arrow_logs([log])
-    if started_at_monotonic_s is not None:
+    try:
+        table = read_arrow_logs([log])
+    except ValueError:  # killed before its first rows went out
+        table = None
+    if table is not None and started_at_monotonic_s is not None:
         relative = pc.subtract(table["at"], pa.scalar(started_at_monotonic_s))
         table = table.set_column(table.schema.get_field_index("at"), "at", relative)
         pq.write_table(table, directory / "steps.parquet", compression="zstd")

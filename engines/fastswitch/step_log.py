@@ -52,9 +52,12 @@ SCHEMA = pa.schema(
 )
 
 
+ROWS_PER_BATCH = 32  # about a second of steps: what a kill can lose
+
+
 class StepLog:
     def __init__(self, path: Path) -> None:
-        self._log = ArrowLog(path, SCHEMA)
+        self._log = ArrowLog(path, SCHEMA, rows_per_batch=ROWS_PER_BATCH)
 
     def append(self, record: StepRecord) -> None:
         self._log.append(asdict(record))

@@ -81,6 +81,11 @@ def test_a_server_that_can_not_be_used_is_told_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_a_server_that_lists_no_models_is_taken_at_the_files_word() -> None:
+    with server(404, {}, []) as url:
+        assert attach(url, model="mine").model == "mine"
+
+
 def test_nobody_listening_says_what_to_do() -> None:
     with pytest.raises(EngineError, match="start the server or mend base_url"):
         attach("http://127.0.0.1:9/v1")

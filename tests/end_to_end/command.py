@@ -1,0 +1,83 @@
+"""`fsbench` as a user starts it: a process of its own, and what it leaves behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+FSBENCH = (sys.executable, "-m", "suite.cli")
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def workload(**changes: Any) -> dict[str, Any]:
+    """A small one for the embedded engine, with too little KV cache for all at once."""
+    return {
+        "name": "small",
+        "seed": 3,
+        "model": "tiny-llama",
+        "conversations": {
+            "source": "fixed",
+            "count": 6,
+            "turns": 2,
+            "prompt_tokens": 60,
+            "output_tokens": 16,
+        },
+        "arrivals": {"process": "constant", "rate": 50.0},
+        "users": {
+            "quick": {"share": 0.5, "slo": {"ttft": "60s", "tbt": "60s", "attainment": 0.9}},
+            "slow": {"share": 0.5, "slo": {"ttft": "60s", "tbt": "60s", "attainment": 0.9}},
+        },
+        "priorities": {"pattern": "random", "levels": 4, "update_frequency": 0.25},
+        "engines": {
+            "small": {
+                "kind": "fastswitch",
+                "kv_tokens": 256,
+                "swap_tokens": 2048,
+                "max_batch_tokens": 128,
+            }
+        },
+        **changes,
+    }
+
+
+def start(
+    arguments: Sequence[str], directory: Path, spec: dict[str, Any] | None = None
+) -> subprocess.Popen[str]:
+    """In `directory`, with `spec` as w.yaml; the repository stays importable."""
+    if spec is not None:
+        (directory / "w.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
+    return subprocess.Popen(
+        [*FSBENCH, *arguments],
+        cwd=directory,
+        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], timeout_s: float = 100) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr)."""
+    out, err = process.communicate(timeout=timeout_s)
+    return process.returncode, out, err
+
+
+def only_run(directory: Path) -> Path:
+    (run,) = (directory / "runs").iterdir()
+    return run
+
+
+def left_behind(run: Path) -> list[str]:
+    """Command lines of processes that still speak of this run."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if any(str(run.name) in word for word in words):
+            found.append(" ".join(words))
+    return found

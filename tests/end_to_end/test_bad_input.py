@@ -1,0 +1,160 @@
+"""What a user can get wrong before or at the start: one line, the right exit code, nothing left."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from suite.cli import app
+
+WORKLOAD: dict[str, Any] = {
+    "name": "small",
+    "seed": 1,
+    "model": "tiny-llama",
+    "conversations": {
+        "source": "fixed",
+        "count": 2,
+        "turns": 1,
+        "prompt_tokens": 8,
+        "output_tokens": 4,
+    },
+    "arrivals": {"process": "constant", "rate": 10.0},
+    "users": {"all": {"share": 1.0, "slo": {"ttft": "1s", "tbt": "1s", "attainment": 0.9}}},
+    "engines": {"a": {"kind": "fastswitch", "kv_tokens": 1024, "swap_tokens": 1024}},
+}
+
+
+@pytest.fixture
+def fsbench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Any:
+    """Run the command in this process, in an empty folder; (exit code, what went to stderr)."""
+
+    def call(*arguments: str) -> tuple[int, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["fsbench", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            app()
+        assert isinstance(caught.value.code, int)
+        return caught.value.code, capsys.readouterr().err
+
+    return call
+
+
+def write(path: Path, changes: dict[str, Any]) -> None:
+    path.write_text(yaml.safe_dump({**WORKLOAD, **changes}))
+
+
+USERS = WORKLOAD["users"]
+SLO = USERS["all"]["slo"]
+ENGINE = WORKLOAD["engines"]["a"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"arivals": {}}, "w.yaml: arivals is unknown; did you mean arrivals?"),
+        (
+            {"arrivals": {"process": "poisson", "rate": -1.0}},
+            "w.yaml: arrivals.rate must be > 0, got -1.0",
+        ),
+        (
+            {"users": {"all": {"share": 1.0, "slo": {**SLO, "ttft": 2}}}},
+            "w.yaml: users.all.slo.ttft",
+        ),
+        (
+            {"engines": {"a": {"kind": "vlm"}}},
+            "w.yaml: engines.a: kind 'vlm' is unknown; choose one of: fastswitch, openai",
+        ),
+        (
+            {"conversations": {"trace": "sharegpt", "path": "no.csv.gz"}},
+            "no.csv.gz",
+        ),
+        (
+            {"engines": {"a": {**ENGINE, "swap_tokens": 0}}},
+            "w.yaml: engines.a.swap_tokens must be > 0 with preemption: swap, got 0",
+        ),
+        (
+            {"engines": {"a": {**ENGINE, "kv_token": 5}}},
+            "w.yaml: engines.a.kv_token is unknown; did you mean kv_tokens?",
+        ),
+        (
+            {"engines": {"a": {**ENGINE, "preset": "vllm-0.2"}}},
+            "w.yaml: engines.a.preset 'vllm-0.2' is unknown; choose one of: vllm-0.3",
+        ),
+        ({"gates": ["ttft.p98 <= 1s"]}, "gate 'ttft.p98 <= 1s'"),
+        ({"gates": ["ttft.p99 <= 1"]}, "gate 'ttft.p99 <= 1'"),
+        ({"baseline": "b"}, "baseline"),
+    ],
+)
+def test_a_workload_that_can_not_work_is_refused_in_one_line(
+    fsbench: Any, tmp_path: Path, changes: dict[str, Any], expected: str
+) -> None:
+    write(tmp_path / "w.yaml", changes)
+    code, message = fsbench("run", "w.yaml")
+    assert code == 2
+    assert expected in message
+    assert message.startswith("fsbench: ")
+    assert message.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_missing_workload_file_is_named(fsbench: Any) -> None:
+    assert fsbench("run", "no.yaml") == (2, "fsbench: no.yaml: no such workload file\n")
+
+
+def test_a_folder_that_is_no_run_is_named(fsbench: Any, tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    code, message = fsbench("report", "x")
+    assert code == 2
+    assert "x: is not a run directory, manifest.json is missing" in message
+
+
+def test_a_model_folder_without_weights_ends_the_run_before_anything_is_measured(
+    fsbench: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    write(tmp_path / "w.yaml", {"model": "model"})
+    code, message = fsbench("run", "w.yaml")
+    assert code == 2
+    assert "engine 'a': model: has no weights" in " ".join(message.split())
+    assert "Traceback" not in message
+    assert psutil.Process().children(recursive=True) == []
+
+
+def test_a_busy_port_is_told_by_serve(fsbench: Any, tmp_path: Path) -> None:
+    import subprocess
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "suite.cli", "serve", "tiny-llama", "--port", str(port)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert f"127.0.0.1:{port}: address already in use" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_serving_beyond_loopback_demands_a_key() -> None:
+    import subprocess
+
+    done = subprocess.run(
+        [sys.executable, "-m", "suite.cli", "serve", "tiny-llama", "--host", "0.0.0.0"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--api-key" in done.stderr

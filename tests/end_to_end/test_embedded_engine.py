@@ -1,0 +1,140 @@
+"""The main job with the real embedded engine: file → engine → driver → records → report."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+import pytest
+
+from suite.records import read_turns
+from suite.run_directory import Manifest
+from tests.end_to_end.command import finish, left_behind, only_run, start, workload
+
+
+def wait_for(what: str, condition: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if condition():
+            return
+        time.sleep(0.05)
+    pytest.fail(f"waited in vain: {what}")
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("run")
+    spec = workload(gates=["slo.users_within_slo_ratio >= 0.9", "counts.failed <= 0"])
+    code, out, err = finish(start(["run", "w.yaml"], directory, spec))
+    assert code == 0, out + err
+    return only_run(directory)
+
+
+def test_every_planned_turn_is_recorded_with_its_planned_length(finished_run: Path) -> None:
+    turns = read_turns(finished_run / "small" / "1" / "turns.parquet")
+    assert len(turns) == 12
+    assert {turn.error for turn in turns} == {None}
+    assert {sum(turn.tokens_per_chunk) for turn in turns} == {16}
+    assert {turn.num_output_tokens for turn in turns} == {16}
+    # the second turn brings the first one's prompt and its real answer along
+    assert {(turn.turn, turn.num_prompt_tokens) for turn in turns} == {(0, 60), (1, 136)}
+
+
+def test_kv_pressure_really_preempts_and_the_step_log_says_so(finished_run: Path) -> None:
+    steps = pd.read_parquet(finished_run / "small" / "1" / "steps.parquet")
+    metrics = json.loads((finished_run / "metrics.json").read_text())
+    switching = metrics["engines"]["small"]["context_switch"]
+    assert switching["num_preemptions"] == steps["num_preemptions"].sum() > 0
+    assert switching["num_swap_out_blocks"] == steps["num_swap_out_blocks"].sum() > 0
+    assert steps["num_used_device_blocks"].max() <= 16
+
+
+def test_the_step_log_and_the_turns_share_one_clock(finished_run: Path) -> None:
+    steps = pd.read_parquet(finished_run / "small" / "1" / "steps.parquet")
+    turns = read_turns(finished_run / "small" / "1" / "turns.parquet")
+    first_token_at = min(turn.token_at[0] for turn in turns)
+    last_token_at = max(turn.token_at[-1] for turn in turns)
+    ends = steps["at"] + steps["duration_s"]
+    assert steps["at"].iloc[0] > min(turn.sent_at or 0.0 for turn in turns)
+    assert steps["at"].iloc[0] < first_token_at
+    assert ends.iloc[-1] == pytest.approx(last_token_at, abs=0.5)
+
+
+def test_the_run_directory_describes_itself(finished_run: Path) -> None:
+    manifest = Manifest.read(finished_run)
+    (part,) = manifest.parts
+    assert (part.status, part.counts.planned, part.counts.recorded) == ("complete", 12, 12)
+    assert manifest.engines["small"]["swap"] == "sync"  # presets are spelt out
+    assert manifest.workload["driver"]["turn_timeout"] == "300s"  # defaults too
+    assert (finished_run / "report.html").stat().st_size > 1_000_000  # plotly is inside
+    assert left_behind(finished_run) == []
+
+
+def test_the_same_numbers_come_out_when_a_run_is_measured_again(finished_run: Path) -> None:
+    before = (finished_run / "metrics.json").read_text()
+    code, out, err = finish(start(["report", str(finished_run)], finished_run))
+    assert code == 0, out + err
+    assert (finished_run / "metrics.json").read_text() == before
+
+
+def a_long_one() -> dict[str, Any]:
+    """Ends neither by itself within the test nor before something was measured."""
+    turns = {"source": "fixed", "count": 4, "turns": 40, "prompt_tokens": 8, "output_tokens": 24}
+    engine = {"kind": "fastswitch", "kv_tokens": 8192, "swap_tokens": 8192}
+    return workload(conversations=turns, engines={"small": engine})
+
+
+def started(directory: Path) -> bool:
+    """The driver has flushed something."""
+    shards = list(directory.glob("runs/*/small/1/turns-*.arrows"))
+    return any(shard.stat().st_size > 5000 for shard in shards)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_what_was_measured(tmp_path: Path, number: signal.Signals) -> None:
+    process = start(["run", "w.yaml"], tmp_path, a_long_one())
+    wait_for("turns on disk", lambda: started(tmp_path))
+    process.send_signal(number)
+    code, out, err = finish(process)
+    assert code == 4, out + err
+    assert "Traceback" not in err
+    check_partial_run(tmp_path, "interrupted")
+
+
+def test_an_engine_that_dies_in_the_middle_is_told_and_keeps_what_was_measured(
+    tmp_path: Path,
+) -> None:
+    process = start(["run", "w.yaml"], tmp_path, a_long_one())
+    wait_for("turns on disk", lambda: started(tmp_path))
+    engine = next(
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "engines.fastswitch" in child.cmdline()
+    )
+    os.kill(engine.pid, signal.SIGKILL)
+    code, out, err = finish(process)
+    assert code == 4, out + err
+    assert "engine 'small' died, ended with signal SIGKILL" in " ".join(err.split())
+    assert "Traceback" not in err
+    check_partial_run(tmp_path, "failed")
+
+
+def check_partial_run(directory: Path, status: str) -> None:
+    run = only_run(directory)
+    (part,) = Manifest.read(run).parts
+    turns = read_turns(run / "small" / "1" / "turns.parquet")
+    counts = part.counts
+    assert part.status == status
+    assert counts.planned == counts.recorded + counts.lost == 160
+    assert len(turns) == counts.recorded > 0
+    assert (run / "report.html").exists()
+    assert json.loads((run / "metrics.json").read_text())["engines"]["small"]["counts"][
+        "recorded"
+    ] == len(turns)
+    assert left_behind(run) == []

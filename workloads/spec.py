@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +14,6 @@ from pydantic import (
     AfterValidator,
     ConfigDict,
     Field,
-    StringConstraints,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -34,22 +34,21 @@ from workloads.spec_traffic import (
 from workloads.units import Duration
 from workloads.yaml_file import apply_overrides, read_yaml
 
-RUN_DIRECTORY_FILES = frozenset(
-    {"manifest.json", "plan.parquet", "metrics.json", "report.html", "metrics", "report"}
-)
+RUN_DIRECTORY_FILES = frozenset({"manifest.json", "plan.parquet", "metrics.json", "report.html"})
+FOLDER_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 
 
-def _not_a_run_file(name: str) -> str:
+def _folder_name(name: str) -> str:
+    if not FOLDER_NAME.fullmatch(name):
+        raise ValueError(
+            f"must be of letters, digits, '.', '_', '-' (it names a folder), got {name!r}"
+        )
     if name in RUN_DIRECTORY_FILES:
         raise ValueError(f"can not be named {name!r}, which is a file of the run directory")
     return name
 
 
-Name = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$"),
-    AfterValidator(_not_a_run_file),
-]
+Name = Annotated[str, AfterValidator(_folder_name)]
 Ratio = Annotated[float, Field(gt=0, le=1)]
 
 

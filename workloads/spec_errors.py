@@ -31,7 +31,7 @@ PHRASES = {
     "too_short": "must have {min_length} or more entries",
     "too_long": "must have no more than {max_length} entries",
     "string_too_short": "must not be empty",
-    "string_pattern_mismatch": "must be of letters, digits, '.', '_', '-' (it names a folder)",
+    "string_pattern_mismatch": "must match {pattern}",
     "invalid_key": "must have text as keys",
 }
 MISSING_ADVICE = {

@@ -113,3 +113,34 @@ def test_the_small_tail_of_mooncake_blocks_is_shared_between_conversations(tmp_p
 def _mooncake_plan(folder: Path, scale: float) -> Plan:
     source = f"{{trace: mooncake, path: {folder}/m.jsonl, length_scale: {scale}}}"
     return small_plan(folder, f"conversations={source}", "arrivals={process: trace}")
+
+
+def test_real_words_reach_the_plan_with_token_ids_of_the_estimated_length(tmp_path: Path) -> None:
+    messages = '[{"from": "human", "value": "How far is it?"}, {"from": "gpt", "value": "Far."}]'
+    (tmp_path / "s.json").write_text(f'[{{"conversations": {messages}}}]')
+    source = f"{{trace: sharegpt-json, path: {tmp_path}/s.json}}"
+    (conversation,) = small_plan(tmp_path, f"conversations={source}").conversations
+    (turn,) = conversation.turns
+    assert turn.prompt_text == "How far is it?"
+    assert (turn.new_prompt_token_ids.size, turn.num_output_tokens) == (4, 1)
+
+
+def test_a_replayed_trace_keeps_its_instants_and_pauses(tmp_path: Path) -> None:
+    rows = ["10,a,2,100,20", "12,b,1,7,7", "15.5,a,4,150,10"]
+    header = "Timestamp,Session ID,Elapsed time,Request tokens,Response tokens"
+    (tmp_path / "b.csv").write_text("\n".join([header, *rows]))
+    plan = small_plan(
+        tmp_path,
+        f"conversations={{trace: burstgpt, path: {tmp_path}/b.csv}}",
+        "arrivals={process: trace, scale: 0.5}",
+        "think_time={distribution: trace}",
+    )
+    assert [conversation.start_at_s for conversation in plan.conversations] == [0.0, 1.0]
+    assert [turn.think_time_s for turn in plan.conversations[0].turns] == [0.0, 3.5]
+    assert lengths(plan) == [[(100, 20), (30, 10)], [(7, 7)]]
+
+
+def test_a_relative_trace_path_starts_at_the_workload_file(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("t_s,context_tokens,generated_tokens\n0,3,4\n")
+    text = SMALL.replace("source: sharegpt-like, count: 12", "trace: azure, path: a.csv")
+    assert lengths(small_plan(tmp_path, text=text)) == [[(3, 4)]]

@@ -156,6 +156,11 @@ def test_a_missing_file_and_a_file_of_another_shape_are_refused(tmp_path: Path) 
     assert "must be a mapping (key: value), got nothing" in refusal(tmp_path, text="")
 
 
+def test_a_number_with_an_exponent_needs_no_dot(tmp_path: Path) -> None:
+    spec = load_spec(write_small(tmp_path, SMALL.replace("rate: 2.0", "rate: 5e-1")))
+    assert spec.model_dump()["arrivals"]["rate"] == 0.5
+
+
 # ------------------------------------------------------------------------------- overrides
 
 
@@ -210,6 +215,12 @@ def _trace_path(spec: WorkloadSpec) -> str:
 
 
 # ----------------------------------------------------------------------- whole files, schema
+
+
+def test_the_example_of_the_documentation_is_valid(tmp_path: Path) -> None:
+    page = (SHIPPED.parent / "docs" / "workloads.md").read_text(encoding="utf-8")
+    example = page.split("```yaml\n")[1].split("```")[0]
+    assert load_spec(write_small(tmp_path, example)).name == "sharegpt-markov"
 
 
 @pytest.mark.parametrize("name", ["quickstart.yaml", "sharegpt-trace.yaml"])
@@ -291,8 +302,7 @@ def test_the_schema_knows_units_choices_and_that_other_keys_are_refused() -> Non
     assert not re.search(duration, "250")
     assert set(schema["properties"]["arrivals"]["discriminator"]["mapping"]) >= {"poisson", "gamma"}
     assert len(schema["properties"]["conversations"]["oneOf"]) == 3
-    (entry,) = schema["properties"]["engines"]["patternProperties"].values()
-    assert entry["required"] == ["kind"]
+    assert schema["properties"]["engines"]["additionalProperties"]["required"] == ["kind"]
     assert set(schema["required"]) == {
         "name", "seed", "conversations", "arrivals", "users", "engines",
     }  # fmt: skip

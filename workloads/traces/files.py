@@ -43,9 +43,9 @@ class Row:
         except ValueError:
             number = float("nan")
         if isinstance(value, bool) or not minimum <= number < float("inf"):
-            raise self.error(f"{key} must be {kind} ≥ {minimum}, got {value!r}")
+            raise self.error(f"{key} must be {kind} ≥ {minimum:g}, got {value!r}")
         if is_whole and not number.is_integer():
-            raise self.error(f"{key} must be {kind} ≥ {minimum}, got {value!r}")
+            raise self.error(f"{key} must be {kind} ≥ {minimum:g}, got {value!r}")
         return number
 
 

@@ -50,10 +50,17 @@ class Target:
 class Pool:
     """Hands out an idle connection, the last used first, or opens one. One loop, one thread."""
 
-    def __init__(self, target: Target, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        target: Target,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        wants_kernel_stamps: bool = True,
+    ) -> None:
         self._target = target
         self._loop = loop
-        self._is_kernel_stamped = has_kernel_stamps() and not target.is_tls
+        can_be_stamped = has_kernel_stamps() and not target.is_tls
+        self._is_kernel_stamped = wants_kernel_stamps and can_be_stamped
         self._clock = KernelClock()
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._tls = ssl.create_default_context() if target.is_tls else None

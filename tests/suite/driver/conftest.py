@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uvloop
+
+from engines.api import Endpoint
+from suite.driver.calibrate import endpoint
+from suite.driver.data_plane import DataPlane, Shard
+from suite.records import TurnRecord
+from tests.end_to_end.scripted_engine import running_scripted_engine
+from workloads.plan import Conversation, Plan, PriorityTrace, Slo, Turn, UserClass
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedEngine:
+    port: int
+    truth_path: Path
+
+    def endpoint(self, **script: object) -> Endpoint:
+        return endpoint(self.port, {"script": script})
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedEngine]:
+    directory = tmp_path_factory.mktemp("scripted-engine")
+    with running_scripted_engine(directory) as port:
+        yield ScriptedEngine(port, directory / "truth.jsonl")
+
+
+_serial = iter(range(1_000_000))
+
+
+@pytest.fixture
+def make_plan() -> Callable[..., Plan]:
+    """Conversation ids are new in each plan: the engine counts the turns of each for good."""
+
+    def make(
+        *,
+        starts_at_s: tuple[float, ...] = (0.0,),
+        num_turns: int = 1,
+        num_output_tokens: int = 5,
+        think_time_s: float = 0.0,
+        closed_concurrency: int | None = None,
+        priorities: PriorityTrace | None = None,
+        prompt_text: str | None = None,
+    ) -> Plan:
+        turns = tuple(
+            Turn(
+                new_prompt_token_ids=np.arange(7, dtype=np.int32) + 10 * number,
+                prompt_text=prompt_text,
+                num_output_tokens=num_output_tokens,
+                think_time_s=think_time_s if number else 0.0,
+            )
+            for number in range(num_turns)
+        )
+        conversations = tuple(
+            Conversation(
+                conversation_id=f"c{next(_serial)}",
+                user_id=f"u{number}",
+                user_class="standard",
+                start_at_s=start_at_s,
+                turns=turns,
+            )
+            for number, start_at_s in enumerate(starts_at_s)
+        )
+        slo = Slo(ttft_s=1.0, tbt_s=0.2, tbt_percentile=0.99, attainment_ratio=0.9)
+        return Plan(
+            name="scripted",
+            seed=1,
+            user_classes=(UserClass(name="standard", share_ratio=1.0, slo=slo),),
+            conversations=conversations,
+            closed_concurrency=closed_concurrency,
+            priorities=priorities,
+        )
+
+    return make
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    records: list[TurnRecord]
+    started_at: float
+
+
+@pytest.fixture
+def drive_in_process() -> Callable[..., Played]:
+    """One data plane in a loop of its own, without Locust."""
+
+    def drive(
+        plan: Plan, to: Endpoint, *, turn_timeout_s: float = 20.0, stop_after_s: float | None = None
+    ) -> Played:
+        records: list[TurnRecord] = []
+        started_at_ns = time.monotonic_ns() + 50_000_000
+
+        async def run() -> None:
+            plane = DataPlane(
+                Shard.of(plan, worker=0, num_workers=1),
+                endpoint=to,
+                started_at_ns=started_at_ns,
+                turn_timeout_s=turn_timeout_s,
+                on_turn=records.append,
+            )
+            if stop_after_s is not None:
+                asyncio.get_running_loop().call_later(stop_after_s, plane.stop, "enough")
+            await plane.run()
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run())
+        return Played(records, started_at_ns / 1e9)
+
+    return drive
+
+
+@pytest.fixture
+def as_chat() -> Callable[[Endpoint], Endpoint]:
+    return lambda to: replace(to, api="chat", prompt_form="text")

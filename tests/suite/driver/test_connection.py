@@ -1,0 +1,155 @@
+"""Connections against small servers in the same loop: reuse, hang-ups, both ways of stamping."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+import uvloop
+
+from suite.driver.connection import Connection, ConnectionFailedError, Exchange
+from suite.driver.pool import Pool, Target
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+REQUEST = b"POST /v1/x HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def pool_to(serve: Serve, *, is_kernel_stamped: bool = True) -> AsyncIterator[Pool]:
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        target = Target.from_url(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        pool = Pool(target, asyncio.get_running_loop(), wants_kernel_stamps=is_kernel_stamped)
+        yield pool
+        pool.close()
+        await asyncio.sleep(0.01)  # the server's side sees the end
+
+
+async def exchange(connection: Connection, request: bytes = REQUEST) -> Exchange:
+    result = Exchange(asyncio.get_running_loop().create_future())
+    connection.start(request, result)
+    await asyncio.wait_for(result.done, 5)
+    return result
+
+
+async def answer_forever(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(OK)
+    writer.close()
+
+
+async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(OK)
+    await writer.drain()
+    writer.close()
+
+
+def run(main: Awaitable[None]) -> None:
+    async def whole() -> None:
+        await main
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(whole())
+
+
+@pytest.mark.parametrize("is_kernel_stamped", [True, False])
+def test_a_connection_is_kept_and_used_again(is_kernel_stamped: bool) -> None:
+    async def main() -> None:
+        async with pool_to(answer_forever, is_kernel_stamped=is_kernel_stamped) as pool:
+            first, was_used = await pool.take()
+            assert not was_used
+            before_ns = time.monotonic_ns()
+            done = await exchange(first)
+            assert before_ns <= done.sent_at_ns <= done.response.read_at_ns[0]
+            assert done.response.read_at_ns[0] <= time.monotonic_ns()
+            assert done.response.body() == b"ok"
+            assert done.response.is_kernel_stamped is is_kernel_stamped
+            pool.give_back(first)
+            second, was_used = await pool.take()
+            assert second is first
+            assert was_used
+            assert (await exchange(second)).response.body() == b"ok"
+            pool.give_back(second)
+
+    run(main())
+
+
+@pytest.mark.parametrize("is_kernel_stamped", [True, False])
+def test_a_connection_that_the_server_closed_meanwhile_is_not_handed_out(
+    is_kernel_stamped: bool,
+) -> None:
+    async def main() -> None:
+        async with pool_to(answer_once, is_kernel_stamped=is_kernel_stamped) as pool:
+            first, _ = await pool.take()
+            await exchange(first)
+            pool.give_back(first)
+            await asyncio.sleep(0.05)
+            second, was_used = await pool.take()
+            assert second is not first
+            assert not was_used
+            second.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("is_kernel_stamped", [True, False])
+def test_a_hang_up_without_an_answer_is_an_error(is_kernel_stamped: bool) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async def main() -> None:
+        async with pool_to(hang_up, is_kernel_stamped=is_kernel_stamped) as pool:
+            connection, _ = await pool.take()
+            with pytest.raises(ConnectionFailedError, match="before it answered"):
+                await exchange(connection)
+            assert not connection.is_idle_and_open()
+            connection.close()
+
+    run(main())
+
+
+def test_a_request_larger_than_the_socket_buffer_is_sent_whole() -> None:
+    size = 8_000_000
+    got = 0
+
+    async def read_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal got
+        await asyncio.sleep(0.05)
+        got = len(await reader.readexactly(size))
+        writer.write(OK)
+        await writer.drain()
+        writer.close()
+
+    async def main() -> None:
+        async with pool_to(read_slowly) as pool:
+            connection, _ = await pool.take()
+            await exchange(connection, b"x" * size)
+            connection.close()
+
+    run(main())
+    assert got == size
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("http://h:81/v1/", Target(host="h", port=81, path="/v1", is_tls=False)),
+        ("https://h/v1", Target(host="h", port=443, path="/v1", is_tls=True)),
+        ("http://[::1]:9/v1", Target(host="::1", port=9, path="/v1", is_tls=False)),
+    ],
+)
+def test_a_base_url_is_taken_apart(url: str, target: Target) -> None:
+    assert Target.from_url(url) == target
+
+
+def test_the_host_header_names_a_port_that_is_not_the_schemes_own() -> None:
+    assert Target.from_url("https://h/v1").host_header == "h"
+    assert Target.from_url("http://[::1]:9/v1").host_header == "[::1]:9"

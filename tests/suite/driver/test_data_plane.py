@@ -1,0 +1,283 @@
+"""The data plane against a real server process whose instants are known."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines.api import Endpoint
+from suite.driver.calibrate import endpoint, read_truth
+from suite.driver.data_plane import Shard
+from suite.records import TurnRecord
+from tests.suite.driver.conftest import Played, ScriptedEngine
+from workloads.plan import Plan, PriorityPattern, PriorityTrace
+
+MakePlan = Callable[..., Plan]
+DriveInProcess = Callable[..., Played]
+MAX_ERROR_S = 0.005  # of the median; the true error is microseconds, the machine may be busy
+
+
+def asked_bodies(engine: ScriptedEngine, plan: Plan) -> list[dict[str, Any]]:
+    """What the server was asked for this plan's conversations, in the order of its answers."""
+    ids = {conversation.conversation_id for conversation in plan.conversations}
+    rows = [json.loads(line) for line in engine.truth_path.read_text().splitlines()]
+    return [row["body"] | {"turn": row["turn"]} for row in rows if row["conversation_id"] in ids]
+
+
+def test_every_token_has_the_instant_at_which_it_was_written(
+    engine: ScriptedEngine, make_plan: MakePlan, drive_in_process: DriveInProcess
+) -> None:
+    plan = make_plan(starts_at_s=(0.0, 0.02, 0.04), num_turns=2, num_output_tokens=12)
+    played = drive_in_process(plan, engine.endpoint(first_after_s=0.05, gap_s=0.01))
+    written_at = read_truth(engine.truth_path)
+    errors_s = []
+    for record in played.records:
+        assert record.error is None
+        written = written_at[record.conversation_id, record.turn]
+        assert len(record.token_at) == 12
+        assert list(record.token_at) == sorted(record.token_at)
+        errors_s += list(np.asarray(record.token_at) + played.started_at - np.asarray(written))
+        assert record.time_source == "kernel"
+    assert len(played.records) == 6
+    assert abs(np.median(errors_s)) < MAX_ERROR_S
+    assert min(errors_s) > -0.001  # nothing arrives before it was written
+
+
+def test_turns_are_sent_at_their_instants_and_not_before(
+    engine: ScriptedEngine, make_plan: MakePlan, drive_in_process: DriveInProcess
+) -> None:
+    plan = make_plan(starts_at_s=(0.0, 0.1), num_turns=2, num_output_tokens=2, think_time_s=0.08)
+    records = drive_in_process(plan, engine.endpoint()).records
+    first = {r.user_id: r for r in records if r.turn == 0}
+    second = {r.user_id: r for r in records if r.turn == 1}
+    assert [first[user].scheduled_at for user in ("u0", "u1")] == [0.0, 0.1]
+    for user, record in second.items():
+        done_at = first[user].done_at
+        assert done_at is not None
+        assert record.scheduled_at == pytest.approx(done_at + 0.08, abs=1e-6)
+    for record in records:
+        assert record.sent_at is not None
+        assert record.sent_at >= record.scheduled_at
+
+
+def test_the_history_of_token_ids_is_what_the_server_answered(
+    engine: ScriptedEngine, make_plan: MakePlan, drive_in_process: DriveInProcess
+) -> None:
+    plan = make_plan(num_turns=3, num_output_tokens=4)
+    records = drive_in_process(plan, engine.endpoint()).records
+    # 7 new ids a turn, and 4 answered ones of each turn before
+    assert [record.num_prompt_tokens for record in records] == [7, 18, 29]
+    assert [record.num_output_tokens for record in records] == [4, 4, 4]
+    assert [record.num_cached_tokens for record in records] == [0, 0, 0]
+    assert [record.finish_reason for record in records] == ["length"] * 3
+
+
+def test_the_engine_is_asked_for_exactly_the_planned_work(
+    engine: ScriptedEngine, make_plan: MakePlan, drive_in_process: DriveInProcess
+) -> None:
+    plan = make_plan(num_output_tokens=3)
+    drive_in_process(plan, engine.endpoint())
+    [body] = asked_bodies(engine, plan)
+    assert body["max_tokens"] == 3
+    assert body["ignore_eos"] is True
+    assert body["temperature"] == 0
+    assert body["stream"] is True
+    assert body["stream_options"] == {"include_usage": True}
+    assert body["return_token_ids"] is True
+    assert body["conversation_id"] == plan.conversations[0].conversation_id
+    assert "priority" not in body
+
+
+def test_chat_history_is_kept_as_messages(
+    engine: ScriptedEngine,
+    make_plan: MakePlan,
+    drive_in_process: DriveInProcess,
+    as_chat: Callable[[Endpoint], Endpoint],
+) -> None:
+    plan = make_plan(num_turns=2, num_output_tokens=3, prompt_text="how are you")
+    records = drive_in_process(plan, as_chat(engine.endpoint())).records
+    assert [record.error for record in records] == [None, None]
+    assert [record.num_prompt_tokens for record in records] == [3, 3 + 3 + 3]
+    assert [record.tokens_per_chunk for record in records] == [(1, 1, 1)] * 2
+
+
+def test_chunks_of_several_tokens_and_writes_of_several_chunks_are_told_apart(
+    engine: ScriptedEngine, make_plan: MakePlan, drive_in_process: DriveInProcess
+) -> None:
+    plan = make_plan(num_output_tokens=8)
+    [pairs] = drive_in_process(plan, engine.endpoint(tokens_per_chunk=2)).records
+    assert pairs.tokens_per_chunk == (2, 2, 2, 2)
+    assert pairs.num_coalesced == 0
+    plan = make_plan(num_output_tokens=8)
+    [bursts] = drive_in_process(plan, engine.endpoint(chunks_per_write=4)).records
+    assert bursts.tokens_per_chunk == (1,) * 8
+    assert bursts.num_coalesced == 2
+    assert len(set(bursts.token_at)) == 2
+
+
+def test_an_event_in_two_pieces_counts_from_the_second(
+    engine: ScriptedEngine, make_plan: MakePlan, drive_in_process: DriveInProcess
+) -> None:
+    plan = make_plan(num_output_tokens=4)
+    script = engine.endpoint(splits_events=True, first_after_s=0.05, gap_s=0.04)
+    played = drive_in_process(plan, script)
+    [record] = played.records
+    written = read_truth(engine.truth_path)[record.conversation_id, 0]
+    errors_s = np.asarray(record.token_at) + played.started_at - np.asarray(written)
+    assert len(errors_s) == 4
+    assert min(errors_s) > -0.001  # the first halves came 5 ms earlier
+
+
+def test_a_stream_that_ends_with_its_connection_is_complete(
+    engine: ScriptedEngine, make_plan: MakePlan, drive_in_process: DriveInProcess
+) -> None:
+    plan = make_plan(num_turns=2)
+    records = drive_in_process(plan, engine.endpoint(is_close_framed=True)).records
+    assert [record.error for record in records] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        ("error_event", 2, "error in the stream: KV cache lost"),
+        ("disconnect", 2, "the server closed the connection before the answer's end"),
+        ("no_end", 2, "the stream ended before the answer did (no finish_reason, no [DONE])"),
+        ("429", 0, "429 Too Many Requests: slow down (Retry-After: 3)"),
+        ("500", 0, "500 Internal Server Error: out of memory"),
+        ("plain_json", 0, "expected an event stream, got 'application/json': no stream today"),
+        ("stall", 2, "the answer was not complete after 0.3 s"),
+    ],
+)
+def test_a_failed_turn_keeps_its_tokens_and_ends_its_conversation(
+    engine: ScriptedEngine,
+    make_plan: MakePlan,
+    drive_in_process: DriveInProcess,
+    expected: tuple[str, int, str],
+) -> None:
+    fault, num_tokens, message = expected
+    plan = make_plan(num_turns=3)
+    to = engine.endpoint(fault=fault, fault_turn=1)
+    good, bad = drive_in_process(plan, to, turn_timeout_s=0.3).records
+    assert good.error is None
+    assert bad.turn == 1
+    assert bad.error == message
+    assert bad.tokens_per_chunk == (1,) * num_tokens
+    assert bad.sent_at is not None
+    assert bad.done_at is not None
+    assert bad.done_at >= bad.sent_at
+
+
+def test_a_request_that_died_with_a_kept_connection_is_sent_once_more(
+    make_plan: MakePlan, drive_in_process: DriveInProcess
+) -> None:
+    """The server answers once on a connection, and hangs up when it is asked there again."""
+    answer = b'data: {"choices": [{"text": "a", "token_ids": [1], "finish_reason": "stop"}]}\n\n'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n"
+    num_connections = 0
+
+    def serve(server: socket.socket) -> None:
+        nonlocal num_connections
+        for num_connections in (1, 2):  # noqa: B007 – counted for the test
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(head % len(answer) + answer)
+                connection.recv(65_536)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, args=(server,))
+        thread.start()
+        to = endpoint(server.getsockname()[1], {})
+        records = drive_in_process(make_plan(num_turns=2), to).records
+        thread.join()
+    assert [record.error for record in records] == [None, None]
+    assert num_connections == 2
+
+
+def test_a_server_that_is_not_there_gives_failed_turns_that_were_never_sent(
+    engine: ScriptedEngine, make_plan: MakePlan, drive_in_process: DriveInProcess
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    to = replace(engine.endpoint(), base_url=f"http://127.0.0.1:{port}/v1")
+    [record] = drive_in_process(make_plan(num_turns=2), to).records
+    assert record.sent_at is None
+    assert record.error is not None
+    assert record.error.startswith(f"cannot connect to 127.0.0.1:{port}: ")
+
+
+def test_a_server_that_hides_its_token_ids_cannot_continue_a_conversation_of_ids(
+    engine: ScriptedEngine, make_plan: MakePlan, drive_in_process: DriveInProcess
+) -> None:
+    to = engine.endpoint(has_token_ids=False)
+    [record] = drive_in_process(make_plan(num_turns=2), to).records
+    assert "returned no token ids" in (record.error or "")
+    [record] = drive_in_process(make_plan(num_turns=1), to).records
+    assert record.error is None  # nothing was to be continued
+
+
+def test_a_stop_records_what_is_in_flight_and_drops_what_waits(
+    engine: ScriptedEngine, make_plan: MakePlan, drive_in_process: DriveInProcess
+) -> None:
+    plan = make_plan(starts_at_s=(0.0, 30.0), num_turns=2, num_output_tokens=1000)
+    played = drive_in_process(plan, engine.endpoint(gap_s=0.02), stop_after_s=0.4)
+    [record] = played.records
+    assert record.error == "cut short: enough"
+    assert 1 <= len(record.token_at) < 1000
+
+
+def test_a_closed_loop_holds_so_many_conversations_at_a_time(
+    engine: ScriptedEngine, make_plan: MakePlan, drive_in_process: DriveInProcess
+) -> None:
+    plan = make_plan(starts_at_s=(0.0,) * 6, num_output_tokens=3, closed_concurrency=2)
+    records = drive_in_process(plan, engine.endpoint()).records
+    assert len(records) == 6
+    assert most_at_a_time(records) == 2
+
+
+def most_at_a_time(records: list[TurnRecord]) -> int:
+    begins = [(record.scheduled_at, 1) for record in records]
+    ends = [(record.done_at, -1) for record in records if record.done_at is not None]
+    most = now = 0
+    for _, change in sorted(begins + ends):
+        now += change
+        most = max(most, now)
+    return most
+
+
+def test_priorities_follow_their_trace_and_start_again_after_its_end(
+    engine: ScriptedEngine, make_plan: MakePlan, drive_in_process: DriveInProcess
+) -> None:
+    trace = PriorityTrace(
+        pattern=PriorityPattern.RANDOM,
+        num_levels=8,
+        update_frequency=0.1,
+        update_interval_s=0.1,
+        levels=np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint8),
+    )
+    plan = make_plan(starts_at_s=(0.0, 0.15, 0.25), num_output_tokens=1, priorities=trace)
+    to = replace(engine.endpoint(), takes_priority=True)
+    records = drive_in_process(plan, to).records
+    assert sorted((r.user_id, r.priority) for r in records) == [("u0", 1), ("u1", 5), ("u2", 3)]
+    sent = sorted(body["priority"] for body in asked_bodies(engine, plan))
+    assert sent == [1, 3, 5]
+    silent = drive_in_process(plan, engine.endpoint()).records
+    assert {record.priority for record in silent} == {None}
+
+
+def test_shards_share_out_every_conversation_and_all_of_the_concurrency(
+    make_plan: MakePlan,
+) -> None:
+    plan = make_plan(starts_at_s=(0.0,) * 7, closed_concurrency=5)
+    shards = [Shard.of(plan, worker=worker, num_workers=3) for worker in range(3)]
+    indices = [index for shard in shards for index, _ in shard.conversations]
+    assert sorted(indices) == list(range(7))
+    assert [index for index, _ in shards[1].conversations] == [1, 4]
+    assert [shard.closed_concurrency for shard in shards] == [2, 2, 1]

@@ -1,0 +1,176 @@
+"""The whole driver, Locust processes included, against the scripted engine."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from engines.api import Endpoint
+from suite.driver.calibrate import calibrate, read_truth
+from suite.driver.live import Progress
+from suite.driver.play import Drive, play
+from suite.records import read_shards, read_started_at, read_turns, shard_paths
+from tests.suite.driver.conftest import ScriptedEngine
+from workloads.plan import Plan
+
+REPOSITORY = Path(__file__).parents[3]
+MakePlan = Callable[..., Plan]
+
+
+def drive_of(tmp_path: Path, plan: Plan, to: Endpoint, *, num_workers: int = 1) -> Drive:
+    plan.write(tmp_path / "plan.parquet")
+    return Drive(
+        plan_path=tmp_path / "plan.parquet",
+        endpoint=to,
+        directory=tmp_path / "part",
+        turn_timeout_s=60.0,
+        num_workers=num_workers,
+    )
+
+
+def drivers() -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if any("locustfile.py" in word for word in child.cmdline())
+    ]
+
+
+def test_two_workers_share_one_start_and_leave_one_file(
+    tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
+) -> None:
+    plan = make_plan(starts_at_s=(0.0, 0.05, 0.1, 0.15), num_turns=2, num_output_tokens=6)
+    to = replace(engine.endpoint(fault="429", fault_turn=1), api_key="s3cret")
+    seen: list[Progress] = []
+    drive = drive_of(tmp_path, plan, to, num_workers=2)
+    result = play(drive, on_progress=seen.append)
+
+    assert result.note is None
+    assert not result.is_interrupted
+    counts = result.counts
+    assert (counts.planned, counts.recorded, counts.failed, counts.lost) == (8, 8, 4, 0)
+    assert result.quality.num_workers == 2
+    assert result.quality.time_source == "kernel"
+    assert seen[-1].num_done == 8
+    assert seen[-1].num_failed == 4
+    assert seen[-1].num_output_tokens == 24
+    assert seen[-1].ttft_p99_s is not None
+
+    path = drive.directory / "turns.parquet"
+    started_at = read_started_at(path)
+    assert started_at == result.started_at_monotonic_s
+    assert started_at is not None
+    written_at = read_truth(engine.truth_path)
+    errors_s: list[float] = []
+    for record in read_turns(path):
+        written = np.asarray(written_at[record.conversation_id, record.turn])
+        errors_s += list(np.asarray(record.token_at) + started_at - written)
+    assert len(errors_s) == 24
+    assert abs(np.median(errors_s)) < 0.005
+    assert shard_paths(drive.directory) == []
+    assert drivers() == []
+    left = "".join(
+        p.read_text() for p in drive.directory.iterdir() if p.suffix in (".json", ".log")
+    )
+    assert "s3cret" not in left
+
+
+def test_a_reason_to_stop_keeps_what_was_measured(
+    tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
+) -> None:
+    plan = make_plan(starts_at_s=(0.0, 0.0, 60.0), num_output_tokens=2000, num_turns=2)
+    seen: list[Progress] = []
+
+    def engine_died() -> str | None:
+        return "the engine died" if seen[-1].num_in_flight == 2 else None
+
+    drive = drive_of(tmp_path, plan, engine.endpoint(gap_s=0.02))
+    result = play(drive, on_progress=seen.append, should_stop=engine_died)
+    assert result.stopped_by == "caller"
+    assert result.note == "the engine died"
+    counts = result.counts
+    assert (counts.planned, counts.recorded, counts.failed, counts.lost) == (6, 2, 2, 4)
+    for record in read_turns(drive.directory / "turns.parquet"):
+        assert record.error == "cut short: the engine died"
+        assert record.token_at
+    assert drivers() == []
+
+
+def test_ctrl_c_keeps_what_was_measured(
+    tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
+) -> None:
+    plan = make_plan(starts_at_s=(0.0, 60.0), num_output_tokens=3)
+
+    def press_when_one_is_done(progress: Progress) -> None:
+        if progress.num_done == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    drive = drive_of(tmp_path, plan, engine.endpoint())
+    result = play(drive, on_progress=press_when_one_is_done)
+    assert result.stopped_by == "ctrl-c"
+    assert (result.counts.recorded, result.counts.failed, result.counts.lost) == (1, 0, 1)
+    [record] = read_turns(drive.directory / "turns.parquet")
+    assert len(record.token_at) == 3
+    assert drivers() == []
+
+
+def test_a_killed_driver_is_told_and_what_it_had_flushed_is_kept(
+    tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
+) -> None:
+    plan = make_plan(starts_at_s=(0.0, 60.0), num_output_tokens=3)
+
+    def kill_once_flushed(progress: Progress) -> None:
+        if progress.num_done == 1 and progress.elapsed_s > 1.5:
+            for process in drivers():
+                process.kill()
+
+    drive = drive_of(tmp_path, plan, engine.endpoint())
+    result = play(drive, on_progress=kill_once_flushed)
+    assert result.stopped_by == "driver"
+    assert result.note is not None
+    assert result.note.startswith("driver worker 0 died (exit code -9")
+    assert (result.counts.recorded, result.counts.lost) == (1, 1)
+
+
+def test_a_killed_parent_leaves_no_driver_behind_and_its_flushed_turns_readable(
+    tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
+) -> None:
+    drive = drive_of(tmp_path, make_plan(starts_at_s=(0.0, 60.0)), engine.endpoint())
+    pickled = tmp_path / "drive.pickle"
+    pickled.write_bytes(pickle.dumps(drive))
+    code = (
+        "import pickle, pathlib, sys\n"
+        "from suite.driver.play import play\n"
+        "play(pickle.loads(pathlib.Path(sys.argv[1]).read_bytes()))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(pickled)], cwd=REPOSITORY) as parent:
+        wait_until(lambda: drive.directory.exists() and read_shards(drive.directory).num_rows == 1)
+        [driver] = drivers()
+        parent.kill()
+    wait_until(lambda: not driver.is_running() or driver.status() == psutil.STATUS_ZOMBIE)
+    assert read_shards(drive.directory)["error"].to_pylist() == [None]
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_calibration_measures_the_drivers_own_error(tmp_path: Path) -> None:
+    measured = calibrate(tmp_path, num_streams=4, tokens_per_s=40, duration_s=0.5)
+    assert measured.num_tokens == 4 * 20
+    assert measured.time_source == "kernel"
+    assert 0 <= measured.error_p50_s < 0.005
+    assert measured.error_p50_s <= measured.error_p99_s <= measured.error_max_s

@@ -41,7 +41,7 @@ class Answer:
     def fail(self, message: str) -> None:
         self.error = self.error or one_line(message)
 
-    def _take(self, event: Event) -> None:
+    def take(self, event: Event) -> None:
         if event.data == b"[DONE]":
             self.is_done = True
             return None
@@ -99,7 +99,7 @@ def read_answer(response: Response, answer: Answer) -> Iterator[None]:
         return
     for event in events(response):
         try:
-            answer._take(event)
+            answer.take(event)
         except (AttributeError, TypeError, KeyError):
             answer.fail(f"an event has an unknown shape: {event.data[:80]!r}")
         yield

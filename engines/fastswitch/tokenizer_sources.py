@@ -143,15 +143,13 @@ def _byte_level_bpe(
 
 
 def _syllables() -> Iterator[tuple[str, str]]:
-    """Merges in order of rank; Ġ is the space before a word. About 23,000 of them."""
+    """Merges in order of rank; Ġ is the space before a word. About 8,200 of them."""
     yield from (("Ġ", letter) for letter in ascii_letters)
     pairs = [first + second for first in ascii_lowercase for second in ascii_lowercase]
-    for start in ("", "Ġ"):
-        yield from ((start + pair[0], pair[1]) for pair in pairs)
+    open_pairs = [pair for pair in pairs if pair[1] in "aeiou"]
     for start in ("Ġ", ""):
-        yield from (
-            (start + pair, last) for pair in pairs if pair[1] in "aeiou" for last in ascii_lowercase
-        )
+        yield from ((start + pair[0], pair[1]) for pair in pairs)
+        yield from ((start + pair, last) for pair in open_pairs for last in ascii_lowercase)
 
 
 def _folder_template(folder: Path, config: Mapping[str, Any]) -> str | None:

@@ -38,6 +38,11 @@ def load_model(
     """`seed` makes the weights of a preset; trained ones ignore it. Raises EngineInputError."""
     device = _usable_device(torch_device)
     config, source, tokenizer = _open(name_or_path, seed)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise EngineInputError(
+            f"{source.where}: the tokenizer has {tokenizer.vocab_size} ids, the model"
+            f" {config.vocab_size}; they do not belong together"
+        )
     weights = assemble(source, config, dtype=_DTYPES[dtype], device=device)
     return LoadedModel(config=config, decoder=Decoder(config, weights), tokenizer=tokenizer)
 

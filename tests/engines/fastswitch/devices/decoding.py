@@ -27,9 +27,9 @@ SMALL = ModelConfig(
 )
 
 
-def small_decoder(dtype: torch.dtype = torch.float64, seed: int = 0) -> Decoder:
-    source = RandomTensors(SMALL, seed)
-    return Decoder(SMALL, assemble(source, SMALL, dtype=dtype, device=torch.device("cpu")))
+def small_decoder(dtype: torch.dtype = torch.float64, device: str = "cpu") -> Decoder:
+    weights = assemble(RandomTensors(SMALL, 0), SMALL, dtype=dtype, device=torch.device(device))
+    return Decoder(SMALL, weights)
 
 
 def device_for(

@@ -57,10 +57,10 @@ def reference_model(name: str) -> Any:
     torch.manual_seed(0)
     model = getattr(transformers, f"{family}ForCausalLM")(config).double().eval()
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for key, parameter in model.named_parameters():
             if parameter.dim() == 1:
                 parameter.add_(torch.randn_like(parameter), alpha=0.3)
-                parameter.mul_(2.0 if ".q_norm" in name or ".k_norm" in name else 1.0)
+                parameter.mul_(2.0 if ".q_norm" in key or ".k_norm" in key else 1.0)
             else:
                 parameter.normal_(std=1.5 / parameter.shape[-1] ** 0.5)
     return model

@@ -73,7 +73,7 @@ def eager_attention(
     return torch.stack(rows)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     parts=st.lists(part, min_size=1, max_size=7),
     block_size=st.sampled_from([1, 4, 16]),

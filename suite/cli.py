@@ -177,6 +177,31 @@ def schema() -> None:
 
 
 @app.command()
+def calibrate(
+    streams: Annotated[int, typer.Option(min=1, help="Answers streamed at the same time.")] = 64,
+    rate: Annotated[float, typer.Option(min=0.1, help="Tokens per second of each.")] = 50.0,
+    duration: Annotated[float, typer.Option(min=0.5, help="Seconds.")] = 5.0,
+    workers: Annotated[int, typer.Option(min=1, help="Driver processes.")] = 1,
+) -> None:
+    """Measure how far off this driver's instants are on this machine."""
+    import tempfile
+
+    from reports.terminal import show_calibration
+    from suite.driver.calibrate import calibrate as measure
+
+    with tempfile.TemporaryDirectory() as directory:
+        show_calibration(
+            measure(
+                Path(directory),
+                num_streams=streams,
+                tokens_per_s=rate,
+                duration_s=duration,
+                num_workers=workers,
+            )
+        )
+
+
+@app.command()
 def doctor() -> None:
     """Show versions and machine, and what would keep a measurement from being good here."""
     from suite.doctor import examine
@@ -228,6 +253,7 @@ def _interrupt_on_sigterm() -> None:
 def _conclude(outcome: RunOutcome) -> int:
     """Measure, write, show; the exit code."""
     from reports.html import write_report
+    from reports.terminal import show_summary
     from suite.gates import exit_code
     from suite.metrics import write_metrics
 
@@ -235,7 +261,7 @@ def _conclude(outcome: RunOutcome) -> int:
         typer.echo(f"fsbench: nothing was measured; logs are in {outcome.directory}", err=True)
         return ExitCode.BAD_INPUT if outcome.is_input_error else ExitCode.INCOMPLETE
     metrics = write_metrics(outcome.directory)
-    typer.echo(write_report(outcome.directory))
+    show_summary(metrics, write_report(outcome.directory))
     if not outcome.is_complete:
         typer.echo(
             f"fsbench: the run could not be completed; what was measured is in {outcome.directory}",

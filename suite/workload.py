@@ -13,7 +13,7 @@ from engines.api import EngineInputError, EngineSettings
 from engines.registry import KINDS, kind_named
 from suite.gates import parse_gates
 from workloads.build import build_plan
-from workloads.errors import WorkloadError
+from workloads.errors import TraceError, WorkloadError
 from workloads.plan import Plan
 from workloads.spec import WorkloadSpec, load_spec
 from workloads.spec_errors import describe
@@ -42,7 +42,7 @@ def load_workload(
         name: _engine(name, entry, spec.model, path, overrides)
         for name, entry in spec.engines.items()
     }
-    plan = Plan.read(plan_file) if plan_file else build_plan(spec, path.parent)
+    plan = Plan.read(plan_file) if plan_file else _plan(spec, path)
     return Workload(spec=spec, plan=plan, engines=engines)
 
 
@@ -56,6 +56,15 @@ def workload_schema() -> dict[str, Any]:
         kinds.append(kind_schema)
     schema["properties"]["engines"]["additionalProperties"] = {"oneOf": kinds}
     return schema
+
+
+def _plan(spec: WorkloadSpec, path: Path) -> Plan:
+    try:
+        return build_plan(spec, path.parent)
+    except TraceError:  # names the trace's file
+        raise
+    except WorkloadError as error:
+        raise WorkloadError(f"{path}: {error}") from None
 
 
 def engine_settings(kind: str, entry: dict[str, Any], overrides: Sequence[str]) -> EngineSettings:

@@ -71,7 +71,6 @@ class _Place:
     key: str  # as a person wrote it, without pydantic's union tags
     kind: Any  # the type expected there
     owner: Any  # the model that has the last key as a field
-    is_member: bool  # the problem is a member of a union, or the file, as a whole
 
 
 def _problem(details: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
@@ -80,9 +79,10 @@ def _problem(details: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
     key = place.key
     if kind == "value_error":
         text = str(details["ctx"]["error"])
-        if not place.is_member:
+        if not _is_model(place.kind):
             return key, f"{key} {text}"
-        text = f"{key}.{text}" if key else text  # such a text begins with the key inside
+        # A model's own check speaks of one of its keys, and begins with it.
+        text = f"{key}.{text}" if key else text
         return text.partition(" ")[0], text
     if kind.startswith("union_tag"):
         return _member_problem(details, place)
@@ -126,20 +126,18 @@ def _place(location: tuple[int | str, ...], model: type[BaseModel]) -> _Place:
     keys: list[str] = []
     kind: Any = model
     owner: Any = model
-    is_member = not location
     for part in location:
         members = _members(kind)
-        is_member = members is not None
         if members is not None:
             kind = members[str(part)]
         elif part != "[key]":
             keys.append(str(part))
             owner, kind = kind, _inside(kind, part)
-    return _Place(".".join(keys), kind, owner, is_member)
+    return _Place(".".join(keys), kind, owner)
 
 
 def _inside(kind: Any, part: int | str) -> Any:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
+    if _is_model(kind):
         field = kind.model_fields.get(str(part))
         return field.annotation if field else None
     arguments = get_args(kind)
@@ -151,13 +149,17 @@ def _members(kind: Any) -> dict[str, Any] | None:
     models: dict[str, Any] = {}
     for argument in get_args(kind):
         member = _bare(argument)
-        if not (isinstance(member, type) and issubclass(member, BaseModel)):
+        if not _is_model(member):
             return None
         tags = [extra.tag for extra in get_args(argument)[1:] if isinstance(extra, Tag)]
         for field in () if tags else member.model_fields.values():
             tags += [tag for tag in get_args(field.annotation) if isinstance(tag, str)][:1]
         models |= dict.fromkeys(tags[:1], member)
     return models or None
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _bare(kind: Any) -> Any:

@@ -155,28 +155,26 @@ class _ServerConnection:
 
     def _wait_for_next(self) -> None:
         assert self._truth is not None
-        if self._next == len(self._steps):
-            self._log()
-            return
         due_s = self._truth.received_at + self._steps[self._next].after_s
         self._timer = self._loop.call_later(max(0.0, due_s - time.monotonic()), self._write)
 
     def _write(self) -> None:
         assert self._truth is not None
-        step = self._steps[self._next]
+        truth, step = self._truth, self._steps[self._next]
         self._next += 1
-        written_at = time.monotonic()
+        truth.done_at = time.monotonic()
+        truth.token_at += [truth.done_at] * step.num_chunks
+        if self._next == len(self._steps):
+            self._log()  # before the end is sent: a client that has the answer finds the truth
         try:
             num_sent = self._socket.send(step.data) if step.data else 0
         except ConnectionError:
             self._close()
             return
         assert num_sent == len(step.data), "the client does not read"
-        self._truth.token_at += [written_at] * step.num_chunks
-        self._truth.done_at = written_at
         if step.is_hang_up:
             self._close()
-        else:
+        elif self._next < len(self._steps):
             self._wait_for_next()
 
     def _log(self) -> None:

@@ -15,7 +15,7 @@ from suite.turn_table import Floats, Ints, TurnTable
 
 PROMPT_WEIGHT = 1.0  # service of one prompt token, as in VTC
 OUTPUT_WEIGHT = 2.0  # service of one output token
-MAX_PAIRS = 20_000  # pairs of waits compared for the service difference before giving up
+MAX_PAIRS = 2_000_000  # overlapping waits of two users looked at before giving up
 
 
 def fairness_numbers(turns: TurnTable, users: Attainment, repeats: Sequence[int]) -> dict[str, Any]:
@@ -82,6 +82,7 @@ class Backlog:
     end: float
     at: Floats
     service: Floats
+    total: float  # all of it
 
 
 def backlogs(turns: TurnTable) -> list[Backlog]:
@@ -127,12 +128,14 @@ def _backlog(
         amounts.append(amount)
     at = np.concatenate(instants)
     order = np.argsort(at, kind="stable")
+    service = np.cumsum(np.concatenate(amounts)[order])
     return Backlog(
         user=user,
         start=float(turns.scheduled_at[rows].min()),
         end=float(end[rows].max()),
         at=at[order],
-        service=np.cumsum(np.concatenate(amounts)[order]),
+        service=service,
+        total=float(service[-1]) if len(service) else 0.0,
     )
 
 
@@ -141,8 +144,7 @@ def service_rates(stretches: list[Backlog]) -> dict[str, float]:
     service: dict[str, float] = {}
     waited: dict[str, float] = {}
     for each in stretches:
-        received = float(each.service[-1]) if len(each.service) else 0.0
-        service[each.user] = service.get(each.user, 0.0) + received
+        service[each.user] = service.get(each.user, 0.0) + each.total
         waited[each.user] = waited.get(each.user, 0.0) + (each.end - each.start)
     return {user: service[user] / waited[user] for user in service if waited[user] > 0}
 
@@ -161,7 +163,8 @@ def max_service_difference(stretches: list[Backlog]) -> float | None:
                 num_pairs += 1
                 if num_pairs > MAX_PAIRS:
                     return None
-                worst = max(worst, _pair_difference(first, second))
+                if first.total + second.total > worst:  # else it can not be larger
+                    worst = max(worst, _pair_difference(first, second))
     return worst
 
 

@@ -1,0 +1,59 @@
+"""What a terminal shows, also a narrow one."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from reports.terminal import show_gates, show_plan, show_summary
+from suite.metrics import measure
+from tests.reports.synthetic_run import FAST, SLOW, make_plan, write_run
+
+
+@pytest.fixture(scope="module")
+def metrics(tmp_path_factory):
+    run = write_run(
+        tmp_path_factory.mktemp("run"),
+        {"fastswitch": FAST, "vllm-0.3": SLOW},
+        gates=("tbt.p99 <= 1s", "ttft.p99 <= 1500ms", "fastswitch: ttft.p50 <= 1ms"),
+        baseline="vllm-0.3",
+    )
+    return measure(run)
+
+
+def shown(show, *values, width=80):
+    text = io.StringIO()
+    show(*values, Console(file=text, width=width))
+    return text.getvalue()
+
+
+def test_two_engines_fit_into_eighty_columns(metrics):
+    text = shown(show_summary, metrics, Path("runs/x/report.html"))
+    lines = {line.split("  ")[0]: line for line in text.splitlines()}
+    ttft = lines["TTFT P50 P99 P99.9"]
+    assert len(ttft) <= 80
+    assert "187 ms   1.23 s" in ttft
+    assert "82.5 % (66 of 80)" in text
+    assert text.endswith("report: runs/x/report.html\n")
+
+
+def test_gates_stand_one_a_line_with_the_failures_first(metrics):
+    lines = shown(show_gates, metrics).splitlines()
+    assert [line.split()[0] for line in lines] == ["FAIL", "FAIL", "INCONCLUSIVE", "PASS", "PASS"]
+    assert lines[1].startswith("FAIL         fastswitch: ttft.p50 <= 1ms, got 187 ms (95 %: ")
+
+
+def test_what_limits_the_numbers_comes_first(metrics):
+    text = shown(show_summary, metrics, None)
+    assert text.startswith("! fastswitch TTFT: too few samples for P99.9")
+
+
+def test_a_plan_is_shown_class_by_class():
+    plan = make_plan()
+    text = shown(show_plan, plan)
+    assert f"{plan.num_turns} turns in 60" in text
+    assert plan.digest[:12] in text
+    assert [name in text for name in ("interactive", "standard", "batch", "200 ms")] == [True] * 4

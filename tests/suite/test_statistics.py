@@ -1,0 +1,109 @@
+"""Quantiles and their intervals against slow twins, numpy and simulation."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import comb
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from suite.statistics import (
+    PERCENTILES,
+    interval_ranks,
+    quantile,
+    quantile_interval,
+    samples_needed,
+    summarise,
+)
+
+SAMPLES = st.lists(
+    st.floats(min_value=0, max_value=1e6, allow_nan=False, width=32), min_size=1, max_size=300
+)
+
+
+def slow_quantile(samples: list[float], q: Fraction) -> float:
+    """The definition, word by word: the smallest sample with at least q·n samples ≤ it."""
+    return min(x for x in samples if sum(y <= x for y in samples) >= q * len(samples))
+
+
+def slow_ranks(n: int, q: Fraction, confidence: Fraction) -> tuple[int | None, int | None]:
+    """Exact binomial tails in fractions: the innermost ranks that leave at most half outside."""
+    tail = (1 - confidence) / 2
+    below = [Fraction(0)]  # below[k] = P(fewer than k samples ≤ the quantile)
+    for k in range(n + 1):
+        below.append(below[-1] + comb(n, k) * q**k * (1 - q) ** (n - k))
+    low = max((k for k in range(1, n + 1) if below[k] <= tail), default=None)
+    high = min((k for k in range(1, n + 1) if 1 - below[k] <= tail), default=None)
+    return low, high
+
+
+@given(SAMPLES, st.sampled_from(list(PERCENTILES.values())))
+def test_a_quantile_is_the_smallest_sample_that_enough_samples_do_not_exceed(samples, q):
+    assert quantile(np.sort(np.array(samples)), q) == slow_quantile(samples, q)
+
+
+@given(SAMPLES, st.sampled_from(["p50", "p90", "p95", "p99"]))
+def test_quantiles_equal_numpys_inverted_cdf(samples, name):
+    q = PERCENTILES[name]
+    expected = np.quantile(np.array(samples), float(q), method="inverted_cdf")
+    if (q * len(samples)).denominator != 1:  # numpy's product rounds where ours is exact
+        assert quantile(np.sort(np.array(samples)), q) == expected
+
+
+def test_known_answers_on_one_to_a_thousand():
+    summary = summarise(np.random.default_rng(1).permutation(np.arange(1.0, 1001.0)))
+    assert summary.percentiles == {"p50": 500, "p90": 900, "p95": 950, "p99": 990, "p999": 999}
+    assert (summary.count, summary.mean, summary.maximum) == (1000, 500.5, 1000)
+    assert summary.unavailable == {}
+
+
+def test_a_decimal_means_the_fraction_it_stands_for():
+    assert quantile(np.arange(1.0, 101.0), 0.07) == 7  # 0.07 · 100 = 7.000000000000001 in doubles
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"), [("p50", 2), ("p90", 10), ("p95", 20), ("p99", 100), ("p999", 1000)]
+)
+def test_a_percentile_needs_one_sample_expected_beyond_it(name, needed):
+    assert samples_needed(PERCENTILES[name]) == needed
+    enough, few = summarise(np.ones(needed)), summarise(np.ones(needed - 1))
+    assert enough.percentiles[name] == 1.0
+    assert few.percentiles[name] is None
+    assert few.intervals[name] is None
+    assert few.unavailable[name] == f"needs at least {needed:,} samples, has {needed - 1:,}"
+
+
+def test_nothing_at_all_is_summarised_as_nothing():
+    summary = summarise(np.zeros(0))
+    assert (summary.count, summary.mean, summary.maximum) == (0, None, None)
+    assert set(summary.unavailable) == set(PERCENTILES)
+
+
+@pytest.mark.parametrize("n", [5, 20, 59, 60, 150, 400])
+@pytest.mark.parametrize("q", [Fraction(1, 2), Fraction(9, 10), Fraction(99, 100)])
+def test_interval_ranks_equal_exact_binomial_tails(n, q):
+    assert interval_ranks(n, q, 0.95) == slow_ranks(n, q, Fraction(95, 100))
+
+
+def test_an_end_that_no_sample_can_be_is_open():
+    """0.999^n ≤ 2.5 % only from n = 3,688 on: below that nothing bounds P99.9 from above."""
+    p999 = PERCENTILES["p999"]
+    assert quantile_interval(np.arange(3687.0), p999).high is None
+    assert quantile_interval(np.arange(3688.0), p999).high == 3687.0
+    assert quantile_interval(np.arange(5.0), Fraction(1, 2)).low is None
+
+
+@pytest.mark.parametrize(("name", "n"), [("p50", 100), ("p99", 2000)])
+def test_intervals_cover_the_true_quantile_of_a_heavy_tail(name, n):
+    """Pareto with shape 1.5: the variance is infinite, the coverage must not care."""
+    q = float(PERCENTILES[name])
+    truth = (1 - q) ** (-1 / 1.5) - 1
+    samples = np.sort(np.random.default_rng(5).pareto(1.5, (1000, n)), axis=1)
+    low, high = interval_ranks(n, PERCENTILES[name])
+    assert low is not None
+    assert high is not None
+    covered = (samples[:, low - 1] <= truth) & (truth <= samples[:, high - 1])
+    assert 0.93 <= covered.mean() <= 0.98

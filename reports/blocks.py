@@ -126,8 +126,8 @@ def _tails(data: RunData) -> Block:
         title="How far the tails go",
         term="interval",
         how_to_read="Lower is better, and flat to the right means no stalls. Whiskers are 95 % "
-        "intervals; where two engines' whiskers overlap, the run does not tell them apart. Time "
-        "is on a log scale.",
+        "intervals; where those of two engines overlap, the run does not tell them apart. One that "
+        "leaves the figure is open: too few samples to bound it. Time is on a log scale.",
         figures=tuple(shown),
     )
 

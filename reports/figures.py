@@ -30,9 +30,9 @@ def tail_percentiles(
     for index, (engine, summary) in enumerate(summaries.items()):
         names = [name for name in TAIL if summary[name] is not None]
         values = [summary[name] for name in names]
-        ends = [summary["interval"].get(name) or (None, None) for name in names]
+        ends = [summary["interval"].get(name) for name in names]  # None for the maximum
         nudge = (index - (len(summaries) - 1) / 2) * 0.07  # so that whiskers do not hide each other
-        seen += values + [end for pair in ends for end in pair if end is not None]
+        seen += values + [end for pair in ends if pair for end in pair if end is not None]
         figure.add_scatter(
             name=engine,
             x=[list(TAIL).index(name) + nudge for name in names],
@@ -43,22 +43,18 @@ def tail_percentiles(
             error_y={
                 "type": "data",
                 "symmetric": False,
-                "array": [_reach(end[1], value) for end, value in zip(ends, values, strict=True)],
-                "arrayminus": [
-                    _reach(value, end[0]) for end, value in zip(ends, values, strict=True)
-                ],
+                "array": [_above(end, value) for end, value in zip(ends, values, strict=True)],
+                "arrayminus": [_below(end, value) for end, value in zip(ends, values, strict=True)],
                 "thickness": 1.5,
                 "width": 5,
             },
             customdata=[
-                [
-                    units.duration(value),
-                    units.duration_interval(end if end != (None, None) else None),
-                ]
+                [units.duration(value), units.duration_interval(end)]
                 for value, end in zip(values, ends, strict=True)
             ],
             hovertemplate="%{customdata[0]} (95 %: %{customdata[1]})",
         )
+    figure.update_layout(margin={**MARGIN, "b": 32})
     figure.update_xaxes(
         tickvals=list(range(len(TAIL))),
         ticktext=list(TAIL.values()),
@@ -70,8 +66,17 @@ def tail_percentiles(
     return figure
 
 
-def _reach(upper: float | None, lower: float | None) -> float:
-    return 0.0 if upper is None or lower is None else upper - lower
+def _above(ends: Sequence[float | None] | None, value: float) -> float:
+    """An open end leaves the figure: nine values high is off every axis that ends at the data."""
+    if ends is None:
+        return 0.0
+    return 9 * value if ends[1] is None else ends[1] - value
+
+
+def _below(ends: Sequence[float | None] | None, value: float) -> float:
+    if ends is None:
+        return 0.0
+    return 0.999 * value if ends[0] is None else value - ends[0]  # on a log axis 0 has no place
 
 
 def latency_ecdf(
@@ -216,7 +221,8 @@ def kv_occupancy(
             x=at,
             y=ratio,
             mode="lines",
-            line={"color": look.colour, "dash": dash, "width": 2},
+            connectgaps=True,  # between two steps nothing changes
+            line={"color": look.colour, "dash": dash, "width": 2, "shape": "hv"},
             hovertemplate="%{y:.1%}",
         )
     figure.update_layout(bargap=0)
@@ -248,7 +254,7 @@ def turn_timeline(
         layout=base_layout(
             barmode="overlay",
             bargap=0.25,
-            height=max(260, min(900, 90 + 9 * num_lanes)),
+            height=max(260, min(580, 90 + 9 * num_lanes)),
             margin={"l": 64, "r": 8, "t": 16, "b": 52},
         )
     )

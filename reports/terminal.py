@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +13,9 @@ from rich.text import Text
 from reports import units
 from reports.page import gate_value, warnings
 from workloads.plan import Plan
+
+if TYPE_CHECKING:
+    from suite.driver.calibrate import Calibration  # brings the whole driver with it
 
 Json = Mapping[str, Any]
 _STYLE = {"fail": "bold red", "inconclusive": "yellow", "pass": "green"}  # worst first
@@ -121,4 +124,21 @@ def show_plan(plan: Plan, console: Console | None = None) -> None:
             units.duration(slo.ttft_s),
             units.duration(slo.tbt_s),
         )
+    console.print(table)
+
+
+def show_calibration(found: Calibration, console: Console | None = None) -> None:
+    """How far the driver's stamps are from the truth on this machine."""
+    console = console or Console()
+    lag = units.duration(found.lag_p99_s)
+    tails = (found.error_p50_s, found.error_p99_s, found.error_p999_s, found.error_max_s)
+    console.print(
+        f"{found.num_streams:,} streams, {units.count(found.tokens_per_s)} tokens/s in all, "
+        f"{found.num_tokens:,} tokens stamped by: {found.time_source}"
+    )
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_row("error P50 P99 P99.9 max", "  ".join(units.duration(each) for each in tails))
+    table.add_row("lag of sending, P99", lag)
+    table.add_row("reads that held several tokens", units.percent(found.coalesced_ratio))
+    table.add_row("busiest driver process", f"{units.percent(found.cpu_ratio)} of a core")
     console.print(table)

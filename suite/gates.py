@@ -332,6 +332,8 @@ def _judge(gate: Gate, observed: _Observed, bound: float | None) -> tuple[Outcom
         return Outcome.PASS, ""
     if not any(ends):
         return Outcome.FAIL, ""
+    if inf in (observed.high, -observed.low):
+        return Outcome.INCONCLUSIVE, "too few samples to bound it with confidence (interval open)"
     return Outcome.INCONCLUSIVE, "its interval reaches over the bound; more samples would settle it"
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from reports.terminal import show_gates, show_plan, show_summary
+from reports.terminal import show_calibration, show_gates, show_plan, show_summary
+from suite.driver.calibrate import Calibration
 from suite.metrics import measure
 from tests.reports.synthetic_run import FAST, SLOW, make_plan, write_run
 
@@ -57,3 +58,23 @@ def test_a_plan_is_shown_class_by_class():
     assert f"{plan.num_turns} turns in 60" in text
     assert plan.digest[:12] in text
     assert [name in text for name in ("interactive", "standard", "batch", "200 ms")] == [True] * 4
+
+
+def test_a_calibration_reads_in_microseconds():
+    found = Calibration(
+        num_streams=64,
+        tokens_per_s=3200.0,
+        num_tokens=16000,
+        error_p50_s=4e-6,
+        error_p99_s=15e-6,
+        error_p999_s=45.1e-6,
+        error_max_s=1.2e-3,
+        lag_p99_s=0.0001,
+        coalesced_ratio=0.0,
+        cpu_ratio=0.031,
+        time_source="kernel",
+    )
+    text = shown(show_calibration, found)
+    assert "64 streams, 3,200 tokens/s in all, 16,000 tokens stamped by: kernel" in text
+    assert "4 µs  15 µs  45.1 µs  1.2 ms" in text
+    assert "3.1 % of a core" in text

@@ -121,6 +121,7 @@ def test_an_open_interval_can_fail_but_not_pass():
     assert (passing.outcome, failing.outcome) == (Outcome.INCONCLUSIVE, Outcome.FAIL)
     assert passing.interval is not None
     assert passing.interval[1] is None
+    assert "too few samples to bound it" in passing.reason
 
 
 def test_a_percentile_that_is_not_available_is_inconclusive_with_its_reason():

@@ -19,7 +19,7 @@ from engines.fastswitch.devices.model_config import ModelConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWeights:
-    """Matrices are [out, in]."""
+    """Matrices are [out, in]; how they lie in memory is the loader's choice."""
 
     attention_norm: Tensor  # [hidden]
     qkv: Tensor  # [(num_heads + 2 num_kv_heads) * head_dim, hidden]
@@ -38,7 +38,7 @@ class DecoderWeights:
     embedding: Tensor  # [vocab, hidden]
     layers: tuple[LayerWeights, ...]
     final_norm: Tensor  # [hidden]
-    head: Tensor  # [vocab, hidden]; the embedding itself where they are tied
+    head: tuple[Tensor, ...]  # together [vocab, hidden]
 
 
 class Decoder:
@@ -71,7 +71,7 @@ class Decoder:
             hidden = hidden + self._attention(layer, hidden, rotation, plan, cache)
             hidden = hidden + self._mlp(layer, hidden)
         hidden = self._norm(hidden.index_select(0, sample_rows), self.weights.final_norm)
-        return F.linear(hidden, self.weights.head)
+        return torch.cat([F.linear(hidden, piece) for piece in self.weights.head], dim=-1)
 
     def _attention(
         self,

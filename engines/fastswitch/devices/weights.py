@@ -20,6 +20,8 @@ from engines.fastswitch.devices.model_config import ModelConfig
 
 Shape = tuple[int, ...]
 
+HEAD_PIECE_ROWS = 2048  # of the vocabulary
+
 
 class TensorSource(Protocol):
     where: str  # file or folder, for error messages
@@ -73,21 +75,24 @@ def assemble(
         parts = [source.load(name).to(device=device, dtype=dtype) for name in names]
         return parts[0].contiguous() if len(parts) == 1 else torch.cat(parts)
 
+    def load_matrix(*names: str) -> Tensor:
+        return for_products(load(*names))
+
     def load_layer(index: int) -> LayerWeights:
         attention = f"model.layers.{index}.self_attn"
         mlp = f"model.layers.{index}.mlp"
         qkv = [f"{attention}.{part}_proj" for part in "qkv"]
         return LayerWeights(
             attention_norm=load(f"model.layers.{index}.input_layernorm.weight"),
-            qkv=load(*(f"{name}.weight" for name in qkv)),
+            qkv=load_matrix(*(f"{name}.weight" for name in qkv)),
             qkv_bias=load(*(f"{name}.bias" for name in qkv)) if config.has_qkv_bias else None,
             q_norm=load(f"{attention}.q_norm.weight") if config.has_qk_norm else None,
             k_norm=load(f"{attention}.k_norm.weight") if config.has_qk_norm else None,
-            output=load(f"{attention}.o_proj.weight"),
+            output=load_matrix(f"{attention}.o_proj.weight"),
             output_bias=load(f"{attention}.o_proj.bias") if config.has_output_bias else None,
             mlp_norm=load(f"model.layers.{index}.post_attention_layernorm.weight"),
-            gate_up=load(f"{mlp}.gate_proj.weight", f"{mlp}.up_proj.weight"),
-            down=load(f"{mlp}.down_proj.weight"),
+            gate_up=load_matrix(f"{mlp}.gate_proj.weight", f"{mlp}.up_proj.weight"),
+            down=load_matrix(f"{mlp}.down_proj.weight"),
         )
 
     embedding = load("model.embed_tokens.weight")
@@ -95,8 +100,24 @@ def assemble(
         embedding=embedding,
         layers=tuple(load_layer(index) for index in range(config.num_layers)),
         final_norm=load("model.norm.weight"),
-        head=embedding if config.has_tied_head else load("lm_head.weight"),
+        head=head_pieces(embedding if config.has_tied_head else load("lm_head.weight")),
     )
+
+
+def for_products(matrix: Tensor) -> Tensor:
+    """The same [out, in] matrix, laid out as rows · matrixᵀ reads it best.
+
+    On a CPU that is column by column: MKL's product of 8 rows then runs at 2.5 times the speed
+    (2304 × 512, float32, one thread), that of one row 1.1 times.
+    """
+    return matrix.t().contiguous().t() if matrix.device.type == "cpu" else matrix
+
+
+def head_pieces(head: Tensor) -> tuple[Tensor, ...]:
+    """On a CPU the head is cut: 8 rows by 512 × 8192 in one take three times as long as in four."""
+    if head.device.type != "cpu":
+        return (head,)
+    return tuple(for_products(piece) for piece in head.split(HEAD_PIECE_ROWS))
 
 
 def num_parameters(config: ModelConfig) -> int:

@@ -24,7 +24,6 @@ from engines.api import (
     RunningEngine,
 )
 
-
 NO_SUCH_ROUTE = (404, 405, 501)  # some servers list no models; then the file's word counts
 
 

@@ -39,12 +39,12 @@ class _App(typer.Typer):
 
 def _die(error: Exception) -> NoReturn:
     from engines.api import EngineError, EngineInputError
-    from suite.errors import InputError
+    from suite.errors import InputError, RunError
     from workloads.errors import WorkloadError
 
     if isinstance(error, (InputError, WorkloadError, EngineInputError)):
         code = ExitCode.BAD_INPUT
-    elif isinstance(error, EngineError):
+    elif isinstance(error, (EngineError, RunError)):
         code = ExitCode.INCOMPLETE
     else:
         raise error

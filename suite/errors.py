@@ -1,7 +1,11 @@
-"""Mistakes in what the user gave; the CLI prints them as one line and exits with 2."""
+"""What can go wrong for the user; the CLI prints it as one line."""
 
 from __future__ import annotations
 
 
 class InputError(Exception):
-    """One line: where, what, what was got, what to do."""
+    """A mistake in what was given: exit code 2. One line: where, what, got what, what to do."""
+
+
+class RunError(Exception):
+    """Something could not be completed: exit code 4. One line."""

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import suite
 from engines.api import Endpoint
 from suite.driver.play import Drive, play
+from suite.errors import RunError
 from suite.records import read_started_at, read_turns
 from workloads.plan import Conversation, Plan, Slo, Turn, UserClass
 
@@ -29,7 +30,7 @@ _SERVER_START_TIMEOUT_S = 60.0
 _RAMP_S = 1.0  # over which the streams start
 
 
-class CalibrationError(Exception):
+class CalibrationError(RunError):
     """The measurement could not be made. One line."""
 
 

@@ -149,6 +149,9 @@ class _ServerConnection:
             self._start(head[0].split(" ")[1], content)
 
     def _start(self, path: str, content: bytes) -> None:
+        if path.endswith("/models"):
+            self._socket.send(model_list())
+            return
         self._steps, self._truth = self._server.answer(path, content)
         self._next = 0
         self._wait_for_next()
@@ -197,6 +200,12 @@ def head(status: str = "200 OK", *, framing: str = "Transfer-Encoding: chunked")
 
 def framed(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def model_list() -> bytes:
+    content = orjson.dumps({"object": "list", "data": [{"id": "truthful", "object": "model"}]})
+    framing = f"Content-Length: {len(content)}"
+    return head(framing=framing).replace(b"text/event-stream", b"application/json") + content
 
 
 LAST_CHUNK = b"0\r\n\r\n"

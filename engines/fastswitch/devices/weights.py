@@ -117,7 +117,7 @@ def head_pieces(head: Tensor) -> tuple[Tensor, ...]:
     """On a CPU the head is cut: 8 rows by 512 × 8192 in one take three times as long as in four."""
     if head.device.type != "cpu":
         return (head,)
-    return tuple(for_products(piece) for piece in head.split(HEAD_PIECE_ROWS))
+    return tuple(for_products(piece) for piece in torch.split(head, HEAD_PIECE_ROWS))
 
 
 def num_parameters(config: ModelConfig) -> int:

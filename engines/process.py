@@ -81,9 +81,14 @@ class ChildProcess:
             if self._process.stdin is not None:
                 self._process.stdin.close()
 
-    def _signal_group(self, number: int) -> None:
-        with suppress(ProcessLookupError, PermissionError):  # all gone already
-            os.killpg(self._process.pid, number)
+    def _signal_group(self, number: signal.Signals) -> None:
+        signal_group(self._process.pid, number)
+
+
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """To all of the process group `pid`, its leader gone or not; a group gone is no error."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
 
 
 @contextmanager

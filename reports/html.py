@@ -65,6 +65,7 @@ def render(manifest: Manifest, metrics: dict[str, Any], data: blocks.RunData) ->
         blocks=shown,
         figures=[(each.figure_id, _script_json(each)) for block in shown for each in block.figures],
         glossary=GLOSSARY,
+        plan_notes=[f"{note.count:,} × {note.what}" for note in data.plan.notes],
         settings=_settings(manifest),
         css=_asset("report.css"),
         javascript=_asset("report.js"),

@@ -13,6 +13,7 @@ from rich.text import Text
 from reports import units
 from reports.page import gate_value, warnings
 from workloads.plan import Plan
+from workloads.plan_summary import PlanSummary, summarise
 
 if TYPE_CHECKING:
     from suite.driver.calibrate import Calibration  # brings the whole driver with it
@@ -51,10 +52,7 @@ def show_gates(metrics: Json, console: Console | None = None) -> None:
 def engine_table(metrics: Json) -> Table:
     """Engines as columns, so that two or three fit into eighty characters."""
     engines = metrics["engines"]
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("")
-    for name in engines:
-        table.add_column(name, justify="right")
+    table = _plain_table("", *engines)
     for title, read in _LINES:
         table.add_row(title, *(read(engine) for engine in engines.values()))
     return table
@@ -94,37 +92,69 @@ _LINES: tuple[tuple[str, Callable[[Json], str | Text]], ...] = (
 
 
 def show_plan(plan: Plan, console: Console | None = None) -> None:
-    """What a plan will ask of an engine, class by class; prompt and output in tokens."""
+    """What a plan will ask of an engine, class by class, and what was cut on the way to it."""
     console = console or Console()
-    last_s = max((each.start_at_s for each in plan.conversations), default=0.0)
+    summary = summarise(plan)
     console.print(
-        Text.assemble((plan.name, "bold"), f", seed {plan.seed}, plan {plan.digest[:12]}")
+        Text.assemble((plan.name, "bold"), f", seed {plan.seed}, plan {summary.digest[:12]}")
     )
-    arrivals = (
-        f"conversations start within {units.duration(last_s)}"
-        if plan.closed_concurrency is None
-        else f"{plan.closed_concurrency} conversations at a time"
+    console.print(f"{_how_many(summary)}; {_when(plan, summary)}", highlight=False)
+    console.print(_class_table(plan))
+    console.print(_spread_table(summary))
+    for note in summary.notes:
+        console.print(Text(f"! {note.count:,} × {note.what}", style="yellow"), soft_wrap=True)
+
+
+def _how_many(summary: PlanSummary) -> str:
+    return (
+        f"{summary.num_conversations:,} conversations of {summary.num_users:,} users, "
+        f"{summary.num_turns:,} turns"
     )
-    console.print(f"{plan.num_turns:,} turns in {len(plan.conversations):,}; {arrivals}")
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("class")
-    for title in ("users", "convs", "turns", "prompt", "output", "TTFT SLO", "TBT SLO"):
-        table.add_column(title, justify="right")
+
+
+def _when(plan: Plan, summary: PlanSummary) -> str:
+    if summary.last_start_at_s is None:
+        return f"{plan.closed_concurrency} conversations at a time"
+    return f"conversations start within {units.duration(summary.last_start_at_s)}"
+
+
+def _class_table(plan: Plan) -> Table:
+    table = _plain_table("class", "users", "conversations", "turns", "TTFT SLO", "TBT SLO")
     for user_class in plan.user_classes:
         mine = [each for each in plan.conversations if each.user_class == user_class.name]
-        turns = [turn for each in mine for turn in each.turns]
-        slo = user_class.slo
         table.add_row(
             user_class.name,
             units.count(len({each.user_id for each in mine})),
             units.count(len(mine)),
-            units.count(len(turns)),
-            units.count(sum(turn.new_prompt_token_ids.size for turn in turns)),
-            units.count(sum(turn.num_output_tokens for turn in turns)),
-            units.duration(slo.ttft_s),
-            units.duration(slo.tbt_s),
+            units.count(sum(len(each.turns) for each in mine)),
+            units.duration(user_class.slo.ttft_s),
+            units.duration(user_class.slo.tbt_s),
         )
-    console.print(table)
+    return table
+
+
+def _spread_table(summary: PlanSummary) -> Table:
+    table = _plain_table("", "mean", "P50", "P90", "P99", "max", "in all")
+    for title, spread, total in (
+        ("turns a conversation", summary.turns_per_conversation, summary.num_turns),
+        ("new prompt tokens", summary.new_prompt_tokens, summary.num_new_prompt_tokens),
+        ("output tokens", summary.output_tokens, summary.num_output_tokens),
+        ("context tokens", summary.context_tokens, None),
+        ("history sent again", None, summary.num_history_tokens),
+    ):
+        counts = [] if spread is None else [spread.p50, spread.p90, spread.p99, spread.maximum]
+        cells = [f"{spread.mean:,.1f}"] if spread is not None else [""] * 5
+        cells += [units.count(each) for each in counts]
+        table.add_row(title, *cells, units.count(total) if total is not None else "")
+    return table
+
+
+def _plain_table(first: str, *others: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column(first)
+    for title in others:
+        table.add_column(title, justify="right")
+    return table
 
 
 def show_calibration(found: Calibration, console: Console | None = None) -> None:

@@ -21,6 +21,7 @@ from typing import Literal, Self
 
 import suite
 from engines.api import Endpoint
+from engines.process import signal_group
 from suite.driver.link import ParentEnd
 from suite.driver.worker_config import API_KEY_VARIABLE, WorkerConfig
 
@@ -157,19 +158,13 @@ class DriverProcesses:
 
     def _kill(self) -> None:
         for process in self._processes:
-            _signal_group(process, signal.SIGTERM)
+            signal_group(process.pid, signal.SIGTERM)
         self.wait(_KILL_AFTER_S)
         for process in self._processes:
-            _signal_group(process, signal.SIGKILL)
+            signal_group(process.pid, signal.SIGKILL)
             process.wait()
         for worker in self.workers:
             worker.link.close()
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Even where the leader is gone: its children share its group."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
 
 
 def _environment(api_key: str | None) -> dict[str, str]:

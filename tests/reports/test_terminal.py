@@ -55,7 +55,7 @@ def test_what_limits_the_numbers_comes_first(metrics):
 def test_a_plan_is_shown_class_by_class():
     plan = make_plan()
     text = shown(show_plan, plan)
-    assert f"{plan.num_turns} turns in 60" in text
+    assert f"60 conversations of 40 users, {plan.num_turns} turns" in text
     assert plan.digest[:12] in text
     assert [name in text for name in ("interactive", "standard", "batch", "200 ms")] == [True] * 4
 

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from engines.fastswitch.block_pool import check_each_once
 from engines.fastswitch.free_runs import FreeRuns, Run, runs_of
 
 
@@ -115,16 +115,10 @@ class BlockGroupAllocator:
 
     def check_integrity(self, held: Iterable[int]) -> None:
         """Every block is free, reserved or held, exactly once; free runs never touch."""
-        held = list(held)
         tails = [group.tail for group in self._groups.values()]
         free = [block for run in [*self._free, *tails] for block in run.blocks()]
         assert len(free) == self.num_free, f"counted {self.num_free} free, found {len(free)}"
-        assert len(free) + len(held) == self.num_blocks, (
-            f"free {self._free.num_blocks} + reserved {self._num_reserved} + held {len(held)} "
-            f"!= total {self.num_blocks}"
-        )
-        twice = [block for block, n in Counter([*free, *held]).items() if n > 1]
-        assert not twice, f"blocks owned twice: {sorted(twice)[:10]}"
+        check_each_once(free, held, self.num_blocks)
         runs = list(self._free)
         assert all(a.end < b.start for a, b in itertools.pairwise(runs)), f"touch: {runs}"
 

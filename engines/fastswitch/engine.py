@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from engines.api import PriorityUpdates
 from engines.fastswitch.device import Batch, Device, SequenceChunk
 from engines.fastswitch.kv_cache import KvCache
-from engines.fastswitch.policy import POLICIES
 from engines.fastswitch.priorities import PriorityTraceFollower
 from engines.fastswitch.request import FinishReason, Phase, Request, RequestOutput
 from engines.fastswitch.reuse import REUSES, Reuse
@@ -21,7 +20,7 @@ from engines.fastswitch.scheduler import Scheduler, Work
 from engines.fastswitch.settings import CoreSettings
 from engines.fastswitch.stats import EngineStats
 from engines.fastswitch.step_log import StepRecord
-from engines.fastswitch.swap import SyncSwapper
+from engines.fastswitch.swap import Swapper
 
 
 @dataclass(slots=True)
@@ -61,11 +60,11 @@ class Engine:
         self._clock = clock
         self._on_step = on_step
         self._trace = PriorityTraceFollower(priorities) if priorities is not None else None
-        self._swapper = SyncSwapper(device, mechanisms.copy, clock)
-        self.kv = KvCache(core, self._swapper)
-        self._reuse: Reuse = REUSES[mechanisms.reuse](self.kv)
-        self._scheduler = Scheduler(core, POLICIES[mechanisms.policy], self.kv, self._reuse)
         self._live: dict[str, Request] = {}
+        self._swapper = Swapper(device, mechanisms.copy, clock, is_sync=mechanisms.swap == "sync")
+        self.kv = KvCache(core, self._swapper, keeps_copies=mechanisms.reuse == "host_copy")
+        self._reuse: Reuse = REUSES[mechanisms.reuse](self.kv, self._live)
+        self._scheduler = Scheduler(core, self.kv, self._reuse)
         self._tally = _Tally()
         self.stats = EngineStats(
             num_device_blocks=core.num_device_blocks, num_host_blocks=core.num_host_blocks
@@ -91,8 +90,7 @@ class Engine:
         """Forget a request and free its blocks; one that is gone already is no error."""
         request = self._live.pop(request_id, None)
         if request is not None:
-            self.kv.drop(request)
-            request.phase = Phase.FINISHED
+            self.kv.discard(request)
             request.finish_reason = FinishReason.ABORT
             self.stats = self._gauged(replace(self.stats, num_aborted=self.stats.num_aborted + 1))
 
@@ -103,8 +101,10 @@ class Engine:
         is_update = self._trace is not None and self._trace.advance(
             self.stats.num_steps, self._live.values()
         )
-        # 2.–4. who holds the device: preempt, swap, allocate
-        work = self._scheduler.schedule(self._live.values())
+        # 2. transfers that have landed
+        self._swapper.poll()
+        # 3., 4. who holds the device: preempt, swap, allocate
+        work = self._schedule()
         phases = Counter(request.phase for request in self._live.values())
         # 5., 6. one batch, one call of the model
         batch = Batch(chunks=[_chunk(part) for part in work])
@@ -125,16 +125,31 @@ class Engine:
         return outputs
 
     def check_integrity(self) -> None:
-        """Every block of both pools is free or held, exactly once. Raises AssertionError."""
+        """Every block of both pools is free, held or draining, exactly once; a copy has the blocks
+        it needs and no more. Raises AssertionError."""
         live = self._live.values()
-        self.kv.device.check_integrity(b for request in live for b in request.device_blocks)
-        host = [b for request in live for b in request.host_blocks]
+        device = [block for request in live for block in request.device_blocks]
+        self.kv.device.check_integrity([*device, *self._swapper.draining_blocks()])
+        copies = [request.host_copy for request in live if request.host_copy is not None]
+        host = [block for copy in copies for block in copy.blocks]
         self.kv.host.check_integrity([*host, *self._reuse.held_host_blocks()])
+        for copy in copies:
+            assert len(copy.blocks) == self.kv.blocks_for(copy.num_tokens), copy
+
+    def _schedule(self) -> list[Work]:
+        """Waits only when nothing can run before a transfer has landed."""
+        work = self._scheduler.schedule(self._live.values())
+        while not work:
+            is_under_way = self._swapper.wait_for_any()
+            assert is_under_way, f"nothing can run: {self.stats}"
+            work = self._scheduler.schedule(self._live.values())
+        return work
 
     def _emit(self, work: list[Work], token_ids: list[int | None]) -> Iterator[RequestOutput]:
         for part, token_id in zip(work, token_ids, strict=True):
             request = part.request
             request.num_computed += part.num_tokens
+            request.has_just_arrived = False
             if token_id is None:
                 continue
             request.output_token_ids.append(token_id)
@@ -151,8 +166,7 @@ class Engine:
 
     def _finish(self, request: Request) -> None:
         self._reuse.keep(request)
-        self.kv.drop(request)
-        request.phase = Phase.FINISHED
+        self.kv.discard(request)
         del self._live[request.request_id]
         self._tally.num_finished += 1
 
@@ -162,6 +176,7 @@ class Engine:
         tally, self._tally = self._tally, _Tally()
         device, host = self.kv.device, self.kv.host
         execute_s = step.executed_at - step.execute_at
+        self._scheduler.step_s += (execute_s - self._scheduler.step_s) / 8
         num_decode_tokens = sum(part.num_tokens for part in step.work if part.is_decode)
         row = StepRecord(
             step=self.stats.num_steps,
@@ -175,6 +190,7 @@ class Engine:
             num_running=step.phases[Phase.RUNNING],
             num_waiting=step.phases[Phase.WAITING],
             num_swapped=step.phases[Phase.SWAPPED],
+            num_arriving=step.phases[Phase.ARRIVING],
             num_device_blocks=device.num_blocks,
             num_used_device_blocks=device.num_blocks - device.num_free,
             num_host_blocks=host.num_blocks,
@@ -186,6 +202,10 @@ class Engine:
             num_copy_runs=costs.num_copy_runs,
             num_copies=costs.num_copies,
             num_copied_bytes=costs.num_copied_bytes,
+            num_conflicts=costs.num_conflicts,
+            num_sync_swap_ins=costs.num_sync_swap_ins,
+            num_async_swap_ins=costs.num_async_swap_ins,
+            num_contaminated_blocks=costs.num_contaminated_blocks,
             num_reused_tokens=tally.num_reused_tokens,
             num_recomputed_tokens=preemptions.num_dropped_tokens,
             num_priority_updates=int(step.is_update),

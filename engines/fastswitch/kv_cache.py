@@ -1,29 +1,38 @@
-"""Who holds which blocks: every request's KV in the device pool, the host pool, or neither.
+"""Who holds which blocks: every request's KV in the device pool, the host pool, both, or neither.
 
-tokens   0 ........ num_computed ........ num_tokens
-KV       [ there, in whole blocks ][ to come ]
-RUNNING  device_blocks cover num_tokens; host_blocks are empty
-SWAPPED  host_blocks cover num_computed; device_blocks are empty
-WAITING  both are empty and num_computed is 0
+    tokens    0 ........ num_computed ........ num_tokens
+    KV        [ there, in whole blocks ][ to come ]
+    RUNNING   device_blocks cover num_tokens; a host copy may cover a first part of them
+    ARRIVING  the same, but the KV is still on its way from the host
+    SWAPPED   the host copy covers num_computed; device_blocks are empty
+    WAITING   both are empty and num_computed is 0
+
+A block is free, held by a request, held by a kept context, or draining: the source of a swap-out
+that has not landed. Draining blocks belong to nobody and become free by waiting.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import partial
 
-from engines.fastswitch.block_pool import ALLOCATORS, BlockAllocator
+from engines.fastswitch.allocators import ALLOCATORS
+from engines.fastswitch.block_pool import BlockAllocator
 from engines.fastswitch.device import Direction
-from engines.fastswitch.request import Phase, Request
+from engines.fastswitch.request import HostCopy, Phase, Request
 from engines.fastswitch.settings import CoreSettings
-from engines.fastswitch.swap import SyncSwapper
+from engines.fastswitch.swap import Flight, Swapper
 
 
 class KvCache:
-    def __init__(self, core: CoreSettings, swapper: SyncSwapper) -> None:
+    """`keeps_copies`: a host copy stays valid after a swap-in, so that the next swap-out moves
+    only the increment."""
+
+    def __init__(self, core: CoreSettings, swapper: Swapper, *, keeps_copies: bool) -> None:
         allocator = ALLOCATORS[core.mechanisms.allocator]
-        self.device: BlockAllocator = allocator(core.num_device_blocks)
-        self.host: BlockAllocator = allocator(core.num_host_blocks)
+        self.device: BlockAllocator = allocator(core, core.num_device_blocks)
+        self.host: BlockAllocator = allocator(core, core.num_host_blocks)
         self.swapper = swapper
+        self._keeps_copies = keeps_copies
         self._block_size = core.block_size
 
     def blocks_for(self, num_tokens: int) -> int:
@@ -33,46 +42,113 @@ class KvCache:
         """Device blocks it still needs before all of its tokens can be computed."""
         return self.blocks_for(request.num_tokens) - len(request.device_blocks)
 
+    def host_blocks_missing(self, request: Request) -> int:
+        """Host blocks it still needs before it can be swapped out."""
+        held = len(request.host_copy.blocks) if request.host_copy else 0
+        return self.blocks_for(request.num_computed) - held
+
+    @property
+    def num_reachable(self) -> int:
+        """Device blocks that are free, or will be when the swap-outs under way have landed."""
+        return self.device.num_free + len(self.swapper.draining_blocks())
+
     def grow(self, request: Request) -> None:
         """Device blocks for all of its tokens; the caller has seen that they are free."""
         missing = self.blocks_missing(request)
         if missing:
             request.device_blocks += self.device.allocate(request.request_id, missing)
 
-    def bring_in(self, request: Request) -> None:
-        """WAITING or SWAPPED → RUNNING, with its KV moved from the host where it has any there."""
+    def bring_in(self, request: Request) -> Flight | None:
+        """WAITING → RUNNING, or SWAPPED → ARRIVING, with the flight that brings its KV."""
         self.grow(request)
-        if request.phase is Phase.SWAPPED:
-            sources = request.host_blocks
-            self.swapper.move(Direction.SWAP_IN, sources, request.device_blocks[: len(sources)])
-            self.free_host(request.request_id, sources)
-            request.host_blocks = []
-        request.phase = Phase.RUNNING
+        copy = request.host_copy
+        if copy is None:
+            request.phase = Phase.RUNNING
+            return None
+        if copy.flight is not None:  # its own swap-out comes first
+            self.swapper.wait_in_conflict(copy.flight)
+        request.phase = Phase.ARRIVING
+        copy.flight = self.swapper.start(
+            Direction.SWAP_IN,
+            copy.blocks,
+            request.device_blocks[: len(copy.blocks)],
+            on_landed=partial(self._arrived, request),
+        )
+        return copy.flight
 
     def swap_out(self, request: Request) -> None:
-        """RUNNING → SWAPPED; the caller has seen that the host has room for its computed blocks."""
-        request.host_blocks = self.copy_out(request)
-        self._free_device(request)
+        """RUNNING → SWAPPED: what the host does not have yet goes out. The caller has seen that
+        the host has room (`host_blocks_missing`)."""
+        copy = request.host_copy
+        if copy is None:
+            copy = request.host_copy = HostCopy(owner=request.conversation_id or request.request_id)
+        first = copy.num_tokens // self._block_size  # a block filled only in part is copied again
+        stop = self.blocks_for(request.num_computed)
+        copy.blocks += self.host.allocate(copy.owner, stop - len(copy.blocks))
+        copy.num_tokens = request.num_computed
+        leaving = request.device_blocks[first:stop]
+        self.device.free(request.device_blocks[:first] + request.device_blocks[stop:])
+        self.device.release(request.request_id)
+        request.device_blocks = []
         request.phase = Phase.SWAPPED
-
-    def copy_out(self, request: Request) -> list[int]:
-        """Host blocks with a copy of all that it has computed; its device blocks stay its own."""
-        num_blocks = self.blocks_for(request.num_computed)
-        targets = self.host.allocate(request.request_id, num_blocks)
-        self.swapper.move(Direction.SWAP_OUT, request.device_blocks[:num_blocks], targets)
-        return targets
+        if leaving:
+            copy.flight = self.swapper.start(
+                Direction.SWAP_OUT,
+                leaving,
+                copy.blocks[first:stop],
+                on_landed=partial(self.device.free, leaving),
+                device_blocks=leaving,
+            )
 
     def drop(self, request: Request) -> None:
-        """Give all blocks back; what was computed has to be computed again (→ WAITING)."""
+        """RUNNING → SWAPPED or WAITING: what only the device has must be computed again."""
         self._free_device(request)
-        self.free_host(request.request_id, request.host_blocks)
-        request.host_blocks = []
-        request.num_computed = 0
-        request.phase = Phase.WAITING
+        copy = request.host_copy
+        request.phase = Phase.WAITING if copy is None else Phase.SWAPPED
+        request.num_computed = 0 if copy is None else copy.num_tokens
 
-    def free_host(self, owner: str, blocks: Iterable[int]) -> None:
-        self.host.free(owner, blocks)
+    def discard(self, request: Request) -> None:
+        """Any phase → FINISHED: give all of its blocks back."""
+        if request.host_copy is not None:
+            self.give_up(request.host_copy)
+            request.host_copy = None
+        self._free_device(request)
+        request.phase = Phase.FINISHED
+
+    def give_up(self, copy: HostCopy) -> None:
+        """A copy that nobody needs any more."""
+        if copy.flight is not None:
+            self.swapper.wait_in_conflict(copy.flight)
+        self.host.free(copy.blocks)
+        self.host.release(copy.owner)
+        copy.blocks = []
+        copy.num_tokens = 0
+
+    def trim(self, copy: HostCopy, num_tokens: int) -> None:
+        """Only its first `num_tokens` are of use: the blocks after them are free."""
+        stop = self.blocks_for(num_tokens)
+        self.host.free(copy.blocks[stop:])
+        del copy.blocks[stop:]
+        copy.num_tokens = num_tokens
+
+    def contaminate(self, copy: HostCopy, num_blocks: int) -> None:
+        """Take blocks from a copy's end; what is before them stays valid."""
+        num_blocks = min(num_blocks, len(copy.blocks))
+        self.swapper.count_contaminated(num_blocks)
+        rest = (len(copy.blocks) - num_blocks) * self._block_size
+        self.trim(copy, min(rest, copy.num_tokens))
+
+    def _arrived(self, request: Request) -> None:
+        if request.phase is not Phase.ARRIVING:
+            return  # given up on the way
+        request.phase = Phase.RUNNING
+        request.has_just_arrived = True
+        if not self._keeps_copies and request.host_copy is not None:
+            copy, request.host_copy = request.host_copy, None
+            copy.flight = None
+            self.give_up(copy)
 
     def _free_device(self, request: Request) -> None:
-        self.device.free(request.request_id, request.device_blocks)
+        self.device.free(request.device_blocks)
+        self.device.release(request.request_id)
         request.device_blocks = []

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engines.fastswitch.swap import Flight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +32,20 @@ class FinishReason(StrEnum):
 
 class Phase(StrEnum):
     WAITING = "waiting"  # holds no device blocks; what it had computed is gone (or never was)
-    RUNNING = "running"  # holds device blocks
+    RUNNING = "running"  # holds device blocks with its KV in them
+    ARRIVING = "arriving"  # holds device blocks; its KV is on the way from the host
     SWAPPED = "swapped"  # its KV is in host blocks
     FINISHED = "finished"
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class HostCopy:
+    """KV of a conversation's first `num_tokens` tokens in host memory."""
+
+    owner: str  # whose group in the host pool it grows in
+    blocks: list[int] = field(default_factory=list)
+    num_tokens: int = 0  # valid ones; blocks cover exactly these
+    flight: Flight | None = None  # the last transfer that reads or writes it
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -51,7 +66,8 @@ class Request:
     phase: Phase = Phase.WAITING
     num_computed: int = 0
     device_blocks: list[int] = field(default_factory=list)
-    host_blocks: list[int] = field(default_factory=list)
+    host_copy: HostCopy | None = None
+    has_just_arrived: bool = False  # swapped in and not yet computed: not to be sent away again
     num_cached_tokens: int = 0  # prompt tokens whose KV was reused from an earlier turn
     num_preemptions: int = 0
     finish_reason: FinishReason | None = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from engines.fastswitch.adaptive import CHOICES, Situation
 from engines.fastswitch.kv_cache import KvCache
-from engines.fastswitch.policy import Policy
+from engines.fastswitch.policy import POLICIES
 from engines.fastswitch.request import Phase, Request
 from engines.fastswitch.reuse import Reuse
 from engines.fastswitch.settings import CoreSettings
@@ -32,24 +33,32 @@ class Work:
 
 
 class Scheduler:
-    def __init__(self, core: CoreSettings, policy: Policy, kv: KvCache, reuse: Reuse) -> None:
-        self._policy = policy
+    def __init__(self, core: CoreSettings, kv: KvCache, reuse: Reuse) -> None:
+        mechanisms = core.mechanisms
+        self._policy = POLICIES[mechanisms.policy]
+        self._choose_to_wait = CHOICES[mechanisms.swap]
         self._kv = kv
         self._reuse = reuse
-        self._swaps_out = core.mechanisms.preemption == "swap"
+        self._swaps_out = mechanisms.preemption == "swap"
         self._max_batch_tokens = core.max_batch_tokens
         self._max_num_seqs = core.max_num_seqs
         self._watermark = max(1, round(core.num_device_blocks * WATERMARK_RATIO))
         self._preemptions = Preemptions()
+        self._num_promised = 0  # draining blocks that a holder waits for to grow into
+        self.step_s = 0.0  # of recent steps of the model; the engine keeps it
 
     def schedule(self, live: Iterable[Request]) -> list[Work]:
-        order = sorted(live, key=self._policy.key)
-        running = [request for request in order if request.phase is Phase.RUNNING]
-        outside = [request for request in order if request.phase is not Phase.RUNNING]
+        """What to compute now; empty when everything waits for transfers under way."""
+        by_phase: dict[Phase, list[Request]] = {phase: [] for phase in Phase}
+        for request in sorted(live, key=self._policy.key):
+            by_phase[request.phase].append(request)
+        running = by_phase[Phase.RUNNING]
         had_to_preempt = self._grow(running)
         # After a preemption for lack of room, nobody new comes in: he would be the next to go.
         if not had_to_preempt:
-            running = self._admit(outside, running)
+            outside = [*by_phase[Phase.WAITING], *by_phase[Phase.SWAPPED]]
+            outside.sort(key=self._policy.key)
+            self._admit(outside, running, len(by_phase[Phase.ARRIVING]))
         return self._share_out(running)
 
     def take_preemptions(self) -> Preemptions:
@@ -59,79 +68,120 @@ class Scheduler:
     def _grow(self, running: list[Request]) -> bool:
         """Blocks for the holders' next tokens, the most urgent first; the least urgent pay.
 
-        Leaves in `running` those who still hold the device.
+        Leaves in `running` those who still hold the device. Who must wait for a swap-out to land
+        keeps its place, but has no blocks for its next token yet.
         """
         had_to_preempt = False
+        self._num_promised = 0
         position = 0
         while position < len(running):
             request = running[position]
-            if self._kv.blocks_missing(request) <= self._kv.device.num_free:
+            missing = self._kv.blocks_missing(request)
+            if missing <= self._kv.device.num_free - self._num_promised:
                 self._kv.grow(request)
                 position += 1
+            elif missing <= self._kv.num_reachable - self._num_promised:
+                self._num_promised += missing
+                position += 1
             else:
-                self._preempt(running.pop())  # the last may be `request` itself: then we are done
+                self._preempt(running.pop(_last_to_stay(running, position)))
                 had_to_preempt = True
         return had_to_preempt
 
-    def _admit(self, outside: list[Request], running: list[Request]) -> list[Request]:
-        """Newcomers in the policy's order, until the first who does not fit."""
-        admitted: list[Request] = []
+    def _admit(self, outside: list[Request], running: list[Request], num_arriving: int) -> None:
+        """Newcomers in the policy's order, until the first who does not fit (yet).
+
+        Those who can compute at once join `running`.
+        """
         for request in outside:
-            victims = self._victims(request, running, num_admitted=len(admitted))
+            victims = self._victims(request, running, num_arriving)
             if victims is None:
-                break
+                return
             for victim in victims:
+                running.remove(victim)
                 self._preempt(victim)
-            del running[len(running) - len(victims) :]
-            self._kv.bring_in(request)
-            admitted.append(request)
-        return sorted(running + admitted, key=self._policy.key) if admitted else running
+            if self._kv.blocks_missing(request) > self._kv.device.num_free - self._num_promised:
+                return  # what makes room for it is on its way out
+            if self._bring_in(request, running):
+                running.append(request)
+                running.sort(key=self._policy.key)
+            else:
+                num_arriving += 1
 
     def _victims(
-        self, request: Request, running: list[Request], *, num_admitted: int
+        self, request: Request, running: list[Request], num_arriving: int
     ) -> list[Request] | None:
         """The holders that must go for `request`, least urgent first; None if that is not enough.
 
         `running` is in the policy's order.
         """
-        num_seats = self._max_num_seqs - num_admitted
-        is_alone = not running and not num_admitted
-        wanted = self._kv.blocks_missing(request) + (0 if is_alone else self._watermark)
-        num_free = self._kv.device.num_free
+        missing = self._kv.blocks_missing(request)
+        num_free = self._kv.num_reachable - self._num_promised
         victims: list[Request] = []
+
+        def fits() -> bool:
+            num_others = len(running) - len(victims) + num_arriving
+            margin = self._watermark if num_others else 0
+            return missing + margin <= num_free and num_others < self._max_num_seqs
+
         for holder in reversed(running):
-            if wanted <= num_free and len(running) - len(victims) < num_seats:
+            if fits():
                 break
             if not self._policy.may_displace(request, holder):
                 return None
-            victims.append(holder)
-            num_free += len(holder.device_blocks)
-        if len(running) == len(victims) and not num_admitted:
-            wanted = self._kv.blocks_missing(request)  # with the device to itself: no watermark
-        has_seat = len(running) - len(victims) < num_seats
-        return victims if wanted <= num_free and has_seat else None
+            if not holder.has_just_arrived:
+                victims.append(holder)
+                num_free += len(holder.device_blocks)
+        return victims if fits() else None
+
+    def _bring_in(self, request: Request, running: list[Request]) -> bool:
+        """True when it can compute in this step: nothing had to come, or it was waited for."""
+        flight = self._kv.bring_in(request)
+        if flight is None:
+            return True
+        if not flight.has_landed:
+            situation = Situation(
+                num_running=len(running),
+                transfer_s=flight.num_blocks * self._kv.swapper.seconds_per_block,
+                step_s=self.step_s,
+                is_most_urgent=all(request.priority < other.priority for other in running),
+            )
+            if self._choose_to_wait(situation):
+                self._kv.swapper.wait(flight)
+        self._kv.swapper.count_swap_in(is_sync=flight.has_landed)
+        return flight.has_landed
 
     def _preempt(self, request: Request) -> None:
         preemptions = self._preemptions
         preemptions.num_preemptions += 1
         request.num_preemptions += 1
-        num_blocks = self._kv.blocks_for(request.num_computed)
-        if self._swaps_out and num_blocks and self._reuse.make_room(num_blocks):
+        if self._swaps_out and request.num_computed and self._reuse.make_room_for(request):
             self._kv.swap_out(request)
             return
-        preemptions.num_recompute_preemptions += 1
-        preemptions.num_dropped_tokens += request.num_computed
+        num_computed = request.num_computed
         self._kv.drop(request)
+        preemptions.num_recompute_preemptions += 1
+        preemptions.num_dropped_tokens += num_computed - request.num_computed
 
     def _share_out(self, running: list[Request]) -> list[Work]:
         """The step's token budget: one token for each decoding request, prefill takes the rest."""
+        ready = [request for request in running if self._kv.blocks_missing(request) <= 0]
         # --- decode
-        work = [Work(request, 1, True) for request in running if request.num_uncomputed == 1]
+        work = [Work(request, 1, True) for request in ready if request.num_uncomputed == 1]
         budget = self._max_batch_tokens - len(work)
         # --- prefill, in chunks
-        for request in running:
+        for request in ready:
             if request.num_uncomputed > 1 and budget > 0:
                 num_tokens = min(request.num_uncomputed, budget)
                 work.append(Work(request, num_tokens, False))
                 budget -= num_tokens
         return work
+
+
+def _last_to_stay(running: list[Request], position: int) -> int:
+    """Whom to send away so that running[position] can grow: the least urgent after it that has
+    not just arrived, else the least urgent."""
+    for i in range(len(running) - 1, position, -1):
+        if not running[i].has_just_arrived:
+            return i
+    return len(running) - 1

@@ -13,12 +13,13 @@ from pydantic import Field, model_validator
 
 from engines.api import EngineInputError, EngineSettings
 
-Allocator = Literal["paged"]
+Allocator = Literal["paged", "sorted", "block_group"]
 Layout = Literal["per_layer"]
 Copy = Literal["per_block", "merged"]
-Swap = Literal["sync"]
+Swap = Literal["sync", "async", "adaptive"]
 Preemption = Literal["swap", "recompute"]
-Reuse = Literal["none", "host_swap"]
+Reuse = Literal["none", "host_swap", "host_copy"]
+GroupVictim = Literal["random", "least_progress"]
 PolicyName = Literal["fcfs", "priority"]
 DType = Literal["float32", "bfloat16", "float64"]
 
@@ -70,6 +71,8 @@ class CoreSettings:
     swap_tokens: int
     max_batch_tokens: int
     max_num_seqs: int
+    group_tokens: int = 1000
+    group_victim: GroupVictim = "random"
 
     @property
     def num_device_blocks(self) -> int:
@@ -104,6 +107,10 @@ class FastSwitchSettings(EngineSettings):
     swap_tokens: int = Field(0, ge=0, description="host pool: how many tokens' KV fit")
     max_batch_tokens: int = Field(512, ge=1, description="tokens computed in one step at most")
     max_num_seqs: int = Field(64, ge=1, description="requests in one step at most")
+    group_tokens: int = Field(1000, ge=1, description="size of a new block group; block_group only")
+    group_victim: GroupVictim = Field(
+        "random", description="whose unused tail is split when no group fits; block_group only"
+    )
     max_context_tokens: int | None = Field(
         None, ge=2, description="longest prompt plus answer; default: what model and pool allow"
     )
@@ -134,7 +141,7 @@ class FastSwitchSettings(EngineSettings):
         mechanisms = self.mechanisms()
         for what, is_used in (
             ("preemption: swap", mechanisms.preemption == "swap"),
-            (f"reuse: {mechanisms.reuse}", mechanisms.reuse == "host_swap"),
+            (f"reuse: {mechanisms.reuse}", mechanisms.reuse in ("host_swap", "host_copy")),
         ):
             if is_used and self.swap_tokens == 0:
                 raise ValueError(
@@ -177,4 +184,6 @@ class FastSwitchSettings(EngineSettings):
             swap_tokens=self.swap_tokens,
             max_batch_tokens=self.max_batch_tokens,
             max_num_seqs=self.max_num_seqs,
+            group_tokens=self.group_tokens,
+            group_victim=self.group_victim,
         )

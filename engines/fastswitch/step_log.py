@@ -27,6 +27,7 @@ class StepRecord:
     num_running: int  # requests holding device blocks after the step was scheduled
     num_waiting: int
     num_swapped: int
+    num_arriving: int  # swap-ins under way
     num_device_blocks: int  # the pool's size
     num_used_device_blocks: int
     num_host_blocks: int
@@ -38,6 +39,10 @@ class StepRecord:
     num_copy_runs: int  # contiguous runs moved; blocks moved / runs = mean blocks per copy
     num_copies: int  # copy calls: runs × layers × 2 where a layer's K and V lie apart
     num_copied_bytes: int
+    num_conflicts: int  # transfers waited for because somebody needed their blocks
+    num_sync_swap_ins: int  # waited for by choice
+    num_async_swap_ins: int  # the model ran on without
+    num_contaminated_blocks: int  # of host copies, taken for another's swap-out
     num_reused_tokens: int  # prompt tokens admitted with KV of an earlier turn
     num_recomputed_tokens: int  # tokens computed again after their KV was dropped
     num_priority_updates: int

@@ -1,11 +1,15 @@
-"""Moving KV between the two pools: from block lists to copy runs, to transfers, to their cost."""
+"""Moving KV between the two pools: from block lists to copy runs, to transfers in flight.
+
+A flight owns its blocks until it has landed: nobody else may read or write them. Flights are polled
+once a step and waited for only where somebody needs their blocks now, and then only those flights.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from engines.fastswitch.device import BlockRun, Device, Direction
+from engines.fastswitch.device import BlockRun, Device, Direction, Transfer
 from engines.fastswitch.settings import Copy
 
 
@@ -37,43 +41,142 @@ def copy_runs(sources: Sequence[int], targets: Sequence[int], copy: Copy) -> lis
 
 @dataclass(slots=True)
 class SwapCosts:
-    """What moved since the last `take`, and how long the device stood idle for it."""
+    """What moved since the last `take_costs`, and how long the engine stood idle for it."""
 
     num_swap_out_blocks: int = 0
     num_swap_in_blocks: int = 0
     num_copy_runs: int = 0
     num_copies: int = 0
     num_copied_bytes: int = 0
+    num_conflicts: int = 0  # flights waited for because their blocks were needed
+    num_sync_swap_ins: int = 0  # waited for by choice
+    num_async_swap_ins: int = 0
+    num_contaminated_blocks: int = 0  # of host copies, taken for another's swap-out
     stall_s: float = 0.0
 
 
-class SyncSwapper:
-    """`swap: sync`, as vLLM 0.3: every transfer is waited for before the model runs."""
+@dataclass(slots=True, kw_only=True, eq=False)
+class Flight:
+    """A transfer under way. `device_blocks` are those that nobody may touch before it has landed
+    and that belong to no request: the sources of a swap-out."""
 
-    def __init__(self, device: Device, copy: Copy, clock: Callable[[], float]) -> None:
+    direction: Direction
+    transfer: Transfer
+    num_blocks: int
+    began_at: float
+    on_landed: Callable[[], None]
+    device_blocks: list[int]
+    has_landed: bool = False
+
+
+class Swapper:
+    """`is_sync`: every transfer is waited for at once, as vLLM 0.3 does."""
+
+    def __init__(
+        self, device: Device, copy: Copy, clock: Callable[[], float], *, is_sync: bool
+    ) -> None:
         self._device = device
         self._copy = copy
         self._clock = clock
+        self._is_sync = is_sync
+        self._flights: list[Flight] = []  # oldest first
         self._costs = SwapCosts()
+        self.seconds_per_block = 0.0  # of recent transfers; 0 = none seen yet
 
-    def move(self, direction: Direction, sources: Sequence[int], targets: Sequence[int]) -> None:
-        """Copy blocks; on return the sources may be freed and the targets read."""
-        if not sources:
-            return
+    def start(
+        self,
+        direction: Direction,
+        sources: Sequence[int],
+        targets: Sequence[int],
+        *,
+        on_landed: Callable[[], None],
+        device_blocks: Sequence[int] = (),
+    ) -> Flight:
+        """Begin to copy. `on_landed` is called once, from here, `poll` or a wait."""
         began_at = self._clock()
         runs = copy_runs(sources, targets, self._copy)
         transfer = self._device.transfer(direction, runs)
-        transfer.wait()
-        costs = self._costs
-        costs.stall_s += self._clock() - began_at
-        costs.num_copy_runs += len(runs)
-        costs.num_copies += transfer.stats.num_copies
-        costs.num_copied_bytes += transfer.stats.num_bytes
-        if direction is Direction.SWAP_OUT:
-            costs.num_swap_out_blocks += len(sources)
+        flight = Flight(
+            direction=direction,
+            transfer=transfer,
+            num_blocks=len(sources),
+            began_at=began_at,
+            on_landed=on_landed,
+            device_blocks=list(device_blocks),
+        )
+        self._count(flight, len(runs))
+        # What the device did not do behind our back, the engine stood idle for.
+        self._costs.stall_s += self._clock() - began_at
+        self._flights.append(flight)
+        if self._is_sync:
+            self._wait(flight)
+        return flight
+
+    def poll(self) -> None:
+        """Land what has arrived; never waits."""
+        for flight in list(self._flights):
+            if flight.transfer.is_done():
+                self._land(flight)
+
+    def wait(self, flight: Flight) -> None:
+        """By choice: the batch is worth more with what this flight brings."""
+        self._wait(flight)
+
+    def wait_in_conflict(self, flight: Flight) -> None:
+        """Somebody needs this flight's blocks now."""
+        if not flight.has_landed:
+            self._costs.num_conflicts += 1
+            self._wait(flight)
+
+    def wait_for_any(self) -> bool:
+        """Nothing can run before something lands; False when nothing is under way."""
+        if not self._flights:
+            return False
+        self.wait_in_conflict(self._flights[0])
+        return True
+
+    def draining_flights(self) -> list[Flight]:
+        """Those that hold device blocks of nobody, oldest first."""
+        return [flight for flight in self._flights if flight.device_blocks]
+
+    def draining_blocks(self) -> list[int]:
+        return [block for flight in self._flights for block in flight.device_blocks]
+
+    def count_swap_in(self, *, is_sync: bool) -> None:
+        if is_sync:
+            self._costs.num_sync_swap_ins += 1
         else:
-            costs.num_swap_in_blocks += len(sources)
+            self._costs.num_async_swap_ins += 1
+
+    def count_contaminated(self, num_blocks: int) -> None:
+        self._costs.num_contaminated_blocks += num_blocks
 
     def take_costs(self) -> SwapCosts:
         costs, self._costs = self._costs, SwapCosts()
         return costs
+
+    def _wait(self, flight: Flight) -> None:
+        if flight.has_landed:
+            return
+        began_at = self._clock()
+        flight.transfer.wait()
+        self._costs.stall_s += self._clock() - began_at
+        self._land(flight)
+
+    def _land(self, flight: Flight) -> None:
+        self._flights.remove(flight)
+        flight.has_landed = True
+        seconds = max(0.0, self._clock() - flight.began_at) / max(1, flight.num_blocks)
+        # A moving average over about the last eight transfers.
+        self.seconds_per_block += (seconds - self.seconds_per_block) / 8
+        flight.on_landed()
+
+    def _count(self, flight: Flight, num_runs: int) -> None:
+        costs = self._costs
+        costs.num_copy_runs += num_runs
+        costs.num_copies += flight.transfer.stats.num_copies
+        costs.num_copied_bytes += flight.transfer.stats.num_bytes
+        if flight.direction is Direction.SWAP_OUT:
+            costs.num_swap_out_blocks += flight.num_blocks
+        else:
+            costs.num_swap_in_blocks += flight.num_blocks

@@ -74,7 +74,8 @@ class MemoryDevice:
             moved = source[run.source : run.source + run.num_blocks]
             assert len(moved) == run.num_blocks
             target[run.target : run.target + run.num_blocks] = moved
-            source[run.source : run.source + run.num_blocks] = -2  # nobody may read it again
+            if out:
+                source[run.source : run.source + run.num_blocks] = -2  # nobody may read it again
         num_blocks = sum(run.num_blocks for run in runs)
         return DoneTransfer(TransferStats(num_copies=len(runs), num_bytes=num_blocks))
 

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.fastswitch.block_pool import PagedAllocator
+from engines.fastswitch.block_pool import PagedAllocator, SortedAllocator
 
 
 def test_the_block_freed_last_is_handed_out_first() -> None:
     pool = PagedAllocator(8)
     assert pool.allocate("a", 3) == [0, 1, 2]
-    pool.free("a", [1])
+    pool.free([1])
     assert pool.allocate("b", 2) == [1, 3]
 
 
@@ -19,15 +19,27 @@ def test_taking_more_than_is_free_is_our_own_bug() -> None:
         PagedAllocator(4).allocate("a", 5)
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 12)), max_size=60))
-def test_no_block_is_lost_or_owned_twice(moves: list[tuple[bool, int]]) -> None:
-    pool = PagedAllocator(32)
+def test_sorted_hands_out_the_lowest_block_first() -> None:
+    pool = SortedAllocator(8)
+    blocks = pool.allocate("a", 6)
+    pool.free([4, 1, 2])
+    assert (blocks, pool.allocate("b", 3)) == ([0, 1, 2, 3, 4, 5], [1, 2, 4])
+
+
+@given(
+    st.sampled_from([PagedAllocator, SortedAllocator]),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 12)), max_size=60),
+)
+def test_no_block_is_lost_or_owned_twice(
+    kind: type[PagedAllocator] | type[SortedAllocator], moves: list[tuple[bool, int]]
+) -> None:
+    pool = kind(32)
     held: list[int] = []
     for takes, num_blocks in moves:
         if takes and num_blocks <= pool.num_free:
             held += pool.allocate("a", num_blocks)
         elif not takes:
-            pool.free("a", held[:num_blocks])
+            pool.free(held[:num_blocks])
             del held[:num_blocks]
         pool.check_integrity(held)
         assert pool.num_free == 32 - len(held)

@@ -55,11 +55,28 @@ class TransferStats:
 
 
 class Transfer(Protocol):
-    """Copies under way. Its source and target blocks belong to it until it is done."""
+    """Copies under way. Its source and target blocks belong to it until it has been seen done:
+    by `is_done` or `wait` of it or of a later transfer of its direction.
 
-    stats: TransferStats
+    Both raise what the copying raised, should it have failed.
+    """
 
-    def is_done(self) -> bool: ...
+    @property
+    def stats(self) -> TransferStats: ...
+
+    @property
+    def duration_s(self) -> float:
+        """From submission to completion, the queue included. Only to be asked once done."""
+        ...
+
+    @property
+    def copying_s(self) -> float:
+        """The part of `duration_s` after its turn in the queue came. Only once done."""
+        ...
+
+    def is_done(self) -> bool:
+        """Never blocks."""
+        ...
 
     def wait(self) -> None: ...
 
@@ -80,5 +97,15 @@ class Device(Protocol):
         ...
 
     def transfer(self, direction: Direction, runs: Sequence[BlockRun]) -> Transfer:
-        """Start copying. Runs of one call never overlap."""
+        """Queue copies; they read their sources as the last `execute` left them.
+
+        Runs of one call never overlap, and none touches a block of an unfinished transfer. Each
+        direction is a queue: a transfer starts when the earlier ones of its direction are done,
+        whatever the other direction does. A device whose copying has failed once is broken: this
+        and every unfinished transfer raise the failure from then on.
+        """
+        ...
+
+    def close(self) -> None:
+        """Finish what is queued and give back threads; nothing may be called after it."""
         ...

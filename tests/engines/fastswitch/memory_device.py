@@ -14,6 +14,7 @@ import numpy as np
 from engines.fastswitch.device import Batch, BlockRun, Direction, TransferStats
 
 VOCAB = 5000
+POISON = -2
 
 
 def next_token(context: Sequence[int]) -> int:
@@ -27,7 +28,15 @@ def undisturbed(prompt: Sequence[int], num_tokens: int) -> list[int]:
     return context[len(prompt) :]
 
 
+def stats_of(runs: Sequence[BlockRun]) -> TransferStats:
+    """One copy a run; a block counts as one byte."""
+    return TransferStats(num_copies=len(runs), num_bytes=sum(run.num_blocks for run in runs))
+
+
 class DoneTransfer:
+    duration_s = 0.0
+    copying_s = 0.0
+
     def __init__(self, stats: TransferStats) -> None:
         self.stats = stats
 
@@ -68,16 +77,23 @@ class MemoryDevice:
         ]
 
     def transfer(self, direction: Direction, runs: Sequence[BlockRun]) -> DoneTransfer:
+        # A swapped-in block's host copy may stay of use; a swapped-out block's device copy is not.
+        self._move(direction, runs, poisons_source=direction is Direction.SWAP_OUT)
+        return DoneTransfer(stats_of(runs))
+
+    def close(self) -> None: ...
+
+    def _move(
+        self, direction: Direction, runs: Sequence[BlockRun], *, poisons_source: bool
+    ) -> None:
         out = direction is Direction.SWAP_OUT
         source, target = (self._device, self._host) if out else (self._host, self._device)
         for run in runs:
             moved = source[run.source : run.source + run.num_blocks]
             assert len(moved) == run.num_blocks
             target[run.target : run.target + run.num_blocks] = moved
-            if out:
-                source[run.source : run.source + run.num_blocks] = -2  # nobody may read it again
-        num_blocks = sum(run.num_blocks for run in runs)
-        return DoneTransfer(TransferStats(num_copies=len(runs), num_bytes=num_blocks))
+            if poisons_source:  # nobody may read it again
+                source[run.source : run.source + run.num_blocks] = POISON
 
     def _context(self, block_table: Sequence[int], num_tokens: int) -> list[int]:
         blocks = list(block_table[: -(-num_tokens // self.block_size)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.api import PriorityUpdates
+from engines.fastswitch.device import Direction
 from engines.fastswitch.engine import Engine
 from engines.fastswitch.request import FinishReason, Phase, Request, SamplingParams
 from engines.fastswitch.settings import PRESETS, CoreSettings, Mechanisms
 from engines.fastswitch.step_log import StepRecord
-from tests.engines.fastswitch.memory_device import MemoryDevice, next_token, undisturbed
+from tests.engines.fastswitch.async_memory_device import AsyncMemoryDevice
+from tests.engines.fastswitch.memory_device import next_token, undisturbed
 
 BLOCK = 4
 
@@ -35,10 +38,12 @@ class Bench:
     """An engine on a memory device, with what it emitted and logged."""
 
     def __init__(self, core: CoreSettings, priorities: PriorityUpdates | None = None) -> None:
-        self.device = MemoryDevice(
+        keeps_copies = core.mechanisms.reuse == "host_copy"
+        self.device = AsyncMemoryDevice(
             block_size=core.block_size,
             num_device_blocks=core.num_device_blocks,
             num_host_blocks=core.num_host_blocks,
+            poisons={Direction.SWAP_OUT} if keeps_copies else set(Direction),
         )
         self.rows: list[StepRecord] = []
         self.engine = Engine(
@@ -84,14 +89,17 @@ def prompt_of(seed: int, num_tokens: int) -> list[int]:
 
 
 VLLM = PRESETS["vllm-0.3"]
+FIELDS = ("policy", "allocator", "swap", "preemption", "reuse", "copy")
 ARMS = {
-    f"{policy}-{preemption}-{reuse}-{copy}": replace(
-        VLLM, policy=policy, preemption=preemption, reuse=reuse, copy=copy
+    "-".join(names): replace(VLLM, **dict(zip(FIELDS, names, strict=True)))
+    for names in itertools.product(
+        ("fcfs", "priority"),
+        ("paged", "sorted", "block_group"),
+        ("sync", "async", "adaptive"),
+        ("swap", "recompute"),
+        ("none", "host_swap", "host_copy"),
+        ("per_block", "merged"),
     )
-    for policy in ("fcfs", "priority")
-    for preemption in ("swap", "recompute")
-    for reuse in ("none", "host_swap", "host_copy")
-    for copy in ("per_block", "merged")
 }
 
 
@@ -118,13 +126,16 @@ def test_tokens_are_those_of_an_undisturbed_run_under_heavy_preemption(arm: str)
     assert bench.tokens == expected
     assert set(bench.finished.values()) == {FinishReason.LENGTH}
     stats = bench.engine.stats
-    if "priority" in arm:
+    mechanisms = ARMS[arm]
+    if mechanisms.policy == "priority":
         assert stats.num_preemptions >= 8
-        assert ("priority-swap" in arm) == (stats.num_recompute_preemptions < stats.num_preemptions)
-    assert ("host_" in arm) == (stats.num_reused_tokens > 0)
+        assert (mechanisms.preemption == "swap") == (
+            stats.num_recompute_preemptions < stats.num_preemptions
+        )
+    assert (mechanisms.reuse != "none") == (stats.num_reused_tokens > 0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     arm=st.sampled_from(sorted(ARMS)),
     host_tokens=st.sampled_from([0, 16, 64, 256]),

@@ -74,6 +74,16 @@ class Engine:
     def has_work(self) -> bool:
         return bool(self._live)
 
+    @property
+    def has_flights(self) -> bool:
+        """Transfers go on after the last request has ended; `poll` lands them."""
+        return self._swapper.has_flights
+
+    def poll(self) -> None:
+        """Between steps, while there is nothing to step for: land what has arrived."""
+        self._swapper.poll()
+        self.stats = self._gauged(self.stats)
+
     def submit(self, request: Request) -> None:
         """Take a request; whoever builds it has seen that it fits the context limit."""
         longest = len(request.prompt_token_ids) + request.sampling.max_tokens

@@ -12,6 +12,9 @@ from engines.fastswitch.request import Request, RequestOutput
 from engines.fastswitch.stats import EngineStats
 
 
+POLL_S = 0.001
+
+
 @dataclass(frozen=True, slots=True)
 class _Submit:
     request: Request
@@ -77,11 +80,18 @@ class EngineThread:
 
     def _take_messages(self) -> bool:
         """Work off the inbox, waiting only while there is nothing to step for; False = stop."""
+        engine = self._engine
         while True:
             try:
-                message = self._inbox.get(block=not self._engine.has_work)
+                # Without requests, transfers under way are looked after every millisecond.
+                message = self._inbox.get(
+                    block=not engine.has_work, timeout=POLL_S if engine.has_flights else None
+                )
             except Empty:
-                return True
+                if engine.has_work:
+                    return True
+                engine.poll()
+                continue
             match message:
                 case _Submit(request):
                     self._engine.submit(request)

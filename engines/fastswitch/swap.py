@@ -135,9 +135,9 @@ class Swapper:
         self.wait_in_conflict(self._flights[0])
         return True
 
-    def draining_flights(self) -> list[Flight]:
-        """Those that hold device blocks of nobody, oldest first."""
-        return [flight for flight in self._flights if flight.device_blocks]
+    @property
+    def has_flights(self) -> bool:
+        return bool(self._flights)
 
     def draining_blocks(self) -> list[int]:
         return [block for flight in self._flights for block in flight.device_blocks]

@@ -178,6 +178,9 @@ def test_any_history_of_requests_keeps_every_block_and_every_token(
     assert {name: bench.tokens[name] for name in bench.finished} == {
         name: expected[name] for name in bench.finished
     }
+    bench.device.now += 1000  # everything under way has arrived
+    bench.engine.poll()
+    assert not bench.engine.has_flights
     stats = bench.engine.stats
     assert (stats.num_running, stats.num_waiting, stats.num_swapped) == (0, 0, 0)
     assert stats.num_used_device_blocks == 0

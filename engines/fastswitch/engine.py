@@ -160,6 +160,7 @@ class Engine:
             request = part.request
             request.num_computed += part.num_tokens
             request.has_just_arrived = False
+            self.kv.learn(request)
             if token_id is None:
                 continue
             request.output_token_ids.append(token_id)
@@ -182,7 +183,7 @@ class Engine:
 
     def _record(self, step: _Step, ended_at: float, num_outputs: int) -> None:
         costs = self._swapper.take_costs()
-        preemptions = self._scheduler.take_preemptions()
+        decisions = self._scheduler.take_decisions()
         tally, self._tally = self._tally, _Tally()
         device, host = self.kv.device, self.kv.host
         execute_s = step.executed_at - step.execute_at
@@ -205,8 +206,8 @@ class Engine:
             num_used_device_blocks=device.num_blocks - device.num_free,
             num_host_blocks=host.num_blocks,
             num_used_host_blocks=host.num_blocks - host.num_free,
-            num_preemptions=preemptions.num_preemptions,
-            num_recompute_preemptions=preemptions.num_recompute_preemptions,
+            num_preemptions=decisions.num_preemptions,
+            num_recompute_preemptions=decisions.num_recompute_preemptions,
             num_swap_out_blocks=costs.num_swap_out_blocks,
             num_swap_in_blocks=costs.num_swap_in_blocks,
             num_copy_runs=costs.num_copy_runs,
@@ -216,8 +217,8 @@ class Engine:
             num_sync_swap_ins=costs.num_sync_swap_ins,
             num_async_swap_ins=costs.num_async_swap_ins,
             num_contaminated_blocks=costs.num_contaminated_blocks,
-            num_reused_tokens=tally.num_reused_tokens,
-            num_recomputed_tokens=preemptions.num_dropped_tokens,
+            num_reused_tokens=tally.num_reused_tokens + decisions.num_found_tokens,
+            num_recomputed_tokens=decisions.num_dropped_tokens,
             num_priority_updates=int(step.is_update),
             num_finished=tally.num_finished,
         )

@@ -11,7 +11,6 @@ from engines.fastswitch.engine import Engine
 from engines.fastswitch.request import Request, RequestOutput
 from engines.fastswitch.stats import EngineStats
 
-
 POLL_S = 0.001
 
 

@@ -18,6 +18,7 @@ from functools import partial
 from engines.fastswitch.allocators import ALLOCATORS
 from engines.fastswitch.block_pool import BlockAllocator
 from engines.fastswitch.device import Direction
+from engines.fastswitch.prefix_cache import PrefixCache, extend_digests
 from engines.fastswitch.request import HostCopy, Phase, Request
 from engines.fastswitch.settings import CoreSettings
 from engines.fastswitch.swap import Flight, Swapper
@@ -30,6 +31,9 @@ class KvCache:
     def __init__(self, core: CoreSettings, swapper: Swapper, *, keeps_copies: bool) -> None:
         allocator = ALLOCATORS[core.mechanisms.allocator]
         self.device: BlockAllocator = allocator(core, core.num_device_blocks)
+        self._prefixes: PrefixCache | None = None
+        if core.mechanisms.reuse == "prefix":
+            self.device = self._prefixes = PrefixCache(self.device)
         self.host: BlockAllocator = allocator(core, core.num_host_blocks)
         self.swapper = swapper
         self._keeps_copies = keeps_copies
@@ -41,6 +45,14 @@ class KvCache:
     def blocks_missing(self, request: Request) -> int:
         """Device blocks it still needs before all of its tokens can be computed."""
         return self.blocks_for(request.num_tokens) - len(request.device_blocks)
+
+    def blocks_wanted(self, request: Request) -> int:
+        """The same, less what a newcomer will share with those who hold it already."""
+        missing = self.blocks_missing(request)
+        if self._prefixes is None or request.phase is not Phase.WAITING:
+            return missing
+        num_known, num_free = self._prefixes.known(self._shareable(request))
+        return missing - num_known + num_free
 
     def host_blocks_missing(self, request: Request) -> int:
         """Host blocks it still needs before it can be swapped out."""
@@ -60,13 +72,15 @@ class KvCache:
 
     def bring_in(self, request: Request) -> Flight | None:
         """WAITING → RUNNING, or SWAPPED → ARRIVING, with the flight that brings its KV."""
+        if self._prefixes is not None and request.phase is Phase.WAITING:
+            request.device_blocks = self._prefixes.share(self._shareable(request))
+            request.num_computed = len(request.device_blocks) * self._block_size
         self.grow(request)
         copy = request.host_copy
         if copy is None:
             request.phase = Phase.RUNNING
             return None
-        if copy.flight is not None:  # its own swap-out comes first
-            self.swapper.wait_in_conflict(copy.flight)
+        assert not copy.is_in_flight, f"{request.request_id}: its swap-out has not landed"
         request.phase = Phase.ARRIVING
         copy.flight = self.swapper.start(
             Direction.SWAP_IN,
@@ -75,6 +89,14 @@ class KvCache:
             on_landed=partial(self._arrived, request),
         )
         return copy.flight
+
+    def learn(self, request: Request) -> None:
+        """Its computed blocks can be found by others from now on (`reuse: prefix`)."""
+        if self._prefixes is not None:
+            num_full = request.num_computed // self._block_size
+            self._extend_digests(request, num_full)
+            digests = request.block_digests[:num_full]
+            self._prefixes.learn(request.device_blocks[:num_full], digests)
 
     def swap_out(self, request: Request) -> None:
         """RUNNING → SWAPPED: what the host does not have yet goes out. The caller has seen that
@@ -137,6 +159,17 @@ class KvCache:
         self.swapper.count_contaminated(num_blocks)
         rest = (len(copy.blocks) - num_blocks) * self._block_size
         self.trim(copy, min(rest, copy.num_tokens))
+
+    def _shareable(self, request: Request) -> list[bytes]:
+        """Digests of the blocks it could share; its last token is always computed."""
+        num_full = (request.num_tokens - 1) // self._block_size
+        self._extend_digests(request, num_full)
+        return request.block_digests[:num_full]
+
+    def _extend_digests(self, request: Request, num_blocks: int) -> None:
+        if len(request.block_digests) < num_blocks:
+            token_ids = request.tokens_between(0, num_blocks * self._block_size)
+            extend_digests(request.block_digests, token_ids, self._block_size)
 
     def _arrived(self, request: Request) -> None:
         if request.phase is not Phase.ARRIVING:

@@ -47,6 +47,10 @@ class HostCopy:
     num_tokens: int = 0  # valid ones; blocks cover exactly these
     flight: Flight | None = None  # the last transfer that reads or writes it
 
+    @property
+    def is_in_flight(self) -> bool:
+        return self.flight is not None and not self.flight.has_landed
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Request:
@@ -67,6 +71,7 @@ class Request:
     num_computed: int = 0
     device_blocks: list[int] = field(default_factory=list)
     host_copy: HostCopy | None = None
+    block_digests: list[bytes] = field(default_factory=list)  # of its full blocks; prefix only
     has_just_arrived: bool = False  # swapped in and not yet computed: not to be sent away again
     num_cached_tokens: int = 0  # prompt tokens whose KV was reused from an earlier turn
     num_preemptions: int = 0

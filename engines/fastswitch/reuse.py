@@ -98,7 +98,7 @@ class HostReuse:
         host, missing = self._kv.host, self._kv.host_blocks_missing(request)
         if host.num_free >= missing:
             return True
-        spare = [copy for copy in self._spare_copies(request) if _is_at_rest(copy)]
+        spare = [copy for copy in self._spare_copies(request) if not copy.is_in_flight]
         if host.num_free + sum(len(copy.blocks) for copy in spare) < missing:
             return False
         for copy in spare:
@@ -135,10 +135,6 @@ class HostReuse:
             self._kv.give_up(kept.copy)
 
 
-def _is_at_rest(copy: HostCopy) -> bool:
-    return copy.flight is None or copy.flight.has_landed
-
-
 def common_prefix(left: list[int], right: list[int]) -> int:
     """How many first tokens the two share."""
     shorter = min(len(left), len(right))
@@ -149,6 +145,7 @@ def common_prefix(left: list[int], right: list[int]) -> int:
 
 REUSES: dict[str, type[NoReuse] | type[HostReuse]] = {
     "none": NoReuse,
+    "prefix": NoReuse,  # lives on the device alone, see prefix_cache.py
     "host_swap": HostReuse,
     "host_copy": HostReuse,
 }

@@ -17,10 +17,11 @@ WATERMARK_RATIO = 0.01
 
 
 @dataclass(slots=True)
-class Preemptions:
+class Decisions:
     num_preemptions: int = 0
     num_recompute_preemptions: int = 0
     num_dropped_tokens: int = 0
+    num_found_tokens: int = 0  # of newcomers, in blocks known by their tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Scheduler:
         self._max_batch_tokens = core.max_batch_tokens
         self._max_num_seqs = core.max_num_seqs
         self._watermark = max(1, round(core.num_device_blocks * WATERMARK_RATIO))
-        self._preemptions = Preemptions()
+        self._decisions = Decisions()
         self._num_promised = 0  # draining blocks that a holder waits for to grow into
         self.step_s = 0.0  # of recent steps of the model; the engine keeps it
 
@@ -61,9 +62,9 @@ class Scheduler:
             self._admit(outside, running, len(by_phase[Phase.ARRIVING]))
         return self._share_out(running)
 
-    def take_preemptions(self) -> Preemptions:
-        preemptions, self._preemptions = self._preemptions, Preemptions()
-        return preemptions
+    def take_decisions(self) -> Decisions:
+        decisions, self._decisions = self._decisions, Decisions()
+        return decisions
 
     def _grow(self, running: list[Request]) -> bool:
         """Blocks for the holders' next tokens, the most urgent first; the least urgent pay.
@@ -94,13 +95,15 @@ class Scheduler:
         Those who can compute at once join `running`.
         """
         for request in outside:
+            if request.host_copy is not None and request.host_copy.is_in_flight:
+                return  # its own swap-out comes first
             victims = self._victims(request, running, num_arriving)
             if victims is None:
                 return
             for victim in victims:
                 running.remove(victim)
                 self._preempt(victim)
-            if self._kv.blocks_missing(request) > self._kv.device.num_free - self._num_promised:
+            if self._kv.blocks_wanted(request) > self._kv.device.num_free - self._num_promised:
                 return  # what makes room for it is on its way out
             if self._bring_in(request, running):
                 running.append(request)
@@ -115,7 +118,7 @@ class Scheduler:
 
         `running` is in the policy's order.
         """
-        missing = self._kv.blocks_missing(request)
+        missing = self._kv.blocks_wanted(request)
         num_free = self._kv.num_reachable - self._num_promised
         victims: list[Request] = []
 
@@ -138,6 +141,9 @@ class Scheduler:
         """True when it can compute in this step: nothing had to come, or it was waited for."""
         flight = self._kv.bring_in(request)
         if flight is None:
+            if not request.num_preemptions:
+                request.num_cached_tokens = request.num_computed  # found by its tokens, if any
+                self._decisions.num_found_tokens += request.num_computed
             return True
         if not flight.has_landed:
             situation = Situation(
@@ -152,16 +158,16 @@ class Scheduler:
         return flight.has_landed
 
     def _preempt(self, request: Request) -> None:
-        preemptions = self._preemptions
-        preemptions.num_preemptions += 1
+        decisions = self._decisions
+        decisions.num_preemptions += 1
         request.num_preemptions += 1
         if self._swaps_out and request.num_computed and self._reuse.make_room_for(request):
             self._kv.swap_out(request)
             return
         num_computed = request.num_computed
         self._kv.drop(request)
-        preemptions.num_recompute_preemptions += 1
-        preemptions.num_dropped_tokens += num_computed - request.num_computed
+        decisions.num_recompute_preemptions += 1
+        decisions.num_dropped_tokens += num_computed - request.num_computed
 
     def _share_out(self, running: list[Request]) -> list[Work]:
         """The step's token budget: one token for each decoding request, prefill takes the rest."""

@@ -38,12 +38,16 @@ class Bench:
     """An engine on a memory device, with what it emitted and logged."""
 
     def __init__(self, core: CoreSettings, priorities: PriorityUpdates | None = None) -> None:
-        keeps_copies = core.mechanisms.reuse == "host_copy"
+        # Blocks that stay of use after they were copied from are not poisoned.
+        poisons = {
+            "host_copy": {Direction.SWAP_OUT},
+            "prefix": {Direction.SWAP_IN},
+        }.get(core.mechanisms.reuse, set(Direction))
         self.device = AsyncMemoryDevice(
             block_size=core.block_size,
             num_device_blocks=core.num_device_blocks,
             num_host_blocks=core.num_host_blocks,
-            poisons={Direction.SWAP_OUT} if keeps_copies else set(Direction),
+            poisons=poisons,
         )
         self.rows: list[StepRecord] = []
         self.engine = Engine(
@@ -97,7 +101,7 @@ ARMS = {
         ("paged", "sorted", "block_group"),
         ("sync", "async", "adaptive"),
         ("swap", "recompute"),
-        ("none", "host_swap", "host_copy"),
+        ("none", "host_swap", "host_copy", "prefix"),
         ("per_block", "merged"),
     )
 }
@@ -132,7 +136,8 @@ def test_tokens_are_those_of_an_undisturbed_run_under_heavy_preemption(arm: str)
         assert (mechanisms.preemption == "swap") == (
             stats.num_recompute_preemptions < stats.num_preemptions
         )
-    assert (mechanisms.reuse != "none") == (stats.num_reused_tokens > 0)
+    if mechanisms.reuse != "prefix":  # in turn, the least recently used is always the next needed
+        assert (mechanisms.reuse != "none") == (stats.num_reused_tokens > 0)
 
 
 @settings(max_examples=150, deadline=None)
@@ -183,7 +188,7 @@ def test_any_history_of_requests_keeps_every_block_and_every_token(
     assert not bench.engine.has_flights
     stats = bench.engine.stats
     assert (stats.num_running, stats.num_waiting, stats.num_swapped) == (0, 0, 0)
-    assert stats.num_used_device_blocks == 0
+    assert stats.num_used_device_blocks == 0, "leaked"
     assert len(bench.finished) + stats.num_aborted == len(expected)
 
 
@@ -345,3 +350,129 @@ def test_an_end_of_sequence_token_stops_the_request_unless_ignored() -> None:
         )
         bench.run()
         assert (bench.finished["r"], len(bench.tokens["r"])) == (reason, num_tokens)
+
+
+def test_a_host_copy_that_stays_valid_makes_the_next_swap_out_an_increment() -> None:
+    bench = Bench(core_settings(replace(VLLM, reuse="host_copy")))
+    prompt = prompt_of(1, 16)
+    bench.submit("t0", prompt, 5, conversation_id="c")
+    bench.run()  # 20 tokens computed: 5 blocks out
+    history = prompt + bench.tokens["t0"]
+    bench.submit("t1", [*history, 7], 11, conversation_id="c")
+    bench.run()  # 32 tokens computed: blocks 5, 6, 7 are new
+    stats = bench.engine.stats
+    assert (stats.num_swap_out_blocks, stats.num_swap_in_blocks) == (5 + 3, 5)
+    assert bench.tokens["t1"] == undisturbed([*history, 7], 11)
+
+
+def test_a_swapped_context_without_kept_copies_goes_out_whole_each_time() -> None:
+    bench = Bench(core_settings(VLLM))
+    prompt = prompt_of(1, 16)
+    bench.submit("t0", prompt, 5, conversation_id="c")
+    bench.run()
+    bench.submit("t1", [*prompt, *bench.tokens["t0"], 7], 11, conversation_id="c")
+    bench.run()
+    assert bench.engine.stats.num_swap_out_blocks == 5 + 8
+
+
+def test_a_contaminated_copy_is_used_as_far_as_it_is_valid() -> None:
+    bench = Bench(core_settings(replace(VLLM, reuse="host_copy"), swap_tokens=64))
+    prompt = prompt_of(1, 40)
+    bench.submit("old", prompt, 5, conversation_id="old")
+    bench.run()  # 11 of 16 host blocks
+    bench.submit("new", prompt_of(2, 32), 5, conversation_id="new")
+    bench.run()  # 9 more are needed: 4 are taken from the old copy's end
+    bench.submit("again", [*prompt, 1], 3, conversation_id="old")
+    bench.run()
+    assert sum(row.num_contaminated_blocks for row in bench.rows) >= 4
+    assert bench.cached["again"] == 7 * BLOCK
+    assert bench.tokens["again"] == undisturbed([*prompt, 1], 3)
+
+
+def test_the_model_runs_on_while_a_swap_in_is_under_way() -> None:
+    """Asynchronously the running request loses no step; synchronously it waits for the transfer."""
+    gaps = {}
+    for swap in ("sync", "async"):
+        bench = Bench(core_settings(replace(VLLM, swap=swap)))
+        bench.submit("t0", prompt_of(1, 20), 2, conversation_id="c")
+        bench.run()
+        bench.submit("steady", prompt_of(2, 8), 16)
+        bench.step()
+        bench.submit("t1", [*prompt_of(1, 20), *bench.tokens["t0"], 9], 2, conversation_id="c")
+        seen = []
+        while "t1" not in bench.finished:
+            began_at = bench.device.now
+            bench.step()
+            seen.append(bench.device.now - began_at)
+        gaps[swap] = max(seen)
+        row = next(r for r in bench.rows if r.num_sync_swap_ins + r.num_async_swap_ins)
+        assert (row.num_sync_swap_ins, row.num_async_swap_ins) == (swap == "sync", swap == "async")
+    assert gaps["async"] == pytest.approx(0.01)
+    assert gaps["sync"] > 0.015
+
+
+def test_a_request_that_has_just_arrived_is_not_sent_away_before_it_computed() -> None:
+    """Under priorities drawn anew in every iteration, each swap-in must yield a token."""
+    names = [f"c{i}" for i in range(6)]
+    levels = np.random.default_rng(1).integers(0, 8, size=(256, 6), dtype=np.uint8)
+    updates = PriorityUpdates(update_frequency=1.0, conversation_ids=names, levels=levels)
+    bench = Bench(core_settings(replace(VLLM, swap="async", reuse="none")), updates)
+    for name in names:
+        bench.submit(name, prompt_of(int(name[1]), 24), 12, conversation_id=name)
+    bench.run()
+    num_swap_ins = sum(row.num_sync_swap_ins + row.num_async_swap_ins for row in bench.rows)
+    assert 0 < num_swap_ins <= bench.engine.stats.num_generated_tokens
+    assert bench.tokens == {n: undisturbed(prompt_of(int(n[1]), 24), 12) for n in names}
+
+
+def test_a_transfer_that_fails_ends_the_engine_loudly() -> None:
+    bench = Bench(core_settings(replace(VLLM, swap="async")))
+    bench.submit("slow", prompt_of(1, 40), 20, priority=5)
+    bench.step()
+    bench.step()
+    bench.submit("urgent", prompt_of(2, 40), 3, priority=0)
+    bench.device.fault = RuntimeError("the copy thread died")
+    with pytest.raises(RuntimeError, match="the copy thread died"):
+        bench.run()
+
+
+PREFIX = replace(VLLM, reuse="prefix", preemption="recompute")
+
+
+def test_a_prefix_is_found_by_its_tokens_whoever_computed_it() -> None:
+    bench = Bench(core_settings(PREFIX))
+    prompt = prompt_of(1, 18)
+    bench.submit("first", prompt, 3)
+    bench.run()
+    bench.submit("same", prompt, 3)
+    bench.submit("longer", [*prompt[:12], 4998, 4997], 3)
+    bench.run()
+    assert (bench.cached["first"], bench.cached["same"], bench.cached["longer"]) == (0, 16, 12)
+    assert bench.tokens["same"] == bench.tokens["first"]
+    assert bench.tokens["longer"] == undisturbed([*prompt[:12], 4998, 4997], 3)
+
+
+def test_two_who_run_at_once_share_the_blocks_of_their_prefix() -> None:
+    bench = Bench(core_settings(PREFIX))
+    prompt = prompt_of(1, 32)
+    bench.submit("first", [*prompt, 1], 12)
+    for _ in range(3):
+        bench.step()
+    bench.submit("second", [*prompt, 2], 12)
+    bench.step()
+    # 9 blocks each, but the 8 of the prefix stand once
+    assert bench.engine.stats.num_used_device_blocks == 10
+    bench.run()
+    assert bench.tokens["second"] == undisturbed([*prompt, 2], 12)
+
+
+def test_a_cached_prefix_gives_way_to_whoever_needs_the_blocks() -> None:
+    bench = Bench(core_settings(PREFIX))
+    bench.submit("first", prompt_of(1, 20), 2)
+    bench.run()
+    bench.submit("large", prompt_of(2, 60), 4)
+    bench.run()
+    bench.submit("again", prompt_of(1, 20), 2)
+    bench.run()
+    assert bench.cached["again"] == 0
+    assert bench.engine.stats.num_preemptions == 0

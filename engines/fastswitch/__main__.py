@@ -66,7 +66,7 @@ def run(config: ProcessConfig) -> None:
     served = _served_model(config, loaded)
     core = settings.core()
     device = _device(settings, loaded)
-    warm_up(core, device, max_prompt_tokens=served.max_context_tokens - 2)
+    warm_up(core, device, max_context_tokens=served.max_context_tokens)
     step_log = StepLog(config.step_log) if config.step_log else None
     try:
         app = create_app(served, _engine_factory(config, core, device, step_log), api_key=api_key)
@@ -129,21 +129,22 @@ def _engine_factory(
     return make
 
 
-def warm_up(core: CoreSettings, device: Device, *, max_prompt_tokens: int) -> None:
+def warm_up(core: CoreSettings, device: Device, *, max_context_tokens: int) -> None:
     """Run every kind of step once, so that the first user does not pay for lazy set-up.
 
     A full prefill chunk, decodes beside it, and a swap each way; an engine of its own, so that
     nothing of it shows in the counters.
     """
     engine = Engine(core, device, clock=time.monotonic)
-    num_tokens = max(1, min(core.max_batch_tokens, max_prompt_tokens))
+    num_tokens = max(1, min(core.max_batch_tokens, max_context_tokens - 2))
+    sampling = SamplingParams(max_tokens=min(2, max_context_tokens - num_tokens), ignore_eos=True)
     for turn in range(2):
         for i in range(2):
             engine.submit(
                 Request(
                     request_id=f"warm-up-{turn}-{i}",
                     prompt_token_ids=[1] * num_tokens,
-                    sampling=SamplingParams(max_tokens=2, ignore_eos=True),
+                    sampling=sampling,
                     arrived_at=time.monotonic(),
                     conversation_id=f"warm-up-{i}",
                 )

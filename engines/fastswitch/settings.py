@@ -98,12 +98,12 @@ class FastSwitchSettings(EngineSettings):
 
     model: str | None = Field(None, description="overrides the workload's model")
     dtype: DType = "float32"
-    torch_device: str = Field("cpu", description="cpu or cuda")
-    num_threads: int = Field(1, ge=1, description="torch's threads; CPU only")
+    torch_device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu or cuda")
+    num_threads: int = Field(1, ge=1, le=1024, description="torch's threads; CPU only")
     weights_seed: int = 0
 
     block_size: int = Field(16, ge=1, description="tokens a block")
-    kv_tokens: int = Field(ge=1, description="device pool: how many tokens' KV fit")
+    kv_tokens: int = Field(ge=2, description="device pool: how many tokens' KV fit")
     swap_tokens: int = Field(0, ge=0, description="host pool: how many tokens' KV fit")
     max_batch_tokens: int = Field(512, ge=1, description="tokens computed in one step at most")
     max_num_seqs: int = Field(64, ge=1, description="requests in one step at most")

@@ -138,7 +138,7 @@ def config_from_folder(folder: Path) -> ModelConfig:
     generation = folder / "generation_config.json"
     if not generation.is_file():
         return config
-    extra = _as_ids(_read_json(generation).get("eos_token_id"))
+    extra = _eos_ids(_read_json(generation).get("eos_token_id"), config.vocab_size)
     eos_token_ids = tuple(dict.fromkeys((*config.eos_token_ids, *extra)))
     return replace(config, eos_token_ids=eos_token_ids)
 
@@ -175,7 +175,7 @@ def _build(given: _HuggingFaceConfig, architecture: str, raw: Mapping[str, Any])
         has_qkv_bias=is_qwen2 or given.attention_bias,
         has_output_bias=given.attention_bias and not is_qwen2,
         has_qk_norm=architecture == "Qwen3ForCausalLM",
-        eos_token_ids=_as_ids(given.eos_token_id),
+        eos_token_ids=_eos_ids(given.eos_token_id, given.vocab_size),
     )
 
 
@@ -210,10 +210,10 @@ def _frequencies(raw: Mapping[str, Any], head_dim: int) -> tuple[float, ...]:
     )
 
 
-def _as_ids(value: int | list[int] | None) -> tuple[int, ...]:
-    if value is None:
-        return ()
-    return tuple(value) if isinstance(value, list) else (value,)
+def _eos_ids(value: int | list[int] | None, vocab_size: int) -> tuple[int, ...]:
+    """Those the model can say: some converters write -1, or an id of the vocabulary before."""
+    ids = value if isinstance(value, list) else [value]
+    return tuple(one for one in ids if one is not None and 0 <= one < vocab_size)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from engines.fastswitch.request import SamplingParams
 
 
+@torch.inference_mode()  # the decoder's logits may be changed in place only there
 def sample(
     logits: Tensor, params: Sequence[SamplingParams], output_indices: Sequence[int]
 ) -> list[int]:
@@ -31,7 +32,9 @@ def draw(logits: Tensor, param: SamplingParams, point: float) -> int:
 
     Temperature, then top-k, then top-p of what top-k left (the smallest set that reaches it).
     """
-    scaled = logits.double() / param.temperature
+    scaled = logits.double()
+    # Relative to the largest, which stays 0: no temperature, however small, makes inf - inf.
+    scaled = (scaled - scaled.max()) / param.temperature
     order: Tensor | None = None
     if 0 < param.top_k < len(scaled):
         scaled, order = scaled.topk(param.top_k)

@@ -140,6 +140,11 @@ def test_end_of_sequence_ids_are_joined_with_generation_config(tmp_path: Path) -
     assert config_from_folder(tmp_path).eos_token_ids == (2, 7)
 
 
+def test_end_of_sequence_ids_outside_of_the_vocabulary_are_none() -> None:
+    raw = LLAMA | {"eos_token_id": [-1, 2, LLAMA["vocab_size"]]}
+    assert config_from_dict(raw, where="config.json").eos_token_ids == (2,)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(None, "cannot be read"), ("{", "is not JSON"), ("[]", "must hold a JSON object, got list")],

@@ -44,6 +44,15 @@ def test_known_answers(changes: dict[str, object], point: float, expected: int) 
     assert draw(LOGITS, params(**changes), point) == expected
 
 
+@pytest.mark.parametrize("temperature", [1e-8, 1e-308, 5e-324])
+@pytest.mark.parametrize("changes", [{}, {"top_k": 2}, {"top_p": 0.5}])
+def test_the_smallest_temperatures_are_greedy(
+    temperature: float, changes: dict[str, object]
+) -> None:
+    param = params(temperature=temperature, **changes)
+    assert draw(torch.tensor([1.0, 5.0, 3.0, -2.0]), param, 0.999) == 1
+
+
 def test_greedy_takes_the_largest() -> None:
     logits = torch.tensor([[0.0, 3.0, 1.0], [5.0, 3.0, 1.0]])
     assert sample(logits, [params(temperature=0.0)] * 2, [0, 0]) == [1, 0]

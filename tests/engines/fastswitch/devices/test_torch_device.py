@@ -119,6 +119,13 @@ def test_sampled_tokens_are_the_same_alone_and_beside_others() -> None:
     assert len(set(expected)) > 1
 
 
+def test_min_tokens_puts_the_end_of_sequence_off() -> None:
+    free = generate(device_for(DECODER), Sequence(token_ids=PROMPT, block_table=[*range(12)]), 3)
+    sampling = SamplingParams(max_tokens=8, min_tokens=2, eos_token_ids=frozenset({free[0]}))
+    sequence = Sequence(token_ids=PROMPT, block_table=[*range(12)], sampling=sampling)
+    assert free[0] not in generate(device_for(DECODER), sequence, 2)
+
+
 def test_a_batch_in_which_nothing_samples_gives_no_token() -> None:
     device = device_for(DECODER)
     sequence = Sequence(token_ids=PROMPT, block_table=[*range(12)])

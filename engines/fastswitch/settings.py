@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal, Self, cast
 
 from pydantic import Field, model_validator
@@ -37,27 +37,31 @@ class Mechanisms:
     policy: PolicyName
 
 
-# vllm-0.3 is the paper's likely baseline: [R] one copy per block, layer and K or V, waited for
-# before the model runs; [D] history kept across turns by swapping the whole context.
+# The paper's likely baseline: [R] one copy per block, layer and K or V, waited for before the model
+# runs; [D] history kept across turns by swapping the whole context.
+VLLM_0_3 = Mechanisms(
+    allocator="paged",
+    layout="per_layer",
+    copy="per_block",
+    swap="sync",
+    preemption="swap",
+    reuse="host_swap",
+    policy="priority",
+)
+# [R] FastSwitch: block groups, adaptive asynchronous swapping, host copies that stay valid.
+FASTSWITCH = replace(
+    VLLM_0_3, allocator="block_group", copy="merged", swap="adaptive", reuse="host_copy"
+)
 PRESETS: dict[str, Mechanisms] = {
-    "vllm-0.3": Mechanisms(
-        allocator="paged",
-        layout="per_layer",
-        copy="per_block",
-        swap="sync",
-        preemption="swap",
-        reuse="host_swap",
-        policy="priority",
-    ),
-    "vllm-0.3-recompute": Mechanisms(
-        allocator="paged",
-        layout="per_layer",
-        copy="per_block",
-        swap="sync",
-        preemption="swap",
-        reuse="none",
-        policy="priority",
-    ),
+    "vllm-0.3": VLLM_0_3,
+    "vllm-0.3-recompute": replace(VLLM_0_3, reuse="none"),
+    # [R] V1 preempts by recompute only and finds prefixes by their tokens; nothing is swapped.
+    "vllm-v1": replace(VLLM_0_3, copy="merged", preemption="recompute", reuse="prefix"),
+    # One step each from the baseline towards fastswitch.
+    "vllm-0.3+groups": replace(VLLM_0_3, allocator="block_group", copy="merged"),
+    "vllm-0.3+async": replace(VLLM_0_3, swap="adaptive"),
+    "vllm-0.3+reuse": replace(VLLM_0_3, reuse="host_copy"),
+    "fastswitch": FASTSWITCH,
 }
 
 
@@ -87,7 +91,7 @@ class FastSwitchSettings(EngineSettings):
     """`kind: fastswitch`, the embedded engine."""
 
     kind: Literal["fastswitch"] = "fastswitch"
-    preset: str = Field("vllm-0.3", description="a named combination of the mechanisms below")
+    preset: str = Field("fastswitch", description="a named combination of the mechanisms below")
     allocator: Allocator | None = Field(None, description="how device and host blocks are found")
     layout: Layout | None = Field(None, description="how a block lies in memory")
     copy_mode: Copy | None = Field(None, alias="copy", description="what one copy call moves")

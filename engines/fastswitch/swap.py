@@ -16,7 +16,7 @@ from engines.fastswitch.settings import Copy
 def copy_runs(sources: Sequence[int], targets: Sequence[int], copy: Copy) -> list[BlockRun]:
     """The copies that move block sources[i] to targets[i], for all i.
 
-    `per_block`: one each. `merged`: neighbours on BOTH sides go together.
+    `per_block`: one each. `merged`, `batched`: neighbours on BOTH sides go together.
     """
     if copy == "per_block":
         return [

@@ -44,7 +44,7 @@ def test_the_engine_needs_a_model_from_somewhere() -> None:
         ({"preset": "vllm-0.2"}, "preset 'vllm-0.2' is unknown; choose one of: vllm-0.3"),
         ({"max_num_seqs": 600}, "max_batch_tokens must be >= max_num_seqs 600"),
         ({"max_context_tokens": 2048}, "max_context_tokens must be <= kv_tokens 1024"),
-        ({"allocator": "buddy"}, "Input should be 'paged'"),
+        ({"allocator": "buddy"}, "Input should be 'paged', 'sorted' or 'block_group'"),
         ({"torch_device": "gpu"}, "should match pattern"),
         ({"kv_tokens": 1, "block_size": 1}, "greater than or equal to 2"),
         ({"kv_token": 5}, "Extra inputs are not permitted"),

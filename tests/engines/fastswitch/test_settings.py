@@ -24,8 +24,8 @@ def test_resolving_makes_a_new_object_that_names_everything() -> None:
     assert (given.model, given.swap) == (None, None)
     assert (resolved.model, resolved.swap, resolved.copy_mode) == (
         "tiny-llama",
-        "sync",
-        "per_block",
+        "adaptive",
+        "merged",
     )
     again = FastSwitchSettings.model_validate(resolved.model_dump(by_alias=True))
     assert again == resolved

@@ -147,7 +147,7 @@ class Scheduler:
         if not flight.has_landed:
             situation = Situation(
                 num_running=len(running),
-                transfer_s=flight.num_blocks * self._kv.swapper.seconds_per_block,
+                transfer_s=self._kv.swapper.expected_s(flight),
                 step_s=self.step_s,
                 is_most_urgent=all(request.priority < other.priority for other in running),
             )

@@ -63,7 +63,6 @@ class Flight:
     direction: Direction
     transfer: Transfer
     num_blocks: int
-    began_at: float
     on_landed: Callable[[], None]
     device_blocks: list[int]
     has_landed: bool = False
@@ -81,7 +80,8 @@ class Swapper:
         self._is_sync = is_sync
         self._flights: list[Flight] = []  # oldest first
         self._costs = SwapCosts()
-        self.seconds_per_block = 0.0  # of recent transfers; 0 = none seen yet
+        # Of recent transfers, the queue not counted; 0 = none seen yet.
+        self._seconds_per_block = dict.fromkeys(Direction, 0.0)
 
     def start(
         self,
@@ -100,7 +100,6 @@ class Swapper:
             direction=direction,
             transfer=transfer,
             num_blocks=len(sources),
-            began_at=began_at,
             on_landed=on_landed,
             device_blocks=list(device_blocks),
         )
@@ -117,6 +116,12 @@ class Swapper:
         for flight in list(self._flights):
             if flight.transfer.is_done():
                 self._land(flight)
+
+    def expected_s(self, flight: Flight) -> float:
+        """How long it will take with those before it in its queue, from now on at most."""
+        queue = [each for each in self._flights if each.direction is flight.direction]
+        num_blocks = sum(each.num_blocks for each in queue[: queue.index(flight) + 1])
+        return num_blocks * self._seconds_per_block[flight.direction]
 
     def wait(self, flight: Flight) -> None:
         """By choice: the batch is worth more with what this flight brings."""
@@ -166,9 +171,11 @@ class Swapper:
     def _land(self, flight: Flight) -> None:
         self._flights.remove(flight)
         flight.has_landed = True
-        seconds = max(0.0, self._clock() - flight.began_at) / max(1, flight.num_blocks)
-        # A moving average over about the last eight transfers.
-        self.seconds_per_block += (seconds - self.seconds_per_block) / 8
+        # A moving average over about the last eight transfers. The copying itself counts, not when
+        # it was seen done: that is a step later, and waiting would always look too expensive.
+        recent = self._seconds_per_block[flight.direction]
+        seconds = flight.transfer.copying_s / max(1, flight.num_blocks)
+        self._seconds_per_block[flight.direction] = recent + (seconds - recent) / 8
         flight.on_landed()
 
     def _count(self, flight: Flight, num_runs: int) -> None:

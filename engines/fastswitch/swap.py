@@ -144,6 +144,10 @@ class Swapper:
     def has_flights(self) -> bool:
         return bool(self._flights)
 
+    @property
+    def num_draining(self) -> int:
+        return sum(len(flight.device_blocks) for flight in self._flights)
+
     def draining_blocks(self) -> list[int]:
         return [block for flight in self._flights for block in flight.device_blocks]
 

@@ -17,6 +17,9 @@ class BlockAllocator(Protocol):
     @property
     def num_free(self) -> int: ...
 
+    @property
+    def num_used(self) -> int: ...
+
     def allocate(self, owner: str, num_blocks: int) -> list[int]:
         """Blocks that continue the owner's sequence. The caller has seen that they are free."""
         ...
@@ -38,6 +41,10 @@ class PagedAllocator:
     @property
     def num_free(self) -> int:
         return len(self._free)
+
+    @property
+    def num_used(self) -> int:
+        return self.num_blocks - len(self._free)
 
     def allocate(self, owner: str, num_blocks: int) -> list[int]:
         assert num_blocks <= len(self._free), f"{owner}: {num_blocks} of {len(self._free)} free"

@@ -119,19 +119,24 @@ class Scheduler:
         if self._swaps_out and num_blocks and self._reuse.make_room(num_blocks):
             self._kv.swap_out(request)
             return
-        preemptions.num_recompute_preemptions += 1
-        preemptions.num_dropped_tokens += request.num_computed
+        if num_blocks:  # else it had no KV to lose
+            preemptions.num_recompute_preemptions += 1
+            preemptions.num_dropped_tokens += request.num_computed
         self._kv.drop(request)
 
     def _share_out(self, running: list[Request]) -> list[Work]:
         """The step's token budget: one token for each decoding request, prefill takes the rest."""
-        # --- decode
-        work = [Work(request, 1, True) for request in running if request.num_uncomputed == 1]
+        # --- decode, and the last token of a prompt, which costs the device the same
+        work = [
+            Work(request, 1, is_decode=bool(request.output_token_ids))
+            for request in running
+            if request.num_uncomputed == 1
+        ]
         budget = self._max_batch_tokens - len(work)
         # --- prefill, in chunks
         for request in running:
             if request.num_uncomputed > 1 and budget > 0:
                 num_tokens = min(request.num_uncomputed, budget)
-                work.append(Work(request, num_tokens, False))
+                work.append(Work(request, num_tokens, is_decode=False))
                 budget -= num_tokens
         return work

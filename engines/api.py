@@ -75,6 +75,11 @@ class EngineKind(Protocol):
         refused (EngineInputError). `model` is the workload's."""
         ...
 
+    def check_longest(self, settings: EngineSettings, num_tokens: int) -> None:
+        """Refuse (EngineInputError) a plan whose longest turn, history, prompt and answer together,
+        can be seen not to fit."""
+        ...
+
     def running(
         self,
         settings: EngineSettings,

@@ -41,7 +41,7 @@ class _Step:
     executed_at: float
     is_update: bool
     work: list[Work]
-    phases: Counter[Phase]
+    gauges: EngineStats  # as the model ran, before finished requests left
 
 
 class Engine:
@@ -115,7 +115,7 @@ class Engine:
         self._swapper.poll()
         # 3., 4. who holds the device: preempt, swap, allocate
         work = self._schedule()
-        phases = Counter(request.phase for request in self._live.values())
+        gauges = self._gauged(self.stats)
         # 5., 6. one batch, one call of the model
         batch = Batch(chunks=[_chunk(part) for part in work])
         execute_at = self._clock()
@@ -129,7 +129,7 @@ class Engine:
             executed_at=executed_at,
             is_update=is_update,
             work=work,
-            phases=phases,
+            gauges=gauges,
         )
         self._record(step, self._clock(), len(outputs))
         return outputs
@@ -185,7 +185,6 @@ class Engine:
         costs = self._swapper.take_costs()
         decisions = self._scheduler.take_decisions()
         tally, self._tally = self._tally, _Tally()
-        device, host = self.kv.device, self.kv.host
         execute_s = step.executed_at - step.execute_at
         self._scheduler.step_s += (execute_s - self._scheduler.step_s) / 8
         num_decode_tokens = sum(part.num_tokens for part in step.work if part.is_decode)
@@ -198,14 +197,14 @@ class Engine:
             execute_s=execute_s,
             num_decode_tokens=num_decode_tokens,
             num_prefill_tokens=sum(part.num_tokens for part in step.work) - num_decode_tokens,
-            num_running=step.phases[Phase.RUNNING],
-            num_waiting=step.phases[Phase.WAITING],
-            num_swapped=step.phases[Phase.SWAPPED],
-            num_arriving=step.phases[Phase.ARRIVING],
-            num_device_blocks=device.num_blocks,
-            num_used_device_blocks=device.num_blocks - device.num_free,
-            num_host_blocks=host.num_blocks,
-            num_used_host_blocks=host.num_blocks - host.num_free,
+            num_running=step.gauges.num_running,
+            num_waiting=step.gauges.num_waiting,
+            num_swapped=step.gauges.num_swapped,
+            num_arriving=step.gauges.num_arriving,
+            num_device_blocks=step.gauges.num_device_blocks,
+            num_used_device_blocks=step.gauges.num_used_device_blocks,
+            num_host_blocks=step.gauges.num_host_blocks,
+            num_used_host_blocks=step.gauges.num_used_host_blocks,
             num_preemptions=decisions.num_preemptions,
             num_recompute_preemptions=decisions.num_recompute_preemptions,
             num_swap_out_blocks=costs.num_swap_out_blocks,
@@ -233,14 +232,14 @@ class Engine:
     def _gauged(self, stats: EngineStats) -> EngineStats:
         """The same counters with the gauges as they are now."""
         phases = Counter(request.phase for request in self._live.values())
-        device, host = self.kv.device, self.kv.host
         return replace(
             stats,
             num_running=phases[Phase.RUNNING],
             num_waiting=phases[Phase.WAITING],
             num_swapped=phases[Phase.SWAPPED],
-            num_used_device_blocks=device.num_blocks - device.num_free,
-            num_used_host_blocks=host.num_blocks - host.num_free,
+            num_arriving=phases[Phase.ARRIVING],
+            num_used_device_blocks=self.kv.device.num_blocks - self.kv.device.num_free,
+            num_used_host_blocks=self.kv.host.num_blocks - self.kv.host.num_free,
         )
 
 

@@ -68,6 +68,18 @@ class FastSwitchKind:
         assert isinstance(settings, FastSwitchSettings)
         return settings.resolved(model)
 
+    def check_longest(self, settings: EngineSettings, num_tokens: int) -> None:
+        assert isinstance(settings, FastSwitchSettings)
+        for key, limit in (
+            ("max_context_tokens", settings.max_context_tokens),
+            ("kv_tokens", settings.kv_tokens),
+        ):
+            if limit is not None and num_tokens > limit:
+                raise EngineInputError(
+                    f"{key} must be >= {num_tokens}, the plan's longest turn with its history, "
+                    f"got {limit}; raise it, or set conversations.max_context_tokens"
+                )
+
     @contextmanager
     def running(
         self,

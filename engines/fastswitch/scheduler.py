@@ -166,20 +166,25 @@ class Scheduler:
             return
         num_computed = request.num_computed
         self._kv.drop(request)
-        decisions.num_recompute_preemptions += 1
-        decisions.num_dropped_tokens += num_computed - request.num_computed
+        if num_computed > request.num_computed:  # else it had no KV to lose
+            decisions.num_recompute_preemptions += 1
+            decisions.num_dropped_tokens += num_computed - request.num_computed
 
     def _share_out(self, running: list[Request]) -> list[Work]:
         """The step's token budget: one token for each decoding request, prefill takes the rest."""
         ready = [request for request in running if self._kv.blocks_missing(request) <= 0]
-        # --- decode
-        work = [Work(request, 1, True) for request in ready if request.num_uncomputed == 1]
+        # --- decode, and the last token of a prompt, which costs the device the same
+        work = [
+            Work(request, 1, is_decode=bool(request.output_token_ids))
+            for request in ready
+            if request.num_uncomputed == 1
+        ]
         budget = self._max_batch_tokens - len(work)
         # --- prefill, in chunks
         for request in ready:
             if request.num_uncomputed > 1 and budget > 0:
                 num_tokens = min(request.num_uncomputed, budget)
-                work.append(Work(request, num_tokens, False))
+                work.append(Work(request, num_tokens, is_decode=False))
                 budget -= num_tokens
         return work
 

@@ -24,7 +24,7 @@ class StepRecord:
     execute_s: float
     num_decode_tokens: int
     num_prefill_tokens: int
-    num_running: int  # requests holding device blocks after the step was scheduled
+    num_running: int  # requests holding device blocks; this to num_used_host_blocks: as it ran
     num_waiting: int
     num_swapped: int
     num_arriving: int  # swap-ins under way

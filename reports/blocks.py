@@ -262,7 +262,7 @@ def _turn_label(turns: TurnTable, gaps: Floats, row: int) -> str:
         f"({turns.user_class[row]}, user {turns.user_id[row]})",
         f"first token after {units.duration(None if np.isnan(waited) else float(waited))}",
         f"longest gap {units.duration(None if np.isnan(gaps[row]) else float(gaps[row]))}",
-        f"{units.count(int(turns.num_received_tokens[row]))} tokens",
+        f"{units.count(int(turns.num_output_tokens[row]))} tokens",
     ]
     return "<br>".join([*lines, "<b>failed</b>"] if turns.has_failed[row] else lines)
 

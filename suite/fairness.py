@@ -181,8 +181,9 @@ def _overlapping_pairs(ordered: list[Backlog]) -> Ints | None:
     run_start = np.repeat(np.cumsum(num_partners) - num_partners, num_partners)
     second = first + 1 + np.arange(len(first)) - run_start
     user = np.array([each.user for each in ordered], dtype=object)
-    pairs: Ints = np.stack([first, second], axis=1)
-    return pairs[user[first] != user[second]]
+    is_of_two = user[first] != user[second]
+    pairs: Ints = np.stack([first[is_of_two], second[is_of_two]], axis=1)
+    return pairs
 
 
 def _pair_difference(first: Backlog, second: Backlog) -> float:

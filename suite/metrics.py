@@ -18,7 +18,7 @@ from suite.context_switch import context_switch, read_steps
 from suite.errors import InputError
 from suite.fairness import fairness_numbers
 from suite.gates import evaluate, parse_gates
-from suite.latencies import latency_summaries, throughput
+from suite.latencies import latency_summaries, throughput, tokens_per_chunk_mean
 from suite.run_directory import SCHEMA_VERSION, Manifest, Part
 from suite.statistics import CONFIDENCE_RATIO
 from suite.turn_table import Bools, TurnTable, read_turns
@@ -170,7 +170,7 @@ def numbers(engine: EngineRun, run: Path) -> Json:
         unavailable["context_switch"] = "the engine gives no step log"
     return {
         **latency_summaries(turns, np.ones(len(turns), dtype=bool)),
-        "tokens_per_chunk_mean": _ratio(turns.num_received_tokens.sum(), turns.num_chunks.sum()),
+        "tokens_per_chunk_mean": tokens_per_chunk_mean(turns),
         "throughput": throughput(turns, repeats),
         "slo": slo_by_class(engine) if has_users else None,
         "fairness": fairness_numbers(turns, engine.users, repeats) if has_users else None,

@@ -33,17 +33,17 @@ def load_workload(
 ) -> Workload:
     """Raises WorkloadError or GateError, one line, before anything is started."""
     spec = load_spec(path, overrides)
-    parse_gates(
-        spec.gates,
-        engines=list(spec.engines),
-        user_classes=list(spec.users),
-        baseline=spec.baseline,
-    )
     engines = {
         name: _engine(name, entry, spec.model, path, overrides)
         for name, entry in spec.engines.items()
     }
     plan = Plan.read(plan_file) if plan_file else _plan(spec, path)
+    parse_gates(
+        spec.gates,
+        engines=list(spec.engines),
+        user_classes=[each.name for each in plan.user_classes],  # a plan file may have others
+        baseline=spec.baseline,
+    )
     longest = summarise(plan).context_tokens.maximum
     for name, settings in engines.items():
         try:

@@ -171,8 +171,8 @@ class TurnPlayer:
             return None
         row = 0
         if trace.update_interval_s > 0:
-            since_start_s = (planned.due_ns - self._started_at_ns) / 1e9
-            row = int(since_start_s / trace.update_interval_s) % len(trace.levels)
+            interval_ns = round(trace.update_interval_s * 1e9)
+            row = (planned.due_ns - self._started_at_ns) // interval_ns % len(trace.levels)
         return int(trace.levels[row, planned.index])
 
     def _at_s(self, at_ns: int) -> float:

@@ -27,8 +27,7 @@ from engines.fastswitch.devices.attention import plan_attention
 from engines.fastswitch.devices.model import Decoder
 from engines.fastswitch.devices.model_config import ModelConfig
 from engines.fastswitch.devices.sampling import sample
-
-CopyMode = Literal["per_block", "merged"]
+from engines.fastswitch.settings import Copy
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,7 +65,7 @@ class TorchDevice:
         block_size: int,
         num_device_blocks: int,
         num_host_blocks: int,
-        copy: CopyMode,
+        copy: Copy,
     ) -> None:
         """The decoder's torch device is this one's. Raises EngineInputError: pools do not fit."""
         self.block_size = block_size

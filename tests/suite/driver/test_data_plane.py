@@ -326,12 +326,12 @@ def test_priorities_follow_their_trace_and_start_again_after_its_end(
         update_interval_s=0.1,
         levels=np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint8),
     )
-    plan = make_plan(starts_at_s=(0.0, 0.15, 0.25), num_output_tokens=1, priorities=trace)
+    plan = make_plan(starts_at_s=(0.0, 0.15, 0.3), num_output_tokens=1, priorities=trace)
     to = replace(engine.endpoint(), takes_priority=True)
     records = drive_in_process(plan, to).records
-    assert sorted((r.user_id, r.priority) for r in records) == [("u0", 1), ("u1", 5), ("u2", 3)]
+    assert sorted((r.user_id, r.priority) for r in records) == [("u0", 1), ("u1", 5), ("u2", 6)]
     sent = sorted(body["priority"] for body in asked_bodies(engine, plan))
-    assert sent == [1, 3, 5]
+    assert sent == [1, 5, 6]
     silent = drive_in_process(plan, engine.endpoint()).records
     assert {record.priority for record in silent} == {None}
 

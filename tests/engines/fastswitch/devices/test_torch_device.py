@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from engines.api import EngineInputError
 from engines.fastswitch.device import Batch, BlockRun, Device, Direction
-from engines.fastswitch.devices.torch_device import CopyMode, TorchDevice
+from engines.fastswitch.devices.torch_device import TorchDevice
 from engines.fastswitch.request import SamplingParams
+from engines.fastswitch.settings import Copy
 from tests.engines.fastswitch.devices.decoding import (
     SMALL,
     Sequence,
@@ -40,7 +41,7 @@ def test_it_is_a_device() -> None:
 
 
 @BOTH_COPY_MODES
-def test_swap_out_then_in_restores_every_block_to_the_bit(copy: CopyMode) -> None:
+def test_swap_out_then_in_restores_every_block_to_the_bit(copy: Copy) -> None:
     device = device_for(small_decoder(torch.float32), copy=copy)
     scribble(device, [*range(20)])
     before = [device.block_content("device", block).clone() for block in range(20)]
@@ -63,7 +64,7 @@ def test_swap_out_then_in_restores_every_block_to_the_bit(copy: CopyMode) -> Non
 
 
 @pytest.mark.parametrize(("copy", "num_pieces"), [("per_block", 5 + 1 + 2), ("merged", 3)])
-def test_a_transfer_counts_its_copies_and_bytes(copy: CopyMode, num_pieces: int) -> None:
+def test_a_transfer_counts_its_copies_and_bytes(copy: Copy, num_pieces: int) -> None:
     device = device_for(DECODER, copy=copy)
     runs = [
         BlockRun(source=0, target=8, num_blocks=5),
@@ -84,7 +85,7 @@ def test_a_block_holds_k_and_v_of_all_layers() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000), copy=st.sampled_from(["per_block", "merged"]))
-def test_tokens_survive_being_moved_to_other_blocks(seed: int, copy: CopyMode) -> None:
+def test_tokens_survive_being_moved_to_other_blocks(seed: int, copy: Copy) -> None:
     """Swapped out at any moment, everything overwritten, swapped in elsewhere."""
     rng = random.Random(seed)
     expected = generate(
@@ -159,7 +160,7 @@ def test_a_pool_larger_than_memory_is_refused_in_one_line() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @BOTH_COPY_MODES
-def test_cuda_gives_the_cpus_tokens_through_swaps(copy: CopyMode) -> None:
+def test_cuda_gives_the_cpus_tokens_through_swaps(copy: Copy) -> None:
     expected = generate(
         device_for(DECODER), Sequence(token_ids=PROMPT, block_table=[*range(12)]), 8
     )

@@ -74,6 +74,9 @@ class Engine:
     def has_work(self) -> bool:
         return bool(self._live)
 
+    def is_live(self, request_id: str) -> bool:
+        return request_id in self._live
+
     @property
     def has_flights(self) -> bool:
         """Transfers go on after the last request has ended; `poll` lands them."""
@@ -103,6 +106,14 @@ class Engine:
             self.kv.discard(request)
             request.finish_reason = FinishReason.ABORT
             self.stats = self._gauged(replace(self.stats, num_aborted=self.stats.num_aborted + 1))
+
+    def end(self, request_id: str) -> None:
+        """A stop string was found: the request has ended well, and gives no more outputs."""
+        request = self._live.get(request_id)
+        if request is not None:
+            request.finish_reason = FinishReason.STOP
+            self._finish(request)
+            self.stats = self._gauged(self.stats)
 
     def step(self) -> list[RequestOutput]:
         """One iteration; every request that got a token is in what comes back."""

@@ -139,12 +139,16 @@ class KvCache:
 
     def give_up(self, copy: HostCopy) -> None:
         """A copy that nobody needs any more."""
-        if copy.flight is not None:
-            self.swapper.wait_in_conflict(copy.flight)
+        self.wait_for(copy)
         self.host.free(copy.blocks)
         self.host.release(copy.owner)
         copy.blocks = []
         copy.num_tokens = 0
+
+    def wait_for(self, copy: HostCopy) -> None:
+        """Until nothing is on its way to it or from it."""
+        if copy.flight is not None:
+            self.swapper.wait_in_conflict(copy.flight)
 
     def trim(self, copy: HostCopy, num_tokens: int) -> None:
         """Only its first `num_tokens` are of use: the blocks after them are free."""

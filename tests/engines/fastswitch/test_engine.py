@@ -147,7 +147,7 @@ def test_tokens_are_those_of_an_undisturbed_run_under_heavy_preemption(arm: str)
     host_tokens=st.sampled_from([0, 16, 64, 256]),
     events=st.lists(
         st.tuples(
-            st.sampled_from(["submit", "submit", "steps", "abort"]),
+            st.sampled_from(["submit", "submit", "steps", "abort", "end"]),
             st.integers(0, 5),
             st.integers(1, 30),
             st.integers(1, 20),
@@ -163,6 +163,7 @@ def test_any_history_of_requests_keeps_every_block_and_every_token(
     bench = Bench(core_settings(ARMS[arm], swap_tokens=host_tokens))
     expected: dict[str, list[int]] = {}
     histories: dict[int, list[int]] = {}
+    num_ended = 0
     for i, (what, who, num_prompt, num_tokens, priority) in enumerate(events):
         if what == "submit":
             history = histories.get(who, [])
@@ -178,7 +179,10 @@ def test_any_history_of_requests_keeps_every_block_and_every_token(
                 if bench.engine.has_work:
                     bench.step()
         else:
-            bench.engine.abort(f"r{num_prompt}")
+            stop = bench.engine.abort if what == "abort" else bench.engine.end
+            was_live = bench.engine.is_live(f"r{num_prompt}")
+            stop(f"r{num_prompt}")
+            num_ended += was_live and what == "end"
             bench.engine.check_integrity()
     bench.run()
     assert {name: bench.tokens[name] for name in bench.finished} == {
@@ -190,7 +194,7 @@ def test_any_history_of_requests_keeps_every_block_and_every_token(
     stats = bench.engine.stats
     assert (stats.num_running, stats.num_waiting, stats.num_swapped) == (0, 0, 0)
     assert stats.num_used_device_blocks == 0, "leaked"
-    assert len(bench.finished) + stats.num_aborted == len(expected)
+    assert len(bench.finished) + stats.num_aborted + num_ended == len(expected)
 
 
 def test_a_more_urgent_newcomer_takes_the_device_and_gives_it_back() -> None:

@@ -14,8 +14,8 @@ from pydantic import Field, model_validator
 from engines.api import EngineInputError, EngineSettings
 
 Allocator = Literal["paged", "sorted", "block_group"]
-Layout = Literal["per_layer"]
-Copy = Literal["per_block", "merged"]
+Layout = Literal["per_layer", "cross_layer"]
+Copy = Literal["per_block", "merged", "batched"]
 Swap = Literal["sync", "async", "adaptive"]
 Preemption = Literal["swap", "recompute"]
 Reuse = Literal["none", "host_swap", "host_copy", "prefix"]

@@ -111,6 +111,8 @@ def measure(run: Path) -> Json:
         name: measure_engine(read_engine(run, manifest, plan, name), run)
         for name in manifest.engines
     }
+    for name, each in engines.items():
+        each["warnings"] += emulations(manifest.engines[name])
     return {
         "schema_version": SCHEMA_VERSION,
         "plan_digest": manifest.plan_digest,
@@ -245,6 +247,17 @@ def warnings(engine: EngineRun) -> list[str]:
     if number["failed"]:
         found.append(f"{number['failed']:,} turns failed; they miss their SLO")
     return found
+
+
+def emulations(settings: Json) -> list[str]:
+    """What of an engine was not the machine's own."""
+    link = settings.get("link")
+    if link is None:
+        return []
+    return [
+        "the link between device and host is emulated: "
+        f"{link['bytes_per_s'] / 1e9:g} GB/s, {link['seconds_per_copy'] * 1e6:g} µs a copy"
+    ]
 
 
 def comparisons(engines: Json, baseline: str | None) -> Json:

@@ -17,6 +17,7 @@ import torch
 
 from engines.api import EngineError, EngineInputError
 from engines.fastswitch.device import Device
+from engines.fastswitch.devices.link import EmulatedLink
 from engines.fastswitch.devices.loading import LoadedModel, load_model
 from engines.fastswitch.devices.torch_device import TorchDevice
 from engines.fastswitch.engine import Engine
@@ -74,6 +75,7 @@ def run(config: ProcessConfig) -> None:
         print(f"{served.name} at http://{host}:{port}/v1 (Ctrl-C stops it)", flush=True)
         serve(app, listener, ready_file=config.ready_file)
     finally:
+        device.close()
         if step_log is not None:
             step_log.close()
 
@@ -96,14 +98,23 @@ def _served_model(config: ProcessConfig, loaded: LoadedModel) -> ServedModel:
     )
 
 
-def _device(settings: FastSwitchSettings, loaded: LoadedModel) -> TorchDevice:
+def _device(settings: FastSwitchSettings, loaded: LoadedModel) -> Device:
     core = settings.core()
-    return TorchDevice(
+    device: Device = TorchDevice(
         loaded.decoder,
         block_size=core.block_size,
         num_device_blocks=core.num_device_blocks,
         num_host_blocks=core.num_host_blocks,
         copy=core.mechanisms.copy,
+        layout=core.mechanisms.layout,
+        num_copy_threads=settings.num_copy_threads or 0,
+    )
+    if settings.link is None:
+        return device
+    return EmulatedLink(
+        device,
+        bandwidth_bytes_per_s=settings.link.bytes_per_s,
+        seconds_per_copy=settings.link.seconds_per_copy,
     )
 
 

@@ -42,8 +42,10 @@ class Answer:
         self.error = self.error or one_line(message)
 
     def take(self, event: Event) -> None:
-        if event.data == b"[DONE]":
+        data = event.data.strip()
+        if data == b"[DONE]":
             self.is_done = True
+        if data in (b"", b"[DONE]"):  # without a word: a heartbeat
             return None
         try:
             chunk = orjson.loads(event.data)
@@ -115,6 +117,10 @@ def read_answer(response: Response, answer: Answer) -> Iterator[None]:
     content_type = response.headers.get("content-type", "")
     if "text/event-stream" not in content_type:
         answer.fail(f"expected an event stream, got {content_type!r}: {_body_message(response)}")
+        return
+    encoding = response.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        answer.fail(f"the stream is compressed ({encoding}), which was not asked for")
         return
     for event in events(response):
         try:

@@ -133,6 +133,18 @@ def test_an_answer_that_is_no_stream_is_an_error() -> None:
     assert answer.error == "expected an event stream, got 'application/json': no"
 
 
+def test_a_compressed_stream_is_an_error_that_says_so() -> None:
+    answer = answer_to(b"\x1f\x8b...", head="Content-Encoding: gzip\r\n")
+    assert answer.error == "the stream is compressed (gzip), which was not asked for"
+
+
+def test_heartbeats_without_data_say_nothing() -> None:
+    answer = answer_to(b"data:\n\n", completion("a"), b"data: [DONE] \n\n")
+    assert answer.error is None
+    assert answer.token_reads == [2]
+    assert answer.is_done
+
+
 def test_errors_stay_on_one_line_of_bounded_length() -> None:
     error = answer_to(b"x\n" * 5000, status="500 Oops").error
     assert error is not None

@@ -121,18 +121,16 @@ def _single_blocks(runs: Sequence[BlockRun]) -> Iterator[BlockRun]:
 
 
 def _grouped(pieces: Sequence[BlockRun], shape: BlockShape) -> Iterator[list[BlockRun]]:
+    max_pieces = max(1, BATCH_CALLS // shape.num_parts)
+    max_blocks = blocks_per_batch(shape)
     batch: list[BlockRun] = []
-    num_blocks = 0
+    room = max_blocks
     for piece in pieces:
-        is_full = (
-            num_blocks + piece.num_blocks > blocks_per_batch(shape)
-            or (len(batch) + 1) * shape.num_parts > BATCH_CALLS
-        )
-        if batch and is_full:
+        if batch and (piece.num_blocks > room or len(batch) == max_pieces):
             yield batch
-            batch, num_blocks = [], 0
+            batch, room = [], max_blocks
         batch.append(piece)
-        num_blocks += piece.num_blocks
+        room -= piece.num_blocks
     if batch:
         yield batch
 
@@ -145,7 +143,7 @@ def _packed(runs: Sequence[BlockRun], max_blocks: int) -> Iterator[list[BlockRun
         offset = 0
         while offset < run.num_blocks:
             taken = min(room, run.num_blocks - offset)
-            batch.append(_piece(run, offset, taken))
+            batch.append(run if taken == run.num_blocks else _piece(run, offset, taken))
             offset += taken
             room -= taken
             if room == 0:

@@ -94,8 +94,7 @@ class TorchDevice:
         source, target = self._device_pool, self._host_pool
         if direction is Direction.SWAP_IN:
             source, target = target, source
-        for run in runs:
-            _assert_within(run, source.num_blocks, target.num_blocks)
+        _assert_within(runs, source.num_blocks, target.num_blocks)
         batches = batches_of(runs, self._shape, self._copy_mode)
         stats = stats_of(batches, self._shape, self._copy_mode)
         return self._queue.submit(direction, stats, self._copier.jobs(direction, batches))
@@ -142,8 +141,15 @@ def _last_rows(chunks: Sequence[SequenceChunk], wanted: Sequence[int]) -> list[i
     return [stops[index] - 1 for index in wanted]
 
 
-def _assert_within(run: BlockRun, num_source_blocks: int, num_target_blocks: int) -> None:
-    assert run.num_blocks > 0, f"{run} is empty"
-    source_stop, target_stop = run.source + run.num_blocks, run.target + run.num_blocks
-    assert source_stop <= num_source_blocks, f"{run} reads past {num_source_blocks} blocks"
-    assert target_stop <= num_target_blocks, f"{run} writes past {num_target_blocks} blocks"
+def _assert_within(
+    runs: Sequence[BlockRun], num_source_blocks: int, num_target_blocks: int
+) -> None:
+    for run in runs:
+        num_blocks = run.num_blocks
+        assert num_blocks > 0, f"{run} is empty"
+        assert run.source + num_blocks <= num_source_blocks, (
+            f"{run} reads past {num_source_blocks} blocks"
+        )
+        assert run.target + num_blocks <= num_target_blocks, (
+            f"{run} writes past {num_target_blocks} blocks"
+        )

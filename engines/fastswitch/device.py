@@ -6,13 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from engines.fastswitch.request import SamplingParams
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SequenceChunk:
+class SequenceChunk(NamedTuple):  # a tuple: made at a third of a frozen dataclass's cost
     """One request's part of a batch: `token_ids` at positions start, start + 1, …"""
 
     request_id: str

@@ -7,8 +7,9 @@ that the same code runs on a real machine and in virtual time. One thread at a t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from engines.api import PriorityUpdates
 from engines.fastswitch.device import Batch, Device, SequenceChunk
@@ -133,7 +134,7 @@ class Engine:
         token_ids = self._device.execute(batch)
         executed_at = self._clock()
         # 7. tokens out, finished requests off the device
-        outputs = list(self._emit(work, token_ids))
+        outputs = self._emit(work, token_ids)
         step = _Step(
             began_at=began_at,
             execute_at=execute_at,
@@ -166,25 +167,29 @@ class Engine:
             work = self._scheduler.schedule(self._live.values())
         return work
 
-    def _emit(self, work: list[Work], token_ids: list[int | None]) -> Iterator[RequestOutput]:
-        for part, token_id in zip(work, token_ids, strict=True):
-            request = part.request
-            request.num_computed += part.num_tokens
+    def _emit(self, work: list[Work], token_ids: list[int | None]) -> list[RequestOutput]:
+        outputs = []
+        for (request, num_tokens, _), token_id in zip(work, token_ids, strict=True):
+            request.num_computed += num_tokens
             request.has_just_arrived = False
-            self.kv.learn(request)
+            if self.kv.is_learning:
+                self.kv.learn(request, num_tokens)
             if token_id is None:
                 continue
             request.output_token_ids.append(token_id)
-            request.finish_reason = _finish_reason(request)
-            if request.finish_reason is not None:
+            finish_reason = _finish_reason(request)
+            if finish_reason is not None:
+                request.finish_reason = finish_reason
                 self._finish(request)
-            yield RequestOutput(
-                request_id=request.request_id,
-                token_ids=[token_id],
-                finish_reason=request.finish_reason,
-                num_prompt_tokens=len(request.prompt_token_ids),
-                num_cached_tokens=request.num_cached_tokens,
+            output = RequestOutput(  # by place: in the hottest loop, names cost as much again
+                request.request_id,
+                [token_id],
+                finish_reason,
+                len(request.prompt_token_ids),
+                request.num_cached_tokens,
             )
+            outputs.append(output)
+        return outputs
 
     def _finish(self, request: Request) -> None:
         self._reuse.keep(request)
@@ -198,7 +203,8 @@ class Engine:
         tally, self._tally = self._tally, _Tally()
         execute_s = step.executed_at - step.execute_at
         self._scheduler.step_s += (execute_s - self._scheduler.step_s) / 8
-        num_decode_tokens = sum(part.num_tokens for part in step.work if part.is_decode)
+        num_tokens = sum(map(_num_tokens, step.work))
+        num_decode_tokens = sum(map(_is_decode, step.work))  # one each
         row = StepRecord(
             step=self.stats.num_steps,
             at=step.began_at,
@@ -207,7 +213,7 @@ class Engine:
             stall_s=costs.stall_s,
             execute_s=execute_s,
             num_decode_tokens=num_decode_tokens,
-            num_prefill_tokens=sum(part.num_tokens for part in step.work) - num_decode_tokens,
+            num_prefill_tokens=num_tokens - num_decode_tokens,
             num_running=step.gauges.num_running,
             num_waiting=step.gauges.num_waiting,
             num_swapped=step.gauges.num_swapped,
@@ -242,7 +248,7 @@ class Engine:
 
     def _gauged(self, stats: EngineStats) -> EngineStats:
         """The same counters with the gauges as they are now."""
-        phases = Counter(request.phase for request in self._live.values())
+        phases = self._count_phases()
         return replace(
             stats,
             num_running=phases[Phase.RUNNING],
@@ -253,25 +259,35 @@ class Engine:
             num_used_host_blocks=self.kv.host.num_blocks - self.kv.host.num_free,
         )
 
+    def _count_phases(self) -> Counter[Phase]:
+        return Counter(map(_phase, self._live.values()))
+
+
+_phase = attrgetter("phase")
+_num_tokens = attrgetter("num_tokens")
+_is_decode = attrgetter("is_decode")
+
 
 def _chunk(part: Work) -> SequenceChunk:
-    request = part.request
-    start = request.num_computed
-    samples = start + part.num_tokens == request.num_tokens
-    return SequenceChunk(
-        request_id=request.request_id,
-        token_ids=request.tokens_between(start, start + part.num_tokens),
-        start=start,
-        block_table=request.device_blocks,
-        sampling=request.sampling if samples else None,
-        output_index=len(request.output_token_ids),
+    request, num_tokens, is_decode = part
+    start, outputs = request.num_computed, request.output_token_ids
+    is_last = is_decode or start + num_tokens == request.num_tokens
+    return SequenceChunk(  # by place, as in _emit
+        request.request_id,
+        outputs[-1:]
+        if is_decode and outputs
+        else request.tokens_between(start, start + num_tokens),
+        start,
+        request.device_blocks,
+        request.sampling if is_last else None,
+        len(outputs),
     )
 
 
 def _finish_reason(request: Request) -> FinishReason | None:
-    sampling = request.sampling
-    if not sampling.ignore_eos and request.output_token_ids[-1] in sampling.eos_token_ids:
+    sampling, outputs = request.sampling, request.output_token_ids
+    if not sampling.ignore_eos and outputs[-1] in sampling.eos_token_ids:
         return FinishReason.STOP
-    if len(request.output_token_ids) >= sampling.max_tokens:
+    if len(outputs) >= sampling.max_tokens:
         return FinishReason.LENGTH
     return None

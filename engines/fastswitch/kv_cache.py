@@ -44,7 +44,9 @@ class KvCache:
 
     def blocks_missing(self, request: Request) -> int:
         """Device blocks it still needs before all of its tokens can be computed."""
-        return self.blocks_for(request.num_tokens) - len(request.device_blocks)
+        # As blocks_for(request.num_tokens), without calls: asked for every holder in every step.
+        num_tokens = len(request.prompt_token_ids) + len(request.output_token_ids)
+        return -(-num_tokens // self._block_size) - len(request.device_blocks)
 
     def blocks_wanted(self, request: Request) -> int:
         """The same, less what a newcomer will share with those who hold it already."""
@@ -67,7 +69,7 @@ class KvCache:
     def grow(self, request: Request) -> None:
         """Device blocks for all of its tokens; the caller has seen that they are free."""
         missing = self.blocks_missing(request)
-        if missing:
+        if missing > 0:
             request.device_blocks += self.device.allocate(request.request_id, missing)
 
     def bring_in(self, request: Request) -> Flight | None:
@@ -90,10 +92,15 @@ class KvCache:
         )
         return copy.flight
 
-    def learn(self, request: Request) -> None:
+    @property
+    def is_learning(self) -> bool:
+        """Whether `learn` does anything."""
+        return self._prefixes is not None
+
+    def learn(self, request: Request, num_new_tokens: int) -> None:
         """Its computed blocks can be found by others from now on (`reuse: prefix`)."""
-        if self._prefixes is not None:
-            num_full = request.num_computed // self._block_size
+        num_full, num_over = divmod(request.num_computed, self._block_size)
+        if self._prefixes is not None and num_over < num_new_tokens:  # a block has become full
             self._extend_digests(request, num_full)
             digests = request.block_digests[:num_full]
             self._prefixes.learn(request.device_blocks[:num_full], digests)

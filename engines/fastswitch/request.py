@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from engines.fastswitch.swap import Flight
@@ -94,8 +94,7 @@ class Request:
         return head + self.output_token_ids[: max(0, stop - num_prompt)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestOutput:
+class RequestOutput(NamedTuple):  # a tuple: made at a third of a frozen dataclass's cost
     """What one step gave one request."""
 
     request_id: str

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from engines.fastswitch.adaptive import CHOICES, Situation
 from engines.fastswitch.kv_cache import KvCache
@@ -24,8 +26,7 @@ class Decisions:
     num_found_tokens: int = 0  # of newcomers, in blocks known by their tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """One request's part of a step: compute `num_tokens` from position num_computed on."""
 
     request: Request
@@ -50,16 +51,13 @@ class Scheduler:
 
     def schedule(self, live: Iterable[Request]) -> list[Work]:
         """What to compute now; empty when everything waits for transfers under way."""
-        by_phase: dict[Phase, list[Request]] = {phase: [] for phase in Phase}
-        for request in sorted(live, key=self._policy.key):
-            by_phase[request.phase].append(request)
-        running = by_phase[Phase.RUNNING]
-        had_to_preempt = self._grow(running)
+        ordered = sorted(live, key=self._policy.key)
+        running = [request for request in ordered if request.phase is Phase.RUNNING]
         # After a preemption for lack of room, nobody new comes in: he would be the next to go.
-        if not had_to_preempt:
-            outside = [*by_phase[Phase.WAITING], *by_phase[Phase.SWAPPED]]
-            outside.sort(key=self._policy.key)
-            self._admit(outside, running, len(by_phase[Phase.ARRIVING]))
+        had_to_preempt = self._grow(running)
+        if len(running) < len(ordered) and not had_to_preempt:
+            outside = [r for r in ordered if r.phase in (Phase.WAITING, Phase.SWAPPED)]
+            self._admit(outside, running, len(ordered) - len(running) - len(outside))
         return self._share_out(running)
 
     def take_decisions(self) -> Decisions:
@@ -78,7 +76,9 @@ class Scheduler:
         while position < len(running):
             request = running[position]
             missing = self._kv.blocks_missing(request)
-            if missing <= self._kv.device.num_free - self._num_promised:
+            if missing <= 0:
+                position += 1
+            elif missing <= self._kv.device.num_free - self._num_promised:
                 self._kv.grow(request)
                 position += 1
             elif missing <= self._kv.num_reachable - self._num_promised:
@@ -106,8 +106,7 @@ class Scheduler:
             if self._kv.blocks_wanted(request) > self._kv.device.num_free - self._num_promised:
                 return  # what makes room for it is on its way out
             if self._bring_in(request, running):
-                running.append(request)
-                running.sort(key=self._policy.key)
+                insort(running, request, key=self._policy.key)
             else:
                 num_arriving += 1
 
@@ -172,20 +171,24 @@ class Scheduler:
 
     def _share_out(self, running: list[Request]) -> list[Work]:
         """The step's token budget: one token for each decoding request, prefill takes the rest."""
-        ready = [request for request in running if self._kv.blocks_missing(request) <= 0]
+        ready = running
+        if self._num_promised:
+            ready = [request for request in running if self._kv.blocks_missing(request) <= 0]
         # --- decode, and the last token of a prompt, which costs the device the same
-        work = [
-            Work(request, 1, is_decode=bool(request.output_token_ids))
-            for request in ready
-            if request.num_uncomputed == 1
-        ]
+        work, prefilling = [], []
+        for request in ready:
+            if request.num_uncomputed == 1:
+                work.append(Work(request, 1, is_decode=bool(request.output_token_ids)))
+            else:
+                prefilling.append(request)
         budget = self._max_batch_tokens - len(work)
         # --- prefill, in chunks
-        for request in ready:
-            if request.num_uncomputed > 1 and budget > 0:
-                num_tokens = min(request.num_uncomputed, budget)
-                work.append(Work(request, num_tokens, is_decode=False))
-                budget -= num_tokens
+        for request in prefilling:
+            if budget <= 0:
+                break
+            num_tokens = min(request.num_uncomputed, budget)
+            work.append(Work(request, num_tokens, is_decode=False))
+            budget -= num_tokens
         return work
 
 

@@ -1,0 +1,56 @@
+"""Results as JSON files under benchmarks/results/, each with the machine that gave it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from suite.environment import machine, versions
+
+DIRECTORY = Path(__file__).parent / "results"
+SCHEMA_VERSION = 1
+
+
+def write_result(
+    name: str, *, settings: Mapping[str, Any], results: Any, remark: str | None = None
+) -> Path:
+    """benchmarks/results/NAME.json; `settings` are the script's own, as they were used."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "benchmark": name,
+        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "machine": machine(),
+        "versions": versions(),
+        **({} if remark is None else {"remark": remark}),
+        "settings": dict(settings),
+        "results": results,
+    }
+    DIRECTORY.mkdir(exist_ok=True)
+    path = DIRECTORY / f"{name}.json"
+    path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    return path
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Plain columns; the first is text, the others stand right-aligned."""
+    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    for row in cells:
+        first, *others = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join([row[0].ljust(widths[0]) or first, *others]))
+
+
+def _commit() -> str | None:
+    """The checked-out commit, with a + where files differ from it; None outside of git."""
+    here = Path(__file__).parent
+    command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

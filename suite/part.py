@@ -53,12 +53,12 @@ def play_part(
     try:
         with _running(workload, name, directory) as engine:
             drive = _drive(workload, engine, run_directory, directory, num_workers)
-            result = play(
-                drive,
-                on_progress=observer.on_progress,
-                should_stop=_death_watch(name, engine),
-            )
+            watch = _death_watch(name, engine)
+            result = play(drive, on_progress=observer.on_progress, should_stop=watch)
             status, note = _status(result)
+            died = watch()
+            if died is not None:  # also where all turns had failed before anybody looked
+                status, note = "failed", died
     except EngineError as caught:
         status, note, error = "failed", str(caught), caught
     except KeyboardInterrupt:

@@ -36,13 +36,16 @@ def write_result(
     return path
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Plain columns; the first is text, the others stand right-aligned."""
+def print_table(
+    header: Sequence[str], rows: Sequence[Sequence[object]], *, has_header: bool = True
+) -> None:
+    """Plain columns; the first is text, the others stand right-aligned. A table that comes row by
+    row gives its header each time, for the widths, and shows it once."""
     cells = [list(header), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    for row in cells:
-        first, *others = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join([row[0].ljust(widths[0]) or first, *others]))
+    for row in cells if has_header else cells[1:]:
+        others = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        print("  ".join([row[0].ljust(widths[0]), *others]), flush=True)
 
 
 def _commit() -> str | None:

@@ -1,0 +1,310 @@
+"""How contiguous KV still is after long use: blocks per copy of swap-outs and swap-ins.
+
+    python -m benchmarks.contiguity [--operations 10000]
+
+Conversations of ShareGPT-like lengths decode side by side, a block at a time, on a device pool of
+2,048 blocks of 16 tokens that is kept about 95 % full, with a host pool ten times as large that is
+about 85 % full. Whenever there is no room, and after every update of (random) priorities, somebody
+is swapped out and somebody else in; turns end and conversations come back. Counted are the copies
+after the first 10,000 allocations, frees and swaps, over the 10,000 that follow.
+
+A copy moves neighbours on BOTH sides in one piece (`copy: merged`), so `paged` is shown with every
+chance it has; under `copy: per_block` it is 1 by definition. `move` swaps whole contexts
+(`reuse: host_swap`), `keep` only the increments since the last swap-out (`reuse: host_copy`): these
+are shorter, so fewer blocks go with one copy, and fewer copies are made all the same. `copies` is
+the number of copy runs, as a ratio to paged of the same column: the lower, the better.
+
+Bookkeeping alone: no model, no bytes, no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any
+
+from benchmarks.results import print_table, write_result
+from benchmarks.virtual_device import CostModel, VirtualDevice
+from engines.fastswitch.kv_cache import KvCache
+from engines.fastswitch.request import Phase, Request, SamplingParams
+from engines.fastswitch.settings import PRESETS, Allocator, CoreSettings, GroupVictim
+from engines.fastswitch.swap import Swapper
+from workloads.shapes import TurnShape
+from workloads.sharegpt_like import sharegpt_like_conversations
+
+BLOCK_SIZE = 16
+DEVICE_BLOCKS = 2048  # 32,768 tokens: an A10 beside Llama-3-8B
+HOST_RATIO = 10
+DEVICE_OCCUPANCY = 0.95
+HOST_OCCUPANCY = 0.85
+MAX_CONTEXT_TOKENS = 4096
+ROUNDS_PER_UPDATE = 2  # of 16 tokens for everybody: about the 25 steps of frequency 0.04
+SWAPPED_RATIO = 0.25  # of those who hold the device, at each update
+GROUP_TOKENS = (64, 256, 1000, 3000)
+SEEDS = (1, 2, 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    allocator: Allocator
+    keeps_copies: bool
+    group_tokens: int = 1000
+    group_victim: GroupVictim = "random"
+
+    @property
+    def name(self) -> str:
+        if self.allocator != "block_group":
+            return self.allocator
+        rule = "" if self.group_victim == "random" else f", {self.group_victim}"
+        return f"block_group {self.group_tokens}{rule}"
+
+
+@dataclass(slots=True)
+class Moved:
+    """Of one direction."""
+
+    num_swaps: int = 0
+    num_blocks: int = 0
+    num_runs: int = 0
+
+
+class Conversation:
+    """Its request's context grows from turn to turn."""
+
+    def __init__(self, request_id: str, turns: tuple[TurnShape, ...]) -> None:
+        self.request = Request(
+            request_id=request_id,
+            prompt_token_ids=[],
+            sampling=SamplingParams(max_tokens=MAX_CONTEXT_TOKENS),
+            arrived_at=0.0,
+        )
+        self._turns = list(turns)
+        self.num_left = 0  # output tokens of this turn
+
+    def next_turn(self) -> bool:
+        """Append the next prompt; False at the conversation's end."""
+        if not self._turns:
+            return False
+        turn = self._turns.pop(0)
+        self.num_left = turn.num_output_tokens
+        total = self.request.num_tokens + turn.num_new_prompt_tokens + turn.num_output_tokens
+        if total > MAX_CONTEXT_TOKENS:
+            return False
+        self.request.prompt_token_ids += [0] * turn.num_new_prompt_tokens
+        return True
+
+    def decode(self, num_tokens: int) -> None:
+        num_tokens = min(num_tokens, self.num_left)
+        self.num_left -= num_tokens
+        self.request.output_token_ids += [0] * num_tokens
+
+
+class Bench:
+    """Conversations that decode, are swapped and end at random, on the engine's own KV cache."""
+
+    def __init__(self, design: Design, seed: int) -> None:
+        core = _core_settings(design)
+        device = VirtualDevice(
+            CostModel(),
+            block_size=BLOCK_SIZE,
+            num_device_blocks=core.num_device_blocks,
+            num_host_blocks=core.num_host_blocks,
+        )
+        self._swapper = Swapper(device, "merged", device.clock, is_sync=True)
+        self._kv = KvCache(core, self._swapper, keeps_copies=design.keeps_copies)
+        self.moved = {"out": Moved(), "in": Moved()}
+        self.num_operations = 0
+        self.occupancies: list[float] = []
+        self._rng = random.Random(seed)
+        self._shapes = enumerate(sharegpt_like_conversations(seed))
+        self._running: list[Conversation] = []
+        self._outside: list[Conversation] = []  # preempted, or between two turns
+
+    def run(self, num_operations: int) -> None:
+        """So many allocations, frees and swaps more."""
+        stop = self.num_operations + num_operations
+        while self.num_operations < stop:
+            for _ in range(ROUNDS_PER_UPDATE):
+                self._decode()
+                self._fill()
+            for _ in range(round(SWAPPED_RATIO * len(self._running))):
+                self._swap_out(self._rng.choice(self._running))
+            self._fill()
+            self.occupancies.append(1 - self._kv.device.num_free / DEVICE_BLOCKS)
+
+    def fill_host(self) -> None:
+        while self._host_has_room():
+            self.run(100)
+
+    def check(self) -> None:
+        requests = [each.request for each in [*self._running, *self._outside]]
+        device = [block for request in requests for block in request.device_blocks]
+        self._kv.device.check_integrity(device)
+        copies = [request.host_copy for request in requests if request.host_copy is not None]
+        self._kv.host.check_integrity([block for copy in copies for block in copy.blocks])
+
+    def _decode(self) -> None:
+        """A block's worth of tokens for everybody, one after the other."""
+        for each in list(self._running):
+            if each.request.phase is not Phase.RUNNING:
+                continue  # swapped out for another's sake
+            each.decode(BLOCK_SIZE)
+            while self._kv.blocks_missing(each.request) > self._kv.device.num_free:
+                self._swap_out(self._rng.choice([one for one in self._running if one is not each]))
+            self._compute(each)
+            if each.num_left == 0:
+                self._end_turn(each)
+
+    def _fill(self) -> None:
+        """Somebody comes in, while the device is less full than it should be."""
+        while (newcomer := self._newcomer()) is not None:
+            margin = DEVICE_BLOCKS * (1 - DEVICE_OCCUPANCY)
+            if self._kv.blocks_missing(newcomer.request) > self._kv.device.num_free - margin:
+                self._outside.append(newcomer)
+                return
+            self._swap_in(newcomer)
+
+    def _newcomer(self) -> Conversation | None:
+        """A new conversation while the host has room for more, else one from outside."""
+        if self._host_has_room():
+            serial, shape = next(self._shapes)
+            newcomer = Conversation(f"c{serial}", shape.turns)
+            return newcomer if newcomer.next_turn() else None
+        return self._outside.pop(self._rng.randrange(len(self._outside)))
+
+    def _host_has_room(self) -> bool:
+        host = self._kv.host
+        return host.num_free > host.num_blocks * (1 - HOST_OCCUPANCY + 0.01)
+
+    def _compute(self, each: Conversation) -> None:
+        self.num_operations += self._kv.blocks_missing(each.request) > 0
+        self._kv.grow(each.request)
+        each.request.num_computed = each.request.num_tokens
+
+    def _end_turn(self, each: Conversation) -> None:
+        self._swap_out(each)
+        if not each.next_turn():
+            self._discard(each)
+
+    def _discard(self, each: Conversation) -> None:
+        self._outside.remove(each)
+        self._kv.discard(each.request)
+        self.num_operations += 1
+
+    def _swap_in(self, each: Conversation) -> None:
+        had_copy = each.request.host_copy is not None
+        self._kv.bring_in(each.request)
+        self._running.append(each)
+        self._count("in", had_copy)
+        self._compute(each)
+
+    def _swap_out(self, each: Conversation) -> None:
+        margin = self._kv.host.num_blocks * (1 - HOST_OCCUPANCY)
+        while self._kv.host_blocks_missing(each.request) > self._kv.host.num_free - margin:
+            self._discard(self._rng.choice(self._outside))
+        self._kv.swap_out(each.request)
+        self._running.remove(each)
+        self._outside.append(each)
+        self._count("out", True)
+
+    def _count(self, direction: str, is_swap: bool) -> None:
+        self.num_operations += 1
+        costs, moved = self._swapper.take_costs(), self.moved[direction]
+        moved.num_swaps += is_swap
+        moved.num_blocks += costs.num_swap_out_blocks + costs.num_swap_in_blocks
+        moved.num_runs += costs.num_copy_runs
+
+
+def _core_settings(design: Design) -> CoreSettings:
+    mechanisms = PRESETS["fastswitch" if design.keeps_copies else "vllm-0.3+groups"]
+    return CoreSettings(
+        mechanisms=replace(mechanisms, allocator=design.allocator),
+        block_size=BLOCK_SIZE,
+        kv_tokens=DEVICE_BLOCKS * BLOCK_SIZE,
+        swap_tokens=DEVICE_BLOCKS * BLOCK_SIZE * HOST_RATIO,
+        max_batch_tokens=2048,
+        max_num_seqs=256,
+        group_tokens=design.group_tokens,
+        group_victim=design.group_victim,
+    )
+
+
+def _designs() -> list[Design]:
+    designs = []
+    for keeps_copies in (False, True):
+        designs += [
+            Design(allocator="paged", keeps_copies=keeps_copies),
+            Design(allocator="sorted", keeps_copies=keeps_copies),
+            *(
+                Design(allocator="block_group", keeps_copies=keeps_copies, group_tokens=tokens)
+                for tokens in GROUP_TOKENS
+            ),
+            Design(
+                allocator="block_group",
+                keeps_copies=keeps_copies,
+                group_victim="least_progress",
+            ),
+        ]
+    return designs
+
+
+def _measure(design: Design, seed: int, num_operations: int) -> dict[str, float]:
+    bench = Bench(design, seed)
+    bench.fill_host()
+    bench.run(num_operations)
+    bench.moved = {"out": Moved(), "in": Moved()}
+    bench.occupancies = []
+    bench.run(num_operations)
+    bench.check()
+    numbers: dict[str, float] = {"device_occupancy_ratio": fmean(bench.occupancies)}
+    for direction, moved in bench.moved.items():
+        numbers[f"{direction}_num_swaps"] = moved.num_swaps
+        numbers[f"{direction}_num_runs"] = moved.num_runs
+        numbers[f"{direction}_blocks_per_copy"] = moved.num_blocks / moved.num_runs
+        numbers[f"{direction}_copies_per_swap"] = moved.num_runs / moved.num_swaps
+    return numbers
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--operations", type=int, default=10_000)
+    parser.add_argument("--dry", action="store_true", help="write no result file")
+    args = parser.parse_args()
+    results = []
+    for design in _designs():
+        each_seed = [_measure(design, seed, args.operations) for seed in SEEDS]
+        means = {name: fmean(one[name] for one in each_seed) for name in each_seed[0]}
+        names = ("out_blocks_per_copy", "in_blocks_per_copy")
+        spread = {name: [f([one[name] for one in each_seed]) for f in (min, max)] for name in names}
+        context = "keep" if design.keeps_copies else "move"
+        results.append({"design": design.name, "host_copies": context, **means, "spread": spread})
+    _show(results)
+    if not args.dry:
+        settings = {"operations": args.operations, "seeds": SEEDS}
+        print(write_result("contiguity", settings=settings, results=results))
+
+
+def _show(results: list[dict[str, Any]]) -> None:
+    print_table(
+        ["design", "copies", "occupied", "out: blocks/copy", "copies/swap", "in: blocks/copy",
+         "copies/swap", "in, of 3 seeds"],
+        [
+            (
+                row["design"],
+                row["host_copies"],
+                f"{row['device_occupancy_ratio']:.2f}",
+                f"{row['out_blocks_per_copy']:.1f}",
+                f"{row['out_copies_per_swap']:.1f}",
+                f"{row['in_blocks_per_copy']:.1f}",
+                f"{row['in_copies_per_swap']:.1f}",
+                "{:.1f}-{:.1f}".format(*row["spread"]["in_blocks_per_copy"]),
+            )
+            for row in results
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

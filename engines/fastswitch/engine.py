@@ -8,26 +8,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from engines.api import PriorityUpdates
 from engines.fastswitch.device import Batch, Device, SequenceChunk
 from engines.fastswitch.kv_cache import KvCache
 from engines.fastswitch.priorities import PriorityTraceFollower
 from engines.fastswitch.request import FinishReason, Phase, Request, RequestOutput
+from engines.fastswitch.request_log import RequestRecord
+from engines.fastswitch.request_tracker import RequestTracker
 from engines.fastswitch.reuse import REUSES, Reuse
 from engines.fastswitch.scheduler import Scheduler, Work
 from engines.fastswitch.settings import CoreSettings
 from engines.fastswitch.stats import EngineStats
 from engines.fastswitch.step_log import StepRecord
 from engines.fastswitch.swap import Swapper
+from engines.fastswitch.transfer_log import TransferRecord
 
 
 @dataclass(slots=True)
 class _Tally:
     """What happened outside of steps since the last step."""
 
-    num_finished: int = 0
+    finished: list[Request] = field(default_factory=list)
     num_reused_tokens: int = 0
     num_prompt_tokens: int = 0
 
@@ -53,15 +56,27 @@ class Engine:
         clock: Callable[[], float],
         priorities: PriorityUpdates | None = None,
         on_step: Callable[[StepRecord], None] | None = None,
+        on_request: Callable[[RequestRecord], None] | None = None,
+        on_transfer: Callable[[TransferRecord], None] | None = None,
     ) -> None:
+        """The three hear of each step, of each request that has ended, of each landed transfer."""
         mechanisms = core.mechanisms
         self._core = core
         self._device = device
         self._clock = clock
         self._on_step = on_step
+        self._on_transfer = on_transfer
+        self._tracker = RequestTracker(on_request)
         self._trace = PriorityTraceFollower(priorities) if priorities is not None else None
         self._live: dict[str, Request] = {}
-        self._swapper = Swapper(device, mechanisms.copy, clock, is_sync=mechanisms.swap == "sync")
+        self._swapper = Swapper(
+            device,
+            mechanisms.copy,
+            clock,
+            is_sync=mechanisms.swap == "sync",
+            on_stall=self._tracker.stalled,
+            on_landed=self._landed,
+        )
         self.kv = KvCache(core, self._swapper, keeps_copies=mechanisms.reuse == "host_copy")
         self._reuse: Reuse = REUSES[mechanisms.reuse](self.kv, self._live)
         self._scheduler = Scheduler(core, self.kv, self._reuse)
@@ -91,6 +106,7 @@ class Engine:
         assert request.request_id not in self._live, f"{request.request_id} is live already"
         if self._trace is not None:
             self._trace.assign(request)
+        self._tracker.submitted(request)
         self._reuse.claim(request)
         self._live[request.request_id] = request
         self._tally.num_reused_tokens += request.num_cached_tokens
@@ -100,8 +116,9 @@ class Engine:
         """Forget a request and free its blocks; one that is gone already is no error."""
         request = self._live.pop(request_id, None)
         if request is not None:
-            self.kv.discard(request)
             request.finish_reason = FinishReason.ABORT
+            self._tracker.aborted(request, self._clock())
+            self.kv.discard(request)
             self.stats = self._gauged(replace(self.stats, num_aborted=self.stats.num_aborted + 1))
 
     def step(self) -> list[RequestOutput]:
@@ -131,6 +148,8 @@ class Engine:
             work=work,
             phases=phases,
         )
+        requests = {part.request for part in work}
+        self._tracker.stepped(requests, self._tally.finished, began_at, self._clock())
         self._record(step, self._clock(), len(outputs))
         return outputs
 
@@ -179,11 +198,17 @@ class Engine:
         self._reuse.keep(request)
         self.kv.discard(request)
         del self._live[request.request_id]
-        self._tally.num_finished += 1
+        self._tally.finished.append(request)
+
+    def _landed(self, request: Request, transfer: TransferRecord) -> None:
+        self._tracker.landed(request, transfer)
+        if self._on_transfer is not None:
+            self._on_transfer(transfer)
 
     def _record(self, step: _Step, ended_at: float, num_outputs: int) -> None:
         costs = self._swapper.take_costs()
         decisions = self._scheduler.take_decisions()
+        groups = self.kv.take_group_counts()
         tally, self._tally = self._tally, _Tally()
         device, host = self.kv.device, self.kv.host
         execute_s = step.executed_at - step.execute_at
@@ -192,6 +217,7 @@ class Engine:
         row = StepRecord(
             step=self.stats.num_steps,
             at=step.began_at,
+            execute_at=step.execute_at,
             duration_s=ended_at - step.began_at,
             bookkeeping_s=ended_at - step.began_at - execute_s - costs.stall_s,
             stall_s=costs.stall_s,
@@ -217,10 +243,13 @@ class Engine:
             num_sync_swap_ins=costs.num_sync_swap_ins,
             num_async_swap_ins=costs.num_async_swap_ins,
             num_contaminated_blocks=costs.num_contaminated_blocks,
+            num_new_groups=groups.num_groups,
+            num_grown_groups=groups.num_grown,
+            num_group_splits=groups.num_splits,
             num_reused_tokens=tally.num_reused_tokens + decisions.num_found_tokens,
             num_recomputed_tokens=decisions.num_dropped_tokens,
             num_priority_updates=int(step.is_update),
-            num_finished=tally.num_finished,
+            num_finished=len(tally.finished),
         )
         self.stats = self._gauged(
             self.stats.after(

@@ -288,8 +288,16 @@ def main() -> None:
 
 def _show(results: list[dict[str, Any]]) -> None:
     print_table(
-        ["design", "copies", "occupied", "out: blocks/copy", "copies/swap", "in: blocks/copy",
-         "copies/swap", "in, of 3 seeds"],
+        [
+            "design",
+            "copies",
+            "occupied",
+            "out: blocks/copy",
+            "copies/swap",
+            "in: blocks/copy",
+            "copies/swap",
+            "in, of 3 seeds",
+        ],
         [
             (
                 row["design"],

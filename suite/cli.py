@@ -125,6 +125,24 @@ def view(directory: RunDirectory) -> None:
 
 
 @app.command()
+def trace(
+    directory: RunDirectory,
+    engine: Annotated[
+        str | None, typer.Option(help="Whose; default: the first that logged its steps.")
+    ] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="Which repeat.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="The file, gzipped if named .gz; default: in the run.")
+    ] = None,
+) -> None:
+    """Write what an engine did as a trace for ui.perfetto.dev (or chrome://tracing)."""
+    from reports.trace import write_trace
+
+    path = write_trace(directory, engine=engine, repeat=repeat, out=out)
+    typer.echo(f"trace: {path}; open it at https://ui.perfetto.dev (it stays on your machine)")
+
+
+@app.command()
 def gate(directory: RunDirectory) -> None:
     """Judge a run by its workload's gates; the exit code is the verdict."""
     from reports.terminal import show_gates

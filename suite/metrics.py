@@ -14,7 +14,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from suite.attainment import Attainment, attaining_turns, judge_users, planned_users
-from suite.context_switch import context_switch, read_steps
+from suite.context_switch import context_switch
+from suite.engine_logs import read_engine_logs
 from suite.errors import InputError
 from suite.fairness import fairness_numbers
 from suite.gates import evaluate, parse_gates
@@ -162,13 +163,14 @@ def measure_engine(engine: EngineRun, run: Path) -> Json:
 def numbers(engine: EngineRun, run: Path) -> Json:
     """What is told of an engine as a whole and of each of its repeats alike."""
     turns, repeats = engine.turns, [part.repeat for part in engine.parts]
-    steps = [log for part in engine.parts if (log := read_steps(part.directory(run))) is not None]
+    logs = [read_engine_logs(part.directory(run)) for part in engine.parts]
+    has_steps = any(each.steps is not None for each in logs)
     has_users = len(engine.users.repeat) > 0
     unavailable = {}
     if not has_users:
         why = "the plan has no users" if engine.parts else "the engine was never started"
         unavailable["slo"] = unavailable["fairness"] = why
-    if not steps:
+    if not has_steps:
         unavailable["context_switch"] = "the engine gives no step log"
     return {
         **latency_summaries(turns, np.ones(len(turns), dtype=bool)),
@@ -176,7 +178,7 @@ def numbers(engine: EngineRun, run: Path) -> Json:
         "throughput": throughput(turns, repeats),
         "slo": slo_by_class(engine) if has_users else None,
         "fairness": fairness_numbers(turns, engine.users, repeats) if has_users else None,
-        "context_switch": context_switch(steps) if steps else None,
+        "context_switch": context_switch(logs) if has_steps else None,
         "counts": counts(engine),
         "unavailable": unavailable,
     }

@@ -34,7 +34,7 @@ class ProcessConfig(BaseModel):
     model_name: str  # as clients call it
     api_key_env: str | None = None
     ready_file: Path | None = None
-    step_log: Path | None = None
+    log_directory: Path | None = None  # gets the engine's logs, see engine_logs.py
     priorities: Path | None = None
     has_lifeline: bool = False
 
@@ -97,7 +97,7 @@ class FastSwitchKind:
             settings=resolved,
             model_name=model_name,
             ready_file=directory / "ready.json",
-            step_log=directory / "steps.arrows",
+            log_directory=directory,
             priorities=_write_priorities(directory, priorities),
             has_lifeline=True,
         )

@@ -16,7 +16,7 @@ from __future__ import annotations
 from functools import partial
 
 from engines.fastswitch.allocators import ALLOCATORS
-from engines.fastswitch.block_pool import BlockAllocator
+from engines.fastswitch.block_pool import BlockAllocator, GroupCounts
 from engines.fastswitch.device import Direction
 from engines.fastswitch.prefix_cache import PrefixCache, extend_digests
 from engines.fastswitch.request import HostCopy, Phase, Request
@@ -36,6 +36,7 @@ class KvCache:
             self.device = self._prefixes = PrefixCache(self.device)
         self.host: BlockAllocator = allocator(core, core.num_host_blocks)
         self.swapper = swapper
+        self._counted = GroupCounts()
         self._keeps_copies = keeps_copies
         self._block_size = core.block_size
 
@@ -86,6 +87,7 @@ class KvCache:
         request.phase = Phase.ARRIVING
         copy.flight = self.swapper.start(
             Direction.SWAP_IN,
+            request,
             copy.blocks,
             request.device_blocks[: len(copy.blocks)],
             on_landed=partial(self._arrived, request),
@@ -123,6 +125,7 @@ class KvCache:
         if leaving:
             copy.flight = self.swapper.start(
                 Direction.SWAP_OUT,
+                request,
                 leaving,
                 copy.blocks[first:stop],
                 on_landed=partial(self.device.free, leaving),
@@ -170,6 +173,11 @@ class KvCache:
         self.swapper.count_contaminated(num_blocks)
         rest = (len(copy.blocks) - num_blocks) * self._block_size
         self.trim(copy, min(rest, copy.num_tokens))
+
+    def take_group_counts(self) -> GroupCounts:
+        """What happened to the groups of both pools since the last call."""
+        before, self._counted = self._counted, self.device.counts + self.host.counts
+        return self._counted - before
 
     def _shareable(self, request: Request) -> list[bytes]:
         """Digests of the blocks it could share; its last token is always computed."""

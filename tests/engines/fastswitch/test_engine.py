@@ -14,8 +14,10 @@ from engines.api import PriorityUpdates
 from engines.fastswitch.device import Direction
 from engines.fastswitch.engine import Engine
 from engines.fastswitch.request import FinishReason, Phase, Request, SamplingParams
+from engines.fastswitch.request_log import RequestRecord, State
 from engines.fastswitch.settings import PRESETS, CoreSettings, Mechanisms
 from engines.fastswitch.step_log import StepRecord
+from engines.fastswitch.transfer_log import TransferRecord
 from tests.engines.fastswitch.async_memory_device import AsyncMemoryDevice
 from tests.engines.fastswitch.memory_device import next_token, undisturbed
 
@@ -50,12 +52,16 @@ class Bench:
             poisons=poisons,
         )
         self.rows: list[StepRecord] = []
+        self.requests: dict[str, RequestRecord] = {}
+        self.transfers: list[TransferRecord] = []
         self.engine = Engine(
             core,
             self.device,
             clock=self.device.clock,
             priorities=priorities,
             on_step=self.rows.append,
+            on_request=self._ended,
+            on_transfer=self.transfers.append,
         )
         self.tokens: dict[str, list[int]] = {}
         self.finished: dict[str, FinishReason] = {}
@@ -80,12 +86,33 @@ class Bench:
                 self.finished[output.request_id] = output.finish_reason
         self.engine.check_integrity()
 
+    def _ended(self, record: RequestRecord) -> None:
+        assert record.request_id not in self.requests, "told twice"
+        check_latency(record)
+        self.requests[record.request_id] = record
+
     def run(self, max_steps: int = 2000) -> None:
         for _ in range(max_steps):
             if not self.engine.has_work:
                 return
             self.step()
         pytest.fail(f"still live after {max_steps} steps: {self.engine.stats}")
+
+
+def check_latency(record: RequestRecord) -> None:
+    """Its spans cover its life without a gap, change at every border, and add up to its shares."""
+    spans = record.spans
+    if spans:
+        assert (spans[0].began_at, spans[-1].ended_at) == (record.arrived_at, record.finished_at)
+    for before, after in itertools.pairwise(spans):
+        assert before.ended_at == after.began_at
+        assert before.state is not after.state, "one span in two pieces"
+    shares = {f"{state}_s": getattr(record, f"{state}_s") for state in State}
+    assert sum(shares.values()) == pytest.approx(record.finished_at - record.arrived_at)
+    for state in State:
+        spent = [span.ended_at - span.began_at for span in spans if span.state is state]
+        assert shares[f"{state}_s"] == pytest.approx(sum(spent))
+        assert all(each > 0 for each in spent)
 
 
 def prompt_of(seed: int, num_tokens: int) -> list[int]:
@@ -195,6 +222,7 @@ def test_any_history_of_requests_keeps_every_block_and_every_token(
     assert (stats.num_running, stats.num_waiting, stats.num_swapped) == (0, 0, 0)
     assert stats.num_used_device_blocks == 0, "leaked"
     assert len(bench.finished) + stats.num_aborted + num_ended == len(expected)
+    assert set(bench.requests) == set(expected)
 
 
 def test_a_more_urgent_newcomer_takes_the_device_and_gives_it_back() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pyarrow as pa
 
-from reports import figures, units
+from reports import figures, share_bars, units
 from reports.palette import Look
 from reports.thinning import Ecdf, Floats, buckets, ecdf, evenly
 from suite.engine_logs import read_engine_logs
@@ -279,7 +279,7 @@ def _latency_shares(data: RunData) -> Block:
         }
         shares = {name: each[key] for name, each in switching.items() if each.get(key)}
         if shares:
-            figure = figures.latency_shares(shares)
+            figure = share_bars.latency_shares(shares)
             note = " ".join(
                 f"{name}: {each['unavailable'][key]}."
                 for name, each in switching.items()

@@ -13,8 +13,8 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from reports import units
-from reports.axes import LEGEND, MARGIN, base_layout, nines, nines_axis, time_axis
-from reports.palette import FAILED, STALL_SCALE, STATE_COLOURS, WAITING, Look
+from reports.axes import MARGIN, base_layout, nines, nines_axis, time_axis
+from reports.palette import FAILED, STALL_SCALE, WAITING, Look
 from reports.thinning import Ecdf, Floats
 
 Json = Mapping[str, Any]
@@ -147,43 +147,6 @@ def attainment_by_class(
     figure.update_yaxes(
         title={"text": title}, range=[0, 1.08], tickformat=".0%", dtick=0.25, zeroline=False
     )
-    return figure
-
-
-def latency_shares(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
-    """One stacked bar per engine: {STATE_ratio: share of the latency}, adding up to 1."""
-    engines = list(shares)
-    figure = go.Figure(
-        layout=base_layout(
-            barmode="stack",
-            bargap=0.35,
-            height=150 + 46 * len(engines),
-            legend={**LEGEND, "traceorder": "normal"},
-        )
-    )
-    for state, colour in STATE_COLOURS.items():
-        ratios = [shares[engine][f"{state}_ratio"] for engine in engines]
-        figure.add_bar(
-            name=state.replace("_", " "),
-            orientation="h",
-            x=ratios,
-            y=engines,
-            marker={"color": colour, "line": {"width": 0}},
-            text=[units.percent(ratio) if ratio >= 0.08 else "" for ratio in ratios],
-            textposition="inside",
-            insidetextanchor="middle",
-            textangle=0,
-            customdata=[units.percent(ratio) for ratio in ratios],
-            hovertemplate="%{y}: %{customdata}",
-        )
-    figure.update_xaxes(
-        title={"text": "share of the latency"},
-        range=[0, 1],
-        tickformat=".0%",
-        dtick=0.25,
-        zeroline=False,
-    )
-    figure.update_yaxes(autorange="reversed", showgrid=False, automargin=True)
     return figure
 
 

@@ -312,7 +312,9 @@ def _comparison_row(line: _Line, engines: Json, baseline: str | None) -> tuple[C
                 if value is not None and base and name != baseline
                 else "",
                 sort_key=_key(value),
-                mark="best" if len(known) > 1 and value == best and min(known) < max(known) else "",
+                mark="best"
+                if best is not None and value == best and min(known) < max(known)
+                else "",
             )
             for name, value in values.items()
         ),

@@ -113,7 +113,7 @@ class RequestTracker:
         lives = self._lives
         for request in batch - self._batch:
             lives[request].computes(began_at)
-        for request in lives.keys() - batch:
+        for request in lives.keys() - batch if len(batch) < len(lives) else ():
             life = lives[request]
             if request.phase is not life.phase:
                 life.look(began_at)

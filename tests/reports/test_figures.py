@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reports import figures
+from reports import figures, share_bars
 from reports.axes import nines, time_axis
 from reports.palette import COLOURS, looks
 from reports.thinning import ecdf
@@ -77,7 +77,7 @@ def test_the_parts_of_a_bar_are_the_shares_in_the_order_of_a_requests_life():
         "stalled_ratio": 0.05,
         "computing_ratio": 0.2,
     }
-    figure = figures.latency_shares({"a": ratios, "b": {**ratios, "queued_ratio": 0.0}})
+    figure = share_bars.latency_shares({"a": ratios, "b": {**ratios, "queued_ratio": 0.0}})
     assert [f"{trace.name.replace(' ', '_')}_ratio" for trace in figure.data] == list(ratios)
     assert [trace.x[0] for trace in figure.data] == list(ratios.values())
     assert [list(trace.y) for trace in figure.data] == [["a", "b"]] * 6

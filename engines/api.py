@@ -12,6 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+# Arrow streams an engine may leave in its directory: its steps, the requests that ended, the
+# transfers of KV. Instants in them (`at`, `*_at`) are CLOCK_MONOTONIC seconds.
+ENGINE_LOGS = ("steps", "requests", "transfers")
+
 
 class EngineError(Exception):
     """An engine could not be started, or died. The message is one line: where, what, what to do."""
@@ -75,6 +79,11 @@ class EngineKind(Protocol):
         refused (EngineInputError). `model` is the workload's."""
         ...
 
+    def check_longest(self, settings: EngineSettings, num_tokens: int) -> None:
+        """Refuse (EngineInputError) a plan whose longest turn, history, prompt and answer together,
+        can be seen not to fit."""
+        ...
+
     def running(
         self,
         settings: EngineSettings,
@@ -86,7 +95,7 @@ class EngineKind(Protocol):
     ) -> AbstractContextManager[RunningEngine]:
         """Start it, wait until it answers, and on leaving stop it and all it started.
 
-        `directory` gets `engine.log` and, where the engine gives one, `steps.arrows`.
+        `directory` gets `engine.log` and, where the engine gives them, its own logs (ENGINE_LOGS).
         Raises EngineInputError or EngineError.
         """
         ...

@@ -4,9 +4,10 @@ batch; whatever was flushed can be read, with or without the stream's end mark."
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from types import NoneType, TracebackType, UnionType
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
@@ -49,6 +50,32 @@ class ArrowLog:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def schema_of(record_type: type) -> pa.Schema:
+    """The columns of a log whose rows are `asdict` of this dataclass. Fields may be float, int,
+    str (enums too), one of them or None, a dataclass, or a tuple of any length of one of them."""
+    return pa.schema(_columns(record_type))
+
+
+def _columns(record_type: type) -> list[pa.Field]:
+    hints = get_type_hints(record_type)
+    return [_column(field.name, hints[field.name]) for field in fields(record_type)]
+
+
+def _column(name: str, hint: Any) -> pa.Field:
+    if isinstance(hint, UnionType):
+        (hint,) = [each for each in get_args(hint) if each is not NoneType]
+        return pa.field(name, _column(name, hint).type)
+    if get_origin(hint) is tuple:
+        item, _ = get_args(hint)
+        return pa.field(name, pa.list_(_column("item", item)), nullable=False)
+    if is_dataclass(hint):
+        assert isinstance(hint, type)
+        return pa.field(name, pa.struct(_columns(hint)), nullable=False)
+    kinds = ((float, pa.float64()), (int, pa.int64()), (str, pa.string()))
+    kind = next(kind for base, kind in kinds if issubclass(hint, base))
+    return pa.field(name, kind, nullable=False)
 
 
 def read_arrow_logs(paths: Sequence[Path]) -> pa.Table:

@@ -66,6 +66,9 @@ class OpenAIKind:
             raise EngineInputError("api: chat takes no token ids; set prompts: text")
         return settings
 
+    def check_longest(self, settings: EngineSettings, num_tokens: int) -> None:
+        """Nothing is known of its limits: it answers for itself."""
+
     @contextmanager
     def running(
         self,

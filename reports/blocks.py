@@ -11,10 +11,10 @@ import numpy as np
 import plotly.graph_objects as go
 import pyarrow as pa
 
-from reports import figures, units
+from reports import figures, share_bars, units
 from reports.palette import Look
 from reports.thinning import Ecdf, Floats, buckets, ecdf, evenly
-from suite.context_switch import read_steps
+from suite.engine_logs import read_engine_logs
 from suite.latencies import longest_gap_per_turn, samples
 from suite.run_directory import Manifest
 from suite.turn_table import TurnTable, read_turns
@@ -63,7 +63,7 @@ def read_data(
         parts = [part for part in manifest.parts if part.engine == name]
         turns[name] = read_turns([(part.repeat, part.directory(run)) for part in parts])
         for part in parts:
-            log = read_steps(part.directory(run))
+            log = read_engine_logs(part.directory(run)).steps
             if log is not None and len(log) and name not in steps:
                 steps[name] = (part.repeat, log)
     return RunData(
@@ -78,6 +78,7 @@ def all_blocks(data: RunData) -> list[Block]:
         _ecdfs(data, "first_token_delay_s"),
         _ecdfs(data, "tbt_s"),
         _timeline(data),
+        _latency_shares(data),
         _kv(data),
         _by_turn(data),
         _driver_lag(data),
@@ -262,9 +263,37 @@ def _turn_label(turns: TurnTable, gaps: Floats, row: int) -> str:
         f"({turns.user_class[row]}, user {turns.user_id[row]})",
         f"first token after {units.duration(None if np.isnan(waited) else float(waited))}",
         f"longest gap {units.duration(None if np.isnan(gaps[row]) else float(gaps[row]))}",
-        f"{units.count(int(turns.num_received_tokens[row]))} tokens",
+        f"{units.count(int(turns.num_output_tokens[row]))} tokens",
     ]
     return "<br>".join([*lines, "<b>failed</b>"] if turns.has_failed[row] else lines)
+
+
+def _latency_shares(data: RunData) -> Block:
+    shown = []
+    for key, title in (
+        ("latency_shares", "All requests"),
+        ("latency_shares_p99", "The slowest 1 %"),
+    ):
+        switching = {
+            name: engine["context_switch"] or {} for name, engine in data.metrics["engines"].items()
+        }
+        shares = {name: each[key] for name, each in switching.items() if each.get(key)}
+        if shares:
+            figure = share_bars.latency_shares(shares)
+            note = " ".join(
+                f"{name}: {each['unavailable'][key]}."
+                for name, each in switching.items()
+                if each and name not in shares
+            )
+            shown.append(Figure(figure_id=key, title=title, note=note, figure=figure))
+    return Block(
+        title="Where the time went",
+        term="latency_shares",
+        how_to_read="What the latency of the requests was spent on inside the engine. Only the "
+        "last part of each bar is work; all before it is waiting, and what switching costs is "
+        "preempted, swap wait and stalled. The parts of a bar add up to 100 %.",
+        figures=tuple(shown),
+    )
 
 
 def _kv(data: RunData) -> Block:

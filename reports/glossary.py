@@ -95,6 +95,13 @@ GLOSSARY: dict[str, tuple[str, str]] = {
         "KV occupancy",
         "How much of the KV cache on the device and of the swap space on the host is in use.",
     ),
+    "latency_shares": (
+        "Where the time went",
+        "Inside the engine a request is at any instant queued (never on the device yet), preempted "
+        "(sent away), waiting for its KV to be swapped in, held on the device without being in the "
+        "batch, stalled (its batch waits for a transfer), or computing. Shares are of the summed "
+        "latency of all finished requests.",
+    ),
     "driver_lag": (
         "Driver lag",
         "How late the load driver itself sent a request after its planned instant. When it is "

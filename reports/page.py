@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from reports import units
 from reports.palette import Look
@@ -194,7 +194,7 @@ class _Line:
     """One line of the comparison: where the number lies, how it reads, which way is better."""
 
     title: str
-    path: tuple[str, str]
+    path: tuple[str, ...]
     show: Callable[[float | None], str]
     better: int  # −1 smaller, +1 larger, 0 neither
 
@@ -247,11 +247,38 @@ _LINES = (
         show=units.percent,
         better=-1,
     ),
+    *(
+        _Line(
+            title=f"Latency spent {name}",
+            path=("context_switch", "latency_shares", key),
+            show=units.percent,
+            better=-1,
+        )
+        for name, key in (
+            ("preempted", "preempted_ratio"),
+            ("waiting for swap-ins", "swap_wait_ratio"),
+        )
+    ),
     _Line(
         title="Blocks per copy",
         path=("context_switch", "mean_blocks_per_copy"),
         show=units.count,
         better=1,
+    ),
+    *(
+        _Line(
+            title=f"{name} bandwidth",
+            path=("context_switch", key),
+            show=units.rate,
+            better=1,
+        )
+        for name, key in (("Swap-out", "swap_out_bytes_per_s"), ("Swap-in", "swap_in_bytes_per_s"))
+    ),
+    _Line(
+        title="Transfers waited for in conflict",
+        path=("context_switch", "num_conflicts"),
+        show=units.count,
+        better=0,
     ),
     _Line(
         title="Prompt tokens reused",
@@ -272,8 +299,7 @@ def comparison_table(metrics: Json) -> Table:
 
 
 def _comparison_row(line: _Line, engines: Json, baseline: str | None) -> tuple[Cell, ...]:
-    group, key = line.path
-    values = {name: (each[group] or {}).get(key) for name, each in engines.items()}
+    values = {name: _at(each, line.path) for name, each in engines.items()}
     known = [value for value in values.values() if value is not None]
     best = max(known, key=lambda value: line.better * value) if known and line.better else None
     base = values.get(baseline) if baseline else None
@@ -286,11 +312,21 @@ def _comparison_row(line: _Line, engines: Json, baseline: str | None) -> tuple[C
                 if value is not None and base and name != baseline
                 else "",
                 sort_key=_key(value),
-                mark="best" if len(known) > 1 and value == best and min(known) < max(known) else "",
+                mark="best"
+                if best is not None and value == best and min(known) < max(known)
+                else "",
             )
             for name, value in values.items()
         ),
     )
+
+
+def _at(engine: Json, path: tuple[str, ...]) -> float | None:
+    """None where any group on the way was not measured."""
+    found: Any = engine
+    for key in path:
+        found = (found or {}).get(key)
+    return cast("float | None", found)
 
 
 def class_table(metrics: Json) -> Table:

@@ -14,6 +14,16 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 DASHES = ("solid", "dash", "dashdot", "longdash", "dot", "longdashdot")
 WAITING = "#A9B3BE"
 FAILED = "#CC3311"
+# What a request spends its time on, in the order in which bars are stacked: Tol's "muted" set, none
+# of which is an engine's colour.
+STATE_COLOURS = {
+    "queued": "#A9B3BE",
+    "preempted": "#CC6677",
+    "swap_wait": "#DDCC77",
+    "held": "#88CCEE",
+    "stalled": "#882255",
+    "computing": "#44AA99",
+}
 STALL_SCALE = "Plasma"  # even steps of lightness; nothing in it looks like WAITING
 
 

@@ -63,6 +63,10 @@ def size(num_bytes: float | None) -> str:
     return f"{_three_digits(num_bytes)} TiB"
 
 
+def rate(bytes_per_s: float | None) -> str:
+    return MISSING if bytes_per_s is None else f"{size(bytes_per_s)}/s"
+
+
 def _three_digits(number: float) -> str:
     """1.24, 12.4, 124, 1,240: no exponent, no needless zeros."""
     digits = max(0, 2 - _exponent(number))

@@ -125,15 +125,32 @@ def view(directory: RunDirectory) -> None:
 
 
 @app.command()
+def trace(
+    directory: RunDirectory,
+    engine: Annotated[
+        str | None, typer.Option(help="Whose; default: the first that logged its steps.")
+    ] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="Which repeat.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="The file, gzipped if named .gz; default: in the run.")
+    ] = None,
+) -> None:
+    """Write what an engine did as a trace for ui.perfetto.dev (or chrome://tracing)."""
+    from reports.trace import write_trace
+
+    path = write_trace(directory, engine=engine, repeat=repeat, out=out)
+    typer.echo(f"trace: {path}; open it at https://ui.perfetto.dev (it stays on your machine)")
+
+
+@app.command()
 def gate(directory: RunDirectory) -> None:
     """Judge a run by its workload's gates; the exit code is the verdict."""
     from reports.terminal import show_gates
-    from suite.gates import exit_code
     from suite.metrics import measure
 
     metrics = measure(directory)
     show_gates(metrics)
-    raise typer.Exit(exit_code(gate["outcome"] for gate in metrics["gates"]))
+    raise typer.Exit(_verdict(metrics, directory))
 
 
 @app.command()
@@ -254,7 +271,6 @@ def _conclude(outcome: RunOutcome) -> int:
     """Measure, write, show; the exit code."""
     from reports.html import write_report
     from reports.terminal import show_summary
-    from suite.gates import exit_code
     from suite.metrics import write_metrics
 
     if not any(part.counts.recorded for part in outcome.manifest.parts):
@@ -262,9 +278,16 @@ def _conclude(outcome: RunOutcome) -> int:
         return ExitCode.BAD_INPUT if outcome.is_input_error else ExitCode.INCOMPLETE
     metrics = write_metrics(outcome.directory)
     show_summary(metrics, write_report(outcome.directory))
-    if not outcome.is_complete:
+    return _verdict(metrics, outcome.directory)
+
+
+def _verdict(metrics: dict[str, Any], directory: Path) -> int:
+    """What an incomplete run has kept can not pass a gate: the turns it lacks may be the slow."""
+    from suite.gates import exit_code
+
+    if any(engine["status"] != "complete" for engine in metrics["engines"].values()):
         typer.echo(
-            f"fsbench: the run could not be completed; what was measured is in {outcome.directory}",
+            f"fsbench: the run could not be completed; what was measured is in {directory}",
             err=True,
         )
         return ExitCode.INCOMPLETE

@@ -15,7 +15,7 @@ from suite.turn_table import Floats, Ints, TurnTable
 
 PROMPT_WEIGHT = 1.0  # service of one prompt token, as in VTC
 OUTPUT_WEIGHT = 2.0  # service of one output token
-MAX_PAIRS = 2_000_000  # overlapping waits of two users looked at before giving up
+MAX_PAIRS = 1_000_000  # of overlapping waits, half a minute of work; more are not looked at
 
 
 def fairness_numbers(turns: TurnTable, users: Attainment, repeats: Sequence[int]) -> dict[str, Any]:
@@ -91,15 +91,14 @@ def backlogs(turns: TurnTable) -> list[Backlog]:
     end = np.where(np.isnan(turns.done_at), turns.last_token_at, turns.done_at)
     rows = np.flatnonzero(~np.isnan(end))
     first_chunk = np.concatenate([[0], np.cumsum(turns.num_chunks)])
-    found: list[Backlog] = []
-    for user in dict.fromkeys(turns.user_id[rows]):
-        mine = rows[turns.user_id[rows] == user]
-        mine = mine[np.argsort(turns.scheduled_at[mine], kind="stable")]
-        found += [
-            _backlog(user, stretch, turns, end, first_chunk)
-            for stretch in _merged(mine, turns.scheduled_at, end)
-        ]
-    return found
+    users, user_of = np.unique(turns.user_id[rows], return_inverse=True)
+    rows = rows[np.lexsort((turns.scheduled_at[rows], user_of))]
+    rows_of_users = np.split(rows, np.cumsum(np.bincount(user_of))[:-1])
+    return [
+        _backlog(str(user), stretch, turns, end, first_chunk)
+        for user, mine in zip(users, rows_of_users, strict=False)  # without users one empty part
+        for stretch in _merged(mine, turns.scheduled_at, end)
+    ]
 
 
 def _merged(rows: Ints, start: Floats, end: Floats) -> list[list[int]]:
@@ -154,25 +153,47 @@ def max_service_difference(stretches: list[Backlog]) -> float | None:
     time of |W_f(t1, t2) − W_g(t1, t2)|. 0.0 when no two waits overlap, None when there are more
     overlapping pairs than MAX_PAIRS."""
     ordered = sorted(stretches, key=lambda each: each.start)
-    worst, num_pairs = 0.0, 0
-    for index, first in enumerate(ordered):
-        for second in ordered[index + 1 :]:
-            if second.start >= first.end:
-                break
-            if second.user != first.user:
-                num_pairs += 1
-                if num_pairs > MAX_PAIRS:
-                    return None
-                if first.total + second.total > worst:  # else it can not be larger
-                    worst = max(worst, _pair_difference(first, second))
+    pairs = _overlapping_pairs(ordered)
+    if pairs is None:
+        return None
+    # |a − b| ≤ max(a, b): no pair differs by more than the larger of its two totals.
+    total = np.array([each.total for each in ordered])
+    bounds = total[pairs].max(axis=1)
+    worst = 0.0
+    for place in np.argsort(-bounds):
+        if bounds[place] <= worst:
+            break
+        first, second = pairs[place]
+        worst = max(worst, _pair_difference(ordered[first], ordered[second]))
     return worst
+
+
+def _overlapping_pairs(ordered: list[Backlog]) -> Ints | None:
+    """Shape [num_pairs, 2]: indices of stretches of two users that overlap; None if too many.
+    `ordered` by start, so the partners of each stretch are a run of its successors."""
+    start = np.array([each.start for each in ordered])
+    index = np.arange(len(ordered))
+    after = np.searchsorted(start, [each.end for each in ordered], side="left")
+    num_partners = np.maximum(after - index - 1, 0)
+    if num_partners.sum() > MAX_PAIRS:
+        return None
+    first = np.repeat(index, num_partners)
+    run_start = np.repeat(np.cumsum(num_partners) - num_partners, num_partners)
+    second = first + 1 + np.arange(len(first)) - run_start
+    user = np.array([each.user for each in ordered], dtype=object)
+    is_of_two = user[first] != user[second]
+    pairs: Ints = np.stack([first[is_of_two], second[is_of_two]], axis=1)
+    return pairs
 
 
 def _pair_difference(first: Backlog, second: Backlog) -> float:
     """Over all t1 < t2 inside both stretches: the range of W_f − W_g as a walk over time."""
     start, end = max(first.start, second.start), min(first.end, second.end)
-    at = np.union1d(first.at, second.at)
-    at = np.concatenate([[start], at[(at > start) & (at <= end)]])
+    steps = [
+        each.at[each.at.searchsorted(start, side="right") : each.at.searchsorted(end, side="right")]
+        for each in (first, second)
+    ]
+    at = np.concatenate([[start], *steps])  # in any order: only the extremes count
     walk = _served_by(first, at) - _served_by(second, at)
     return float(walk.max() - walk.min())
 
@@ -180,5 +201,5 @@ def _pair_difference(first: Backlog, second: Backlog) -> float:
 def _served_by(stretch: Backlog, at: Floats) -> Floats:
     """Service received up to and including each instant."""
     served = np.concatenate([[0.0], stretch.service])
-    found: Floats = served[np.searchsorted(stretch.at, at, side="right")]
+    found: Floats = served[stretch.at.searchsorted(at, side="right")]
     return found

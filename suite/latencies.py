@@ -32,13 +32,14 @@ def samples(turns: TurnTable, rows: Bools, name: str) -> Floats:
 
 
 def per_turn(turns: TurnTable, name: str) -> Floats:
-    """Shape [num_turns]; NaN where the turn has no such number (no token, a single token)."""
+    """Shape [num_turns]; NaN where the turn has no such number (no token, a single chunk)."""
     if name == "ttft_s":
         return turns.first_token_at - turns.sent_at
     if name == "first_token_delay_s":
         return turns.first_token_at - turns.scheduled_at
     if name == "tpot_s":
-        following = np.where(turns.num_output_tokens > 1, turns.num_output_tokens - 1, np.nan)
+        has_span = (turns.num_output_tokens > 1) & (turns.num_chunks > 1)
+        following = np.where(has_span, turns.num_output_tokens - 1, np.nan)
         return (turns.last_token_at - turns.first_token_at) / following
     if name == "e2e_s":
         return turns.done_at - turns.sent_at
@@ -66,9 +67,16 @@ def throughput(turns: TurnTable, repeats: Sequence[int]) -> dict[str, float | No
     """Of the turns that succeeded, over the repeats' windows one after the other."""
     total_s = sum((window_s(turns, repeat) for repeat in repeats), start=0.0)
     good = ~turns.has_failed & np.isin(turns.repeat, repeats)
-    num_tokens = int(turns.num_received_tokens[good].sum())
+    num_tokens = int(turns.num_output_tokens[good].sum())
     return {
         "window_s": total_s,
         "output_tokens_per_s": num_tokens / total_s if total_s else None,
         "turns_per_s": int(good.sum()) / total_s if total_s else None,
     }
+
+
+def tokens_per_chunk_mean(turns: TurnTable) -> float | None:
+    """Of the turns that succeeded, for a turn cut short knows no count but what it received."""
+    good = ~turns.has_failed
+    num_chunks = int(turns.num_chunks[good].sum())
+    return float(turns.num_output_tokens[good].sum()) / num_chunks if num_chunks else None

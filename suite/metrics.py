@@ -14,11 +14,12 @@ import numpy as np
 from pydantic import ValidationError
 
 from suite.attainment import Attainment, attaining_turns, judge_users, planned_users
-from suite.context_switch import context_switch, read_steps
+from suite.context_switch import context_switch
+from suite.engine_logs import read_engine_logs
 from suite.errors import InputError
 from suite.fairness import fairness_numbers
 from suite.gates import evaluate, parse_gates
-from suite.latencies import latency_summaries, throughput
+from suite.latencies import latency_summaries, throughput, tokens_per_chunk_mean
 from suite.run_directory import SCHEMA_VERSION, Manifest, Part
 from suite.statistics import CONFIDENCE_RATIO
 from suite.turn_table import Bools, TurnTable, read_turns
@@ -111,6 +112,8 @@ def measure(run: Path) -> Json:
         name: measure_engine(read_engine(run, manifest, plan, name), run)
         for name in manifest.engines
     }
+    for name, each in engines.items():
+        each["warnings"] += emulations(manifest.engines[name])
     return {
         "schema_version": SCHEMA_VERSION,
         "plan_digest": manifest.plan_digest,
@@ -160,21 +163,22 @@ def measure_engine(engine: EngineRun, run: Path) -> Json:
 def numbers(engine: EngineRun, run: Path) -> Json:
     """What is told of an engine as a whole and of each of its repeats alike."""
     turns, repeats = engine.turns, [part.repeat for part in engine.parts]
-    steps = [log for part in engine.parts if (log := read_steps(part.directory(run))) is not None]
+    logs = [read_engine_logs(part.directory(run)) for part in engine.parts]
+    has_steps = any(each.steps is not None for each in logs)
     has_users = len(engine.users.repeat) > 0
     unavailable = {}
     if not has_users:
         why = "the plan has no users" if engine.parts else "the engine was never started"
         unavailable["slo"] = unavailable["fairness"] = why
-    if not steps:
+    if not has_steps:
         unavailable["context_switch"] = "the engine gives no step log"
     return {
         **latency_summaries(turns, np.ones(len(turns), dtype=bool)),
-        "tokens_per_chunk_mean": _ratio(turns.num_received_tokens.sum(), turns.num_chunks.sum()),
+        "tokens_per_chunk_mean": tokens_per_chunk_mean(turns),
         "throughput": throughput(turns, repeats),
         "slo": slo_by_class(engine) if has_users else None,
         "fairness": fairness_numbers(turns, engine.users, repeats) if has_users else None,
-        "context_switch": context_switch(steps) if steps else None,
+        "context_switch": context_switch(logs) if has_steps else None,
         "counts": counts(engine),
         "unavailable": unavailable,
     }
@@ -245,6 +249,17 @@ def warnings(engine: EngineRun) -> list[str]:
     if number["failed"]:
         found.append(f"{number['failed']:,} turns failed; they miss their SLO")
     return found
+
+
+def emulations(settings: Json) -> list[str]:
+    """What of an engine was not the machine's own."""
+    link = settings.get("link")
+    if link is None:
+        return []
+    return [
+        "the link between device and host is emulated: "
+        f"{link['bytes_per_s'] / 1e9:g} GB/s, {link['seconds_per_copy'] * 1e6:g} µs a copy"
+    ]
 
 
 def comparisons(engines: Json, baseline: str | None) -> Json:

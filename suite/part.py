@@ -8,15 +8,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal, Protocol
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
 from engines.api import EngineError, PriorityUpdates, RunningEngine
-from engines.arrow_log import read_arrow_logs
 from engines.registry import kind_named
 from suite.driver.live import Progress
 from suite.driver.play import Drive, DriveResult, play
+from suite.engine_logs import finish_engine_logs
 from suite.run_directory import Counts, Part
 from suite.workload import Workload
 from workloads.plan import Plan
@@ -53,17 +49,17 @@ def play_part(
     try:
         with _running(workload, name, directory) as engine:
             drive = _drive(workload, engine, run_directory, directory, num_workers)
-            result = play(
-                drive,
-                on_progress=observer.on_progress,
-                should_stop=_death_watch(name, engine),
-            )
+            watch = _death_watch(name, engine)
+            result = play(drive, on_progress=observer.on_progress, should_stop=watch)
             status, note = _status(result)
+            died = watch()
+            if died is not None:  # also where all turns had failed before anybody looked
+                status, note = "failed", died
     except EngineError as caught:
         status, note, error = "failed", str(caught), caught
     except KeyboardInterrupt:
         status, note = "interrupted", "interrupted while the engine was starting or stopping"
-    finish_step_log(directory, result.started_at_monotonic_s if result else None)
+    finish_engine_logs(directory, result.started_at_monotonic_s if result else None)
     part = Part(
         engine=name,
         repeat=repeat,
@@ -75,22 +71,6 @@ def play_part(
         driver=result.quality if result else None,
     )
     return part, error
-
-
-def finish_step_log(directory: Path, started_at_monotonic_s: float | None) -> None:
-    """steps.arrows → steps.parquet, with `at` in seconds after the part's start."""
-    log = directory / "steps.arrows"
-    if not log.exists():
-        return
-    try:
-        table = read_arrow_logs([log])
-    except ValueError:  # killed before its first rows went out
-        table = None
-    if table is not None and started_at_monotonic_s is not None:
-        relative = pc.subtract(table["at"], pa.scalar(started_at_monotonic_s))
-        table = table.set_column(table.schema.get_field_index("at"), "at", relative)
-        pq.write_table(table, directory / "steps.parquet", compression="zstd")
-    log.unlink()
 
 
 def _running(

@@ -2,7 +2,8 @@
 
 runs/<workload>-<UTC time>/
   manifest.json   plan.parquet   metrics.json   report.html
-  <engine>/<repeat>/turns.parquet   steps.parquet (where the engine logs its steps)   engine.log
+  <engine>/<repeat>/turns.parquet   engine.log
+                    steps.parquet   requests.parquet   transfers.parquet   (where it logs them)
 """
 
 from __future__ import annotations

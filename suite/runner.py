@@ -23,11 +23,6 @@ class RunOutcome:
     manifest: Manifest
     is_input_error: bool  # an engine's settings can not work: the user's to mend
 
-    @property
-    def is_complete(self) -> bool:
-        planned = len(self.manifest.engines) * self.manifest.repeats
-        return [part.status for part in self.manifest.parts] == ["complete"] * planned
-
 
 def run(workload: Workload, *, root: Path, num_workers: int, observer: Observer) -> RunOutcome:
     """Play the plan against every engine, `repeats` times, interleaved: A B A B."""

@@ -58,7 +58,6 @@ class TurnTable:
     first_token_at: Floats
     last_token_at: Floats
     num_chunks: Ints
-    num_received_tokens: Ints
     token_at: Floats  # [num_chunks in all], turn after turn
     tokens_per_chunk: Floats  # as token_at
     token_turn: Ints  # row that each chunk belongs to
@@ -126,7 +125,6 @@ def _from_columns(table: pa.Table, repeat: Ints) -> TurnTable:
         first_token_at=_at_ends(token_at, starts[:-1], num_chunks),
         last_token_at=_at_ends(token_at, starts[1:] - 1, num_chunks),
         num_chunks=num_chunks,
-        num_received_tokens=num_received.astype(np.int64),
         token_at=token_at,
         tokens_per_chunk=tokens_per_chunk,
         token_turn=token_turn,

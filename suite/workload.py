@@ -15,6 +15,7 @@ from suite.gates import parse_gates
 from workloads.build import build_plan
 from workloads.errors import TraceError, WorkloadError
 from workloads.plan import Plan
+from workloads.plan_summary import summarise
 from workloads.spec import WorkloadSpec, load_spec
 from workloads.spec_errors import describe
 from workloads.yaml_file import apply_overrides
@@ -32,17 +33,23 @@ def load_workload(
 ) -> Workload:
     """Raises WorkloadError or GateError, one line, before anything is started."""
     spec = load_spec(path, overrides)
-    parse_gates(
-        spec.gates,
-        engines=list(spec.engines),
-        user_classes=list(spec.users),
-        baseline=spec.baseline,
-    )
     engines = {
         name: _engine(name, entry, spec.model, path, overrides)
         for name, entry in spec.engines.items()
     }
     plan = Plan.read(plan_file) if plan_file else _plan(spec, path)
+    parse_gates(
+        spec.gates,
+        engines=list(spec.engines),
+        user_classes=[each.name for each in plan.user_classes],  # a plan file may have others
+        baseline=spec.baseline,
+    )
+    longest = summarise(plan).context_tokens.maximum
+    for name, settings in engines.items():
+        try:
+            kind_named(settings.kind).check_longest(settings, longest)
+        except EngineInputError as error:
+            raise WorkloadError(f"{path}: engines.{name}.{error}") from None
     return Workload(spec=spec, plan=plan, engines=engines)
 
 

@@ -17,9 +17,11 @@ import torch
 
 from engines.api import EngineError, EngineInputError
 from engines.fastswitch.device import Device
+from engines.fastswitch.devices.link import EmulatedLink
 from engines.fastswitch.devices.loading import LoadedModel, load_model
 from engines.fastswitch.devices.torch_device import TorchDevice
 from engines.fastswitch.engine import Engine
+from engines.fastswitch.engine_logs import EngineLogs
 from engines.fastswitch.engine_thread import EngineThread
 from engines.fastswitch.kind import ProcessConfig, read_priorities
 from engines.fastswitch.request import Request, RequestOutput, SamplingParams
@@ -28,7 +30,6 @@ from engines.fastswitch.server.app import create_app
 from engines.fastswitch.server.engine_bridge import EngineFactory
 from engines.fastswitch.server.serving import bind, serve
 from engines.fastswitch.settings import CoreSettings, FastSwitchSettings
-from engines.fastswitch.step_log import StepLog
 from engines.fastswitch.tokenizer import Detokenizer
 from engines.process import INPUT_ERROR, end_with_parent
 
@@ -67,15 +68,16 @@ def run(config: ProcessConfig) -> None:
     core = settings.core()
     device = _device(settings, loaded)
     warm_up(core, device, max_context_tokens=served.max_context_tokens)
-    step_log = StepLog(config.step_log) if config.step_log else None
+    logs = EngineLogs(config.log_directory) if config.log_directory else None
     try:
-        app = create_app(served, _engine_factory(config, core, device, step_log), api_key=api_key)
+        app = create_app(served, _engine_factory(config, core, device, logs), api_key=api_key)
         host, port = listener.getsockname()[:2]
         print(f"{served.name} at http://{host}:{port}/v1 (Ctrl-C stops it)", flush=True)
         serve(app, listener, ready_file=config.ready_file)
     finally:
-        if step_log is not None:
-            step_log.close()
+        device.close()
+        if logs is not None:
+            logs.close()
 
 
 def _served_model(config: ProcessConfig, loaded: LoadedModel) -> ServedModel:
@@ -96,19 +98,28 @@ def _served_model(config: ProcessConfig, loaded: LoadedModel) -> ServedModel:
     )
 
 
-def _device(settings: FastSwitchSettings, loaded: LoadedModel) -> TorchDevice:
+def _device(settings: FastSwitchSettings, loaded: LoadedModel) -> Device:
     core = settings.core()
-    return TorchDevice(
+    device: Device = TorchDevice(
         loaded.decoder,
         block_size=core.block_size,
         num_device_blocks=core.num_device_blocks,
         num_host_blocks=core.num_host_blocks,
         copy=core.mechanisms.copy,
+        layout=core.mechanisms.layout,
+        num_copy_threads=settings.num_copy_threads or 0,
+    )
+    if settings.link is None:
+        return device
+    return EmulatedLink(
+        device,
+        bandwidth_bytes_per_s=settings.link.bytes_per_s,
+        seconds_per_copy=settings.link.seconds_per_copy,
     )
 
 
 def _engine_factory(
-    config: ProcessConfig, core: CoreSettings, device: Device, step_log: StepLog | None
+    config: ProcessConfig, core: CoreSettings, device: Device, logs: EngineLogs | None
 ) -> EngineFactory:
     priorities = read_priorities(config.priorities) if config.priorities else None
 
@@ -122,7 +133,9 @@ def _engine_factory(
             device,
             clock=time.monotonic,
             priorities=priorities,
-            on_step=step_log.append if step_log else None,
+            on_step=logs.step if logs else None,
+            on_request=logs.request if logs else None,
+            on_transfer=logs.transfer if logs else None,
         )
         return EngineThread(engine, on_outputs=on_outputs, on_failure=on_failure)
 

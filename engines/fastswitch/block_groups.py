@@ -19,7 +19,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from engines.fastswitch.block_pool import check_each_once
+from engines.fastswitch.block_pool import GroupCounts, check_each_once
 from engines.fastswitch.free_runs import FreeRuns, Run, runs_of
 
 
@@ -52,13 +52,6 @@ VICTIM_RULES: dict[str, VictimRule] = {
     "random": random_victim,
     "least_progress": least_progress_victim,
 }
-
-
-@dataclass(slots=True)
-class GroupCounts:
-    num_groups: int = 0  # new groups begun
-    num_grown: int = 0  # groups extended in place into free neighbours
-    num_splits: int = 0  # tails split off another owner's group
 
 
 class BlockGroupAllocator:

@@ -10,11 +10,36 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
+
+
+@dataclass(slots=True)
+class GroupCounts:
+    """How groups came about; all 0 where an allocator knows no groups."""
+
+    num_groups: int = 0  # new groups begun
+    num_grown: int = 0  # groups extended in place into free neighbours
+    num_splits: int = 0  # tails split off another owner's group
+
+    def __add__(self, other: GroupCounts) -> GroupCounts:
+        return GroupCounts(
+            self.num_groups + other.num_groups,
+            self.num_grown + other.num_grown,
+            self.num_splits + other.num_splits,
+        )
+
+    def __sub__(self, other: GroupCounts) -> GroupCounts:
+        return GroupCounts(
+            self.num_groups - other.num_groups,
+            self.num_grown - other.num_grown,
+            self.num_splits - other.num_splits,
+        )
 
 
 class BlockAllocator(Protocol):
     num_blocks: int
+    counts: GroupCounts
 
     @property
     def num_free(self) -> int: ...
@@ -39,6 +64,7 @@ class PagedAllocator:
 
     def __init__(self, num_blocks: int) -> None:
         self.num_blocks = num_blocks
+        self.counts = GroupCounts()
         self._free = list(range(num_blocks - 1, -1, -1))
 
     @property
@@ -70,6 +96,7 @@ class SortedAllocator:
 
     def __init__(self, num_blocks: int) -> None:
         self.num_blocks = num_blocks
+        self.counts = GroupCounts()
         self._free = list(range(num_blocks))
 
     @property

@@ -49,15 +49,19 @@ class BlockRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferStats:
-    num_copies: int  # copy calls issued: runs × layers × 2 where each layer's K and V lie apart
+    num_copies: int  # copy calls issued; the device says what one of them moves
     num_bytes: int
+
+
+class TransferError(RuntimeError):
+    """Copying has failed: KV may be lost, and the device is broken."""
 
 
 class Transfer(Protocol):
     """Copies under way. Its source and target blocks belong to it until it has been seen done:
     by `is_done` or `wait` of it or of a later transfer of its direction.
 
-    Both raise what the copying raised, should it have failed.
+    Both raise TransferError should the copying have failed.
     """
 
     @property
@@ -98,10 +102,10 @@ class Device(Protocol):
     def transfer(self, direction: Direction, runs: Sequence[BlockRun]) -> Transfer:
         """Queue copies; they read their sources as the last `execute` left them.
 
-        Runs of one call never overlap, and none touches a block of an unfinished transfer. Each
-        direction is a queue: a transfer starts when the earlier ones of its direction are done,
-        whatever the other direction does. A device whose copying has failed once is broken: this
-        and every unfinished transfer raise the failure from then on.
+        There is at least one run. Runs never overlap, nor touch a block of an unfinished transfer.
+        Each direction is a queue: a transfer starts when the earlier ones of its direction are
+        done, whatever the other direction does. A device whose copying has failed once is broken:
+        this and every unfinished transfer raise TransferError from then on.
         """
         ...
 

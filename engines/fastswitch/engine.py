@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 from engines.api import PriorityUpdates
@@ -16,19 +16,23 @@ from engines.fastswitch.device import Batch, Device, SequenceChunk
 from engines.fastswitch.kv_cache import KvCache
 from engines.fastswitch.priorities import PriorityTraceFollower
 from engines.fastswitch.request import FinishReason, Phase, Request, RequestOutput
+from engines.fastswitch.request_log import RequestRecord
+from engines.fastswitch.request_tracker import RequestTracker
 from engines.fastswitch.reuse import REUSES, Reuse
 from engines.fastswitch.scheduler import Scheduler, Work
 from engines.fastswitch.settings import CoreSettings
 from engines.fastswitch.stats import EngineStats
 from engines.fastswitch.step_log import StepRecord
 from engines.fastswitch.swap import Swapper
+from engines.fastswitch.transfer_log import TransferRecord
 
 
 @dataclass(slots=True)
 class _Tally:
-    """What happened outside of steps since the last step."""
+    """What happened since the last step was recorded."""
 
-    num_finished: int = 0
+    finished: list[Request] = field(default_factory=list)  # by the step's tokens
+    num_ended: int = 0  # between steps, by a stop string
     num_reused_tokens: int = 0
     num_prompt_tokens: int = 0
 
@@ -38,11 +42,12 @@ class _Step:
     """What `step` saw on its way, for the log."""
 
     began_at: float
+    stalled_before_s: float  # since the last step's end: a request was ended or aborted
     execute_at: float
     executed_at: float
     is_update: bool
     work: list[Work]
-    phases: Counter[Phase]
+    gauges: EngineStats  # as the model ran, before finished requests left
 
 
 class Engine:
@@ -54,15 +59,27 @@ class Engine:
         clock: Callable[[], float],
         priorities: PriorityUpdates | None = None,
         on_step: Callable[[StepRecord], None] | None = None,
+        on_request: Callable[[RequestRecord], None] | None = None,
+        on_transfer: Callable[[TransferRecord], None] | None = None,
     ) -> None:
+        """The three hear of each step, of each request that has ended, of each landed transfer."""
         mechanisms = core.mechanisms
         self._core = core
         self._device = device
         self._clock = clock
         self._on_step = on_step
+        self._on_transfer = on_transfer
+        self._tracker = RequestTracker(on_request)
         self._trace = PriorityTraceFollower(priorities) if priorities is not None else None
         self._live: dict[str, Request] = {}
-        self._swapper = Swapper(device, mechanisms.copy, clock, is_sync=mechanisms.swap == "sync")
+        self._swapper = Swapper(
+            device,
+            mechanisms.copy,
+            clock,
+            is_sync=mechanisms.swap == "sync",
+            on_stall=self._tracker.stalled,
+            on_landed=self._landed,
+        )
         self.kv = KvCache(core, self._swapper, keeps_copies=mechanisms.reuse == "host_copy")
         self._reuse: Reuse = REUSES[mechanisms.reuse](self.kv, self._live)
         self._scheduler = Scheduler(core, self.kv, self._reuse)
@@ -74,6 +91,9 @@ class Engine:
     @property
     def has_work(self) -> bool:
         return bool(self._live)
+
+    def is_live(self, request_id: str) -> bool:
+        return request_id in self._live
 
     @property
     def has_flights(self) -> bool:
@@ -92,6 +112,7 @@ class Engine:
         assert request.request_id not in self._live, f"{request.request_id} is live already"
         if self._trace is not None:
             self._trace.assign(request)
+        self._tracker.submitted(request)
         self._reuse.claim(request)
         self._live[request.request_id] = request
         self._tally.num_reused_tokens += request.num_cached_tokens
@@ -101,13 +122,25 @@ class Engine:
         """Forget a request and free its blocks; one that is gone already is no error."""
         request = self._live.pop(request_id, None)
         if request is not None:
-            self.kv.discard(request)
             request.finish_reason = FinishReason.ABORT
+            self._tracker.ended(request, self._clock())
+            self.kv.discard(request)
             self.stats = self._gauged(replace(self.stats, num_aborted=self.stats.num_aborted + 1))
+
+    def end(self, request_id: str) -> None:
+        """A stop string was found: the request has ended well, and gives no more outputs."""
+        request = self._live.get(request_id)
+        if request is not None:
+            request.finish_reason = FinishReason.STOP
+            self._tracker.ended(request, self._clock())
+            self._retire(request)
+            self._tally.num_ended += 1
+            self.stats = self._gauged(self.stats)
 
     def step(self) -> list[RequestOutput]:
         """One iteration; every request that got a token is in what comes back."""
         began_at = self._clock()
+        stalled_before_s = self._swapper.stalled_s
         # 1. priority updates (arrivals and cancels came in between two steps)
         is_update = self._trace is not None and self._trace.advance(
             self.stats.num_steps, self._live.values()
@@ -116,7 +149,7 @@ class Engine:
         self._swapper.poll()
         # 3., 4. who holds the device: preempt, swap, allocate
         work = self._schedule()
-        phases = self._count_phases()
+        gauges = self._gauged(self.stats)
         # 5., 6. one batch, one call of the model
         batch = Batch(chunks=[_chunk(part) for part in work])
         execute_at = self._clock()
@@ -126,12 +159,15 @@ class Engine:
         outputs = self._emit(work, token_ids)
         step = _Step(
             began_at=began_at,
+            stalled_before_s=stalled_before_s,
             execute_at=execute_at,
             executed_at=executed_at,
             is_update=is_update,
             work=work,
-            phases=phases,
+            gauges=gauges,
         )
+        requests = {part.request for part in work}
+        self._tracker.stepped(requests, self._tally.finished, began_at, self._clock())
         self._record(step, self._clock(), len(outputs))
         return outputs
 
@@ -169,7 +205,8 @@ class Engine:
             finish_reason = _finish_reason(request)
             if finish_reason is not None:
                 request.finish_reason = finish_reason
-                self._finish(request)
+                self._retire(request)
+                self._tally.finished.append(request)
             output = RequestOutput(  # by place: in the hottest loop, names cost as much again
                 request.request_id,
                 [token_id],
@@ -180,17 +217,22 @@ class Engine:
             outputs.append(output)
         return outputs
 
-    def _finish(self, request: Request) -> None:
+    def _retire(self, request: Request) -> None:
+        """It has ended well: off the device, its history kept for the next turn."""
         self._reuse.keep(request)
         self.kv.discard(request)
         del self._live[request.request_id]
-        self._tally.num_finished += 1
+
+    def _landed(self, request: Request, transfer: TransferRecord) -> None:
+        self._tracker.landed(request, transfer)
+        if self._on_transfer is not None:
+            self._on_transfer(transfer)
 
     def _record(self, step: _Step, ended_at: float, num_outputs: int) -> None:
         costs = self._swapper.take_costs()
         decisions = self._scheduler.take_decisions()
+        groups = self.kv.take_group_counts()
         tally, self._tally = self._tally, _Tally()
-        device, host = self.kv.device, self.kv.host
         execute_s = step.executed_at - step.execute_at
         self._scheduler.step_s += (execute_s - self._scheduler.step_s) / 8
         num_tokens = sum(map(_num_tokens, step.work))
@@ -198,20 +240,24 @@ class Engine:
         row = StepRecord(
             step=self.stats.num_steps,
             at=step.began_at,
+            execute_at=step.execute_at,
             duration_s=ended_at - step.began_at,
-            bookkeeping_s=ended_at - step.began_at - execute_s - costs.stall_s,
+            bookkeeping_s=ended_at
+            - step.began_at
+            - execute_s
+            - (costs.stall_s - step.stalled_before_s),
             stall_s=costs.stall_s,
             execute_s=execute_s,
             num_decode_tokens=num_decode_tokens,
             num_prefill_tokens=num_tokens - num_decode_tokens,
-            num_running=step.phases[Phase.RUNNING],
-            num_waiting=step.phases[Phase.WAITING],
-            num_swapped=step.phases[Phase.SWAPPED],
-            num_arriving=step.phases[Phase.ARRIVING],
-            num_device_blocks=device.num_blocks,
-            num_used_device_blocks=device.num_blocks - device.num_free,
-            num_host_blocks=host.num_blocks,
-            num_used_host_blocks=host.num_blocks - host.num_free,
+            num_running=step.gauges.num_running,
+            num_waiting=step.gauges.num_waiting,
+            num_swapped=step.gauges.num_swapped,
+            num_arriving=step.gauges.num_arriving,
+            num_device_blocks=step.gauges.num_device_blocks,
+            num_used_device_blocks=step.gauges.num_used_device_blocks,
+            num_host_blocks=step.gauges.num_host_blocks,
+            num_used_host_blocks=step.gauges.num_used_host_blocks,
             num_preemptions=decisions.num_preemptions,
             num_recompute_preemptions=decisions.num_recompute_preemptions,
             num_swap_out_blocks=costs.num_swap_out_blocks,
@@ -223,10 +269,13 @@ class Engine:
             num_sync_swap_ins=costs.num_sync_swap_ins,
             num_async_swap_ins=costs.num_async_swap_ins,
             num_contaminated_blocks=costs.num_contaminated_blocks,
+            num_new_groups=groups.num_groups,
+            num_grown_groups=groups.num_grown,
+            num_group_splits=groups.num_splits,
             num_reused_tokens=tally.num_reused_tokens + decisions.num_found_tokens,
             num_recomputed_tokens=decisions.num_dropped_tokens,
             num_priority_updates=int(step.is_update),
-            num_finished=tally.num_finished,
+            num_finished=len(tally.finished) + tally.num_ended,
         )
         self.stats = self._gauged(
             self.stats.after(
@@ -239,14 +288,14 @@ class Engine:
     def _gauged(self, stats: EngineStats) -> EngineStats:
         """The same counters with the gauges as they are now."""
         phases = self._count_phases()
-        device, host = self.kv.device, self.kv.host
         return replace(
             stats,
             num_running=phases[Phase.RUNNING],
             num_waiting=phases[Phase.WAITING],
             num_swapped=phases[Phase.SWAPPED],
-            num_used_device_blocks=device.num_blocks - device.num_free,
-            num_used_host_blocks=host.num_blocks - host.num_free,
+            num_arriving=phases[Phase.ARRIVING],
+            num_used_device_blocks=self.kv.device.num_blocks - self.kv.device.num_free,
+            num_used_host_blocks=self.kv.host.num_blocks - self.kv.host.num_free,
         )
 
     def _count_phases(self) -> Counter[Phase]:

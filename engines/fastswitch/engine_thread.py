@@ -25,12 +25,17 @@ class _Abort:
 
 
 @dataclass(frozen=True, slots=True)
+class _End:
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Stop:
     pass
 
 
 class EngineThread:
-    """`submit`, `abort`, `stop` and `stats` may be called from any thread.
+    """`submit`, `abort`, `end`, `stop` and `stats` may be called from any thread.
 
     `on_outputs` and `on_failure` are called in the engine's thread; after a failure it has ended.
     """
@@ -45,7 +50,7 @@ class EngineThread:
         self._engine = engine
         self._on_outputs = on_outputs
         self._on_failure = on_failure
-        self._inbox: SimpleQueue[_Submit | _Abort | _Stop] = SimpleQueue()
+        self._inbox: SimpleQueue[_Submit | _Abort | _End | _Stop] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -56,6 +61,10 @@ class EngineThread:
 
     def abort(self, request_id: str) -> None:
         self._inbox.put(_Abort(request_id))
+
+    def end(self, request_id: str) -> None:
+        """A stop string was found: the request ended well."""
+        self._inbox.put(_End(request_id))
 
     def stop(self) -> None:
         """End the thread after the step under way; live requests get no more outputs."""
@@ -96,5 +105,7 @@ class EngineThread:
                     self._engine.submit(request)
                 case _Abort(request_id):
                     self._engine.abort(request_id)
+                case _End(request_id):
+                    self._engine.end(request_id)
                 case _Stop():
                     return False

@@ -34,7 +34,7 @@ class ProcessConfig(BaseModel):
     model_name: str  # as clients call it
     api_key_env: str | None = None
     ready_file: Path | None = None
-    step_log: Path | None = None
+    log_directory: Path | None = None  # gets the engine's logs, see engine_logs.py
     priorities: Path | None = None
     has_lifeline: bool = False
 
@@ -68,6 +68,18 @@ class FastSwitchKind:
         assert isinstance(settings, FastSwitchSettings)
         return settings.resolved(model)
 
+    def check_longest(self, settings: EngineSettings, num_tokens: int) -> None:
+        assert isinstance(settings, FastSwitchSettings)
+        for key, limit in (
+            ("max_context_tokens", settings.max_context_tokens),
+            ("kv_tokens", settings.kv_tokens),
+        ):
+            if limit is not None and num_tokens > limit:
+                raise EngineInputError(
+                    f"{key} must be >= {num_tokens}, the plan's longest turn with its history, "
+                    f"got {limit}; raise it, or set conversations.max_context_tokens"
+                )
+
     @contextmanager
     def running(
         self,
@@ -85,7 +97,7 @@ class FastSwitchKind:
             settings=resolved,
             model_name=model_name,
             ready_file=directory / "ready.json",
-            step_log=directory / "steps.arrows",
+            log_directory=directory,
             priorities=_write_priorities(directory, priorities),
             has_lifeline=True,
         )

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from engines.fastswitch.allocators import ALLOCATORS
-from engines.fastswitch.block_pool import BlockAllocator
+from engines.fastswitch.block_pool import BlockAllocator, GroupCounts
 from engines.fastswitch.device import Direction
 from engines.fastswitch.prefix_cache import PrefixCache, extend_digests
 from engines.fastswitch.request import HostCopy, Phase, Request
@@ -37,6 +37,7 @@ class KvCache:
             self.device = self._prefixes = PrefixCache(self.device)
         self.host: BlockAllocator = allocator(core, core.num_host_blocks)
         self.swapper = swapper
+        self._counted = GroupCounts()
         self._keeps_copies = keeps_copies
         self._block_size = core.block_size
 
@@ -95,6 +96,7 @@ class KvCache:
         request.phase = Phase.ARRIVING
         copy.flight = self.swapper.start(
             Direction.SWAP_IN,
+            request,
             copy.blocks,
             request.device_blocks[: len(copy.blocks)],
             on_landed=partial(self._arrived, request),
@@ -132,6 +134,7 @@ class KvCache:
         if leaving:
             copy.flight = self.swapper.start(
                 Direction.SWAP_OUT,
+                request,
                 leaving,
                 copy.blocks[first:stop],
                 on_landed=partial(self.device.free, leaving),
@@ -155,12 +158,16 @@ class KvCache:
 
     def give_up(self, copy: HostCopy) -> None:
         """A copy that nobody needs any more."""
-        if copy.flight is not None:
-            self.swapper.wait_in_conflict(copy.flight)
+        self.wait_for(copy)
         self.host.free(copy.blocks)
         self.host.release(copy.owner)
         copy.blocks = []
         copy.num_tokens = 0
+
+    def wait_for(self, copy: HostCopy) -> None:
+        """Until nothing is on its way to it or from it."""
+        if copy.flight is not None:
+            self.swapper.wait_in_conflict(copy.flight)
 
     def trim(self, copy: HostCopy, num_tokens: int) -> None:
         """Only its first `num_tokens` are of use: the blocks after them are free."""
@@ -175,6 +182,11 @@ class KvCache:
         self.swapper.count_contaminated(num_blocks)
         rest = (len(copy.blocks) - num_blocks) * self._block_size
         self.trim(copy, min(rest, copy.num_tokens))
+
+    def take_group_counts(self) -> GroupCounts:
+        """What happened to the groups of both pools since the last call."""
+        before, self._counted = self._counted, self.device.counts + self.host.counts
+        return self._counted - before
 
     def _shareable(self, request: Request) -> list[bytes]:
         """Digests of the blocks it could share; its last token is always computed."""

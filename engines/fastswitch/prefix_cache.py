@@ -25,6 +25,7 @@ Digest = bytes  # of a full block and all before it
 class PrefixCache:
     def __init__(self, allocator: BlockAllocator) -> None:
         self.num_blocks = allocator.num_blocks
+        self.counts = allocator.counts
         self._allocator = allocator
         self._num_holders: Counter[int] = Counter()
         self._block_of: dict[Digest, int] = {}

@@ -13,7 +13,7 @@ from engines.fastswitch.request import HostCopy, Phase, Request
 
 class Reuse(Protocol):
     def keep(self, request: Request) -> None:
-        """A turn ended well, its KV is still on the device: keep what the next turn may use."""
+        """A turn ended well: keep of its KV what the next turn may use, wherever it is."""
         ...
 
     def claim(self, request: Request) -> None:
@@ -69,8 +69,10 @@ class HostReuse:
         if request.conversation_id is None:
             return
         self._forget(request.conversation_id)
+        if request.phase is Phase.ARRIVING and request.host_copy is not None:
+            self._kv.wait_for(request.host_copy)
         token_ids = request.tokens_between(0, request.num_computed)
-        if self.make_room_for(request):
+        if request.phase is Phase.RUNNING and self.make_room_for(request):
             self._kv.swap_out(request)
         if request.host_copy is not None:
             kept = KeptContext(token_ids=token_ids, copy=request.host_copy)
@@ -87,8 +89,8 @@ class HostReuse:
         if num_cached == 0:
             self._kv.give_up(kept.copy)
             return
-        if kept.copy.flight is not None and num_cached < kept.copy.num_tokens:
-            self._kv.swapper.wait_in_conflict(kept.copy.flight)  # before its blocks are freed
+        if num_cached < kept.copy.num_tokens:
+            self._kv.wait_for(kept.copy)  # before some of its blocks are freed
         self._kv.trim(kept.copy, num_cached)
         request.host_copy = kept.copy
         request.num_computed = request.num_cached_tokens = num_cached

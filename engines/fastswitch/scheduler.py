@@ -166,8 +166,9 @@ class Scheduler:
             return
         num_computed = request.num_computed
         self._kv.drop(request)
-        decisions.num_recompute_preemptions += 1
-        decisions.num_dropped_tokens += num_computed - request.num_computed
+        if num_computed > request.num_computed:  # else it had no KV to lose
+            decisions.num_recompute_preemptions += 1
+            decisions.num_dropped_tokens += num_computed - request.num_computed
 
     def _share_out(self, running: list[Request]) -> list[Work]:
         """The step's token budget: one token for each decoding request, prefill takes the rest."""
@@ -175,11 +176,11 @@ class Scheduler:
         if self._num_promised:
             in_need = self._kv.in_need(running)
             ready = [request for request in running if request not in in_need]
-        # --- decode
+        # --- decode, and the last token of a prompt, which costs the device the same
         work, prefilling = [], []
         for request in ready:
             if request.num_uncomputed == 1:
-                work.append(Work(request, 1, True))
+                work.append(Work(request, 1, is_decode=bool(request.output_token_ids)))
             else:
                 prefilling.append(request)
         budget = self._max_batch_tokens - len(work)
@@ -188,7 +189,7 @@ class Scheduler:
             if budget <= 0:
                 break
             num_tokens = min(request.num_uncomputed, budget)
-            work.append(Work(request, num_tokens, False))
+            work.append(Work(request, num_tokens, is_decode=False))
             budget -= num_tokens
         return work
 

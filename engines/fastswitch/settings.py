@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Literal, Self, cast
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from engines.api import EngineInputError, EngineSettings
 
 Allocator = Literal["paged", "sorted", "block_group"]
-Layout = Literal["per_layer"]
-Copy = Literal["per_block", "merged"]
+Layout = Literal["per_layer", "cross_layer"]
+Copy = Literal["per_block", "merged", "batched"]
 Swap = Literal["sync", "async", "adaptive"]
 Preemption = Literal["swap", "recompute"]
 Reuse = Literal["none", "host_swap", "host_copy", "prefix"]
@@ -87,6 +87,18 @@ class CoreSettings:
         return self.swap_tokens // self.block_size
 
 
+class LinkSettings(BaseModel):
+    """An emulated link between device and host, so that a laptop shows the regime of a real GPU.
+
+    A transfer lasts at least num_copies · seconds_per_copy + bytes / bytes_per_s.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    bytes_per_s: float = Field(gt=0, description="each direction's own bandwidth")
+    seconds_per_copy: float = Field(ge=0, description="cost of one copy call")
+
+
 class FastSwitchSettings(EngineSettings):
     """`kind: fastswitch`, the embedded engine."""
 
@@ -114,6 +126,12 @@ class FastSwitchSettings(EngineSettings):
     group_tokens: int = Field(1000, ge=1, description="size of a new block group; block_group only")
     group_victim: GroupVictim = Field(
         "random", description="whose unused tail is split when no group fits; block_group only"
+    )
+    num_copy_threads: int | None = Field(
+        None, ge=0, le=64, description="that move KV beside the model; default 0 for sync, else 2"
+    )
+    link: LinkSettings | None = Field(
+        None, description="emulate this link between the pools; shown as such in every report"
     )
     max_context_tokens: int | None = Field(
         None, ge=2, description="longest prompt plus answer; default: what model and pool allow"
@@ -178,7 +196,10 @@ class FastSwitchSettings(EngineSettings):
             "copy_mode" if field.name == "copy" else field.name: getattr(mechanisms, field.name)
             for field in fields(Mechanisms)
         }
-        return self.model_copy(update={**named, "model": chosen})
+        num_threads = self.num_copy_threads
+        if num_threads is None:
+            num_threads = 0 if mechanisms.swap == "sync" else 2
+        return self.model_copy(update={**named, "model": chosen, "num_copy_threads": num_threads})
 
     def core(self) -> CoreSettings:
         return CoreSettings(

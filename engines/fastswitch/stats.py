@@ -15,6 +15,7 @@ class EngineStats:
     num_running: int = 0
     num_waiting: int = 0
     num_swapped: int = 0
+    num_arriving: int = 0
     num_device_blocks: int = 0
     num_used_device_blocks: int = 0
     num_host_blocks: int = 0

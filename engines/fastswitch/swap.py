@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from engines.fastswitch.device import BlockRun, Device, Direction, Transfer
+from engines.fastswitch.request import Request
 from engines.fastswitch.settings import Copy
+from engines.fastswitch.transfer_log import TransferRecord, Waited
 
 
 def copy_runs(sources: Sequence[int], targets: Sequence[int], copy: Copy) -> list[BlockRun]:
@@ -62,22 +64,55 @@ class Flight:
 
     direction: Direction
     transfer: Transfer
+    request: Request  # whose KV
     num_blocks: int
+    num_copy_runs: int
+    began_at: float
+    dispatch_s: float
     on_landed: Callable[[], None]
     device_blocks: list[int]
     has_landed: bool = False
 
+    def record(self, *, landed_at: float, waited: Waited, waited_s: float) -> TransferRecord:
+        copied_at = self.began_at + self.transfer.duration_s
+        return TransferRecord(
+            direction=self.direction,
+            request_id=self.request.request_id,
+            conversation_id=self.request.conversation_id,
+            began_at=self.began_at,
+            copying_at=copied_at - self.transfer.copying_s,
+            copied_at=copied_at,
+            landed_at=landed_at,
+            dispatch_s=self.dispatch_s,
+            waited=waited,
+            waited_s=waited_s,
+            num_blocks=self.num_blocks,
+            num_copy_runs=self.num_copy_runs,
+            num_copies=self.transfer.stats.num_copies,
+            num_bytes=self.transfer.stats.num_bytes,
+        )
+
 
 class Swapper:
-    """`is_sync`: every transfer is waited for at once, as vLLM 0.3 does."""
+    """`is_sync`: every transfer is waited for at once, as vLLM 0.3 does. `on_stall` hears from
+    when to when the engine stood idle for one, `on_landed` of each that has landed."""
 
     def __init__(
-        self, device: Device, copy: Copy, clock: Callable[[], float], *, is_sync: bool
+        self,
+        device: Device,
+        copy: Copy,
+        clock: Callable[[], float],
+        *,
+        is_sync: bool,
+        on_stall: Callable[[float, float], None],
+        on_landed: Callable[[Request, TransferRecord], None],
     ) -> None:
         self._device = device
         self._copy = copy
         self._clock = clock
         self._is_sync = is_sync
+        self._on_stall = on_stall
+        self._on_landed = on_landed
         self._flights: list[Flight] = []  # oldest first
         self._costs = SwapCosts()
         # Of recent transfers, the queue not counted; 0 = none seen yet.
@@ -86,6 +121,7 @@ class Swapper:
     def start(
         self,
         direction: Direction,
+        request: Request,
         sources: Sequence[int],
         targets: Sequence[int],
         *,
@@ -96,26 +132,31 @@ class Swapper:
         began_at = self._clock()
         runs = copy_runs(sources, targets, self._copy)
         transfer = self._device.transfer(direction, runs)
+        dispatched_at = self._clock()
         flight = Flight(
             direction=direction,
             transfer=transfer,
+            request=request,
             num_blocks=len(sources),
+            num_copy_runs=len(runs),
+            began_at=began_at,
+            dispatch_s=dispatched_at - began_at,
             on_landed=on_landed,
             device_blocks=list(device_blocks),
         )
-        self._count(flight, len(runs))
+        self._count(flight)
         # What the device did not do behind our back, the engine stood idle for.
-        self._costs.stall_s += self._clock() - began_at
+        self._stall(began_at, dispatched_at)
         self._flights.append(flight)
         if self._is_sync:
-            self._wait(flight)
+            self._wait(flight, Waited.BY_CHOICE, began_at=dispatched_at)
         return flight
 
     def poll(self) -> None:
         """Land what has arrived; never waits."""
         for flight in list(self._flights):
             if flight.transfer.is_done():
-                self._land(flight)
+                self._land(flight, self._clock())
 
     def expected_s(self, flight: Flight) -> float:
         """How long it will take with those before it in its queue, from now on at most."""
@@ -125,13 +166,14 @@ class Swapper:
 
     def wait(self, flight: Flight) -> None:
         """By choice: the batch is worth more with what this flight brings."""
-        self._wait(flight)
+        if not flight.has_landed:
+            self._wait(flight, Waited.BY_CHOICE, began_at=self._clock())
 
     def wait_in_conflict(self, flight: Flight) -> None:
         """Somebody needs this flight's blocks now."""
         if not flight.has_landed:
             self._costs.num_conflicts += 1
-            self._wait(flight)
+            self._wait(flight, Waited.IN_CONFLICT, began_at=self._clock())
 
     def wait_for_any(self) -> bool:
         """Nothing can run before something lands; False when nothing is under way."""
@@ -139,6 +181,11 @@ class Swapper:
             return False
         self.wait_in_conflict(self._flights[0])
         return True
+
+    @property
+    def stalled_s(self) -> float:
+        """Since the last `take_costs`."""
+        return self._costs.stall_s
 
     @property
     def has_flights(self) -> bool:
@@ -164,15 +211,19 @@ class Swapper:
         costs, self._costs = self._costs, SwapCosts()
         return costs
 
-    def _wait(self, flight: Flight) -> None:
-        if flight.has_landed:
-            return
-        began_at = self._clock()
+    def _wait(self, flight: Flight, waited: Waited, *, began_at: float) -> None:
         flight.transfer.wait()
-        self._costs.stall_s += self._clock() - began_at
-        self._land(flight)
+        ended_at = self._clock()
+        self._stall(began_at, ended_at)
+        self._land(flight, ended_at, waited, ended_at - began_at)
 
-    def _land(self, flight: Flight) -> None:
+    def _stall(self, began_at: float, ended_at: float) -> None:
+        self._costs.stall_s += ended_at - began_at
+        self._on_stall(began_at, ended_at)
+
+    def _land(
+        self, flight: Flight, at: float, waited: Waited = Waited.NO, waited_s: float = 0.0
+    ) -> None:
         self._flights.remove(flight)
         flight.has_landed = True
         # A moving average over about the last eight transfers. The copying itself counts, not when
@@ -180,11 +231,13 @@ class Swapper:
         recent = self._seconds_per_block[flight.direction]
         seconds = flight.transfer.copying_s / max(1, flight.num_blocks)
         self._seconds_per_block[flight.direction] = recent + (seconds - recent) / 8
+        record = flight.record(landed_at=at, waited=waited, waited_s=waited_s)
+        self._on_landed(flight.request, record)
         flight.on_landed()
 
-    def _count(self, flight: Flight, num_runs: int) -> None:
+    def _count(self, flight: Flight) -> None:
         costs = self._costs
-        costs.num_copy_runs += num_runs
+        costs.num_copy_runs += flight.num_copy_runs
         costs.num_copies += flight.transfer.stats.num_copies
         costs.num_copied_bytes += flight.transfer.stats.num_bytes
         if flight.direction is Direction.SWAP_OUT:

@@ -42,8 +42,10 @@ class Answer:
         self.error = self.error or one_line(message)
 
     def take(self, event: Event) -> None:
-        if event.data == b"[DONE]":
+        data = event.data.strip()
+        if data == b"[DONE]":
             self.is_done = True
+        if data in (b"", b"[DONE]"):  # without a word: a heartbeat
             return None
         try:
             chunk = orjson.loads(event.data)
@@ -61,13 +63,15 @@ class Answer:
 
     def _take_choice(self, choice: dict[str, Any], read: int) -> None:
         if choice.get("finish_reason"):
-            self.finish_reason = choice["finish_reason"]
+            self.finish_reason = _text(choice["finish_reason"])
             self.is_done = True
         delta = choice.get("delta") or choice
-        content = delta.get("content") or delta.get("text") or ""
+        content = _text(delta.get("content") or delta.get("text") or "")
         # Thought is output too; some servers say `reasoning_content`, others `reasoning`.
         thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
         ids = choice.get("token_ids")
+        if ids is not None:
+            ids = [_count(token_id) for token_id in ids]
         has_output = bool(content or thought or delta.get("tool_calls"))
         num_tokens = len(ids) if ids is not None else int(has_output)
         if content:
@@ -81,10 +85,27 @@ class Answer:
                 self.token_ids.extend(ids)
 
     def _take_usage(self, usage: dict[str, Any]) -> None:
-        self.num_prompt_tokens = usage.get("prompt_tokens")
-        self.num_output_tokens = usage.get("completion_tokens")
         details = usage.get("prompt_tokens_details") or {}
-        self.num_cached_tokens = details.get("cached_tokens")
+        self.num_prompt_tokens = _optional_count(usage.get("prompt_tokens"))
+        self.num_output_tokens = _optional_count(usage.get("completion_tokens"))
+        self.num_cached_tokens = _optional_count(details.get("cached_tokens"))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _count(value: Any) -> int:
+    """Also of token ids: what the records and the history have room for."""
+    if not isinstance(value, int) or not 0 <= value < 2**31:
+        raise TypeError(value)
+    return value
+
+
+def _optional_count(value: Any) -> int | None:
+    return None if value is None else _count(value)
 
 
 def read_answer(response: Response, answer: Answer) -> Iterator[None]:
@@ -96,6 +117,10 @@ def read_answer(response: Response, answer: Answer) -> Iterator[None]:
     content_type = response.headers.get("content-type", "")
     if "text/event-stream" not in content_type:
         answer.fail(f"expected an event stream, got {content_type!r}: {_body_message(response)}")
+        return
+    encoding = response.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        answer.fail(f"the stream is compressed ({encoding}), which was not asked for")
         return
     for event in events(response):
         try:

@@ -22,6 +22,7 @@ SO_TIMESTAMPNS = 35  # asm-generic; the socket module does not name it
 _TIMESPEC = struct.Struct("@qq")
 _ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
 READ_BYTES = 65_536
+_CLOSED_EARLY = "the server closed the connection before it answered"
 
 
 def has_kernel_stamps() -> bool:
@@ -104,9 +105,12 @@ class KernelConnection:
         self._exchange = exchange
         self._unsent = memoryview(request)
         exchange.sent_at_ns = self._last_at_ns = time.monotonic_ns()
+        if not self._is_open:  # it was while it waited for its instant
+            return exchange.fail(_CLOSED_EARLY)
         self._on_writable()
         if self._unsent and self._is_open:
             self._loop.add_writer(self._fd, self._on_writable)
+        return None
 
     def is_idle_and_open(self) -> bool:
         if not self._is_open:
@@ -199,7 +203,7 @@ class StreamConnection(asyncio.Protocol):
         self._exchange = exchange
         exchange.sent_at_ns = time.monotonic_ns()
         if self._transport is None:
-            return exchange.fail("the server closed the connection before it answered")
+            return exchange.fail(_CLOSED_EARLY)
         self._transport.write(request)
         return None
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 
 from engines.api import Endpoint
-from suite.driver.pacing import sleep_until
+from suite.driver.pacing import sleep_roughly_until
 from suite.driver.pool import Pool, Target
 from suite.driver.prompt import History, RequestWriter
 from suite.driver.turn_player import LEAD_NS, PlannedTurn, TurnPlayer
@@ -102,13 +102,14 @@ class DataPlane:
     async def _arrive(self, group: asyncio.TaskGroup) -> None:
         for index, conversation in self._shard.conversations:
             due_ns = self._started_at_ns + round(conversation.start_at_s * 1e9)
-            await sleep_until(due_ns - LEAD_NS)
+            await sleep_roughly_until(due_ns - LEAD_NS)
             self._spawn(group, self._converse(index, conversation, due_ns))
 
     async def _one_after_another(self, waiting: Iterator[tuple[int, Conversation]]) -> None:
-        await sleep_until(self._started_at_ns)
+        await sleep_roughly_until(self._started_at_ns - LEAD_NS)
         for index, conversation in waiting:
-            await self._converse(index, conversation, time.monotonic_ns())
+            due_ns = max(time.monotonic_ns(), self._started_at_ns)
+            await self._converse(index, conversation, due_ns)
             if self._is_stopping:
                 return
 

@@ -6,11 +6,13 @@ event came with which read, what it says) waits until the response is complete.
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Iterator
 from enum import Enum, auto
 
 MAX_HEAD_BYTES = 65_536
+_HEX = re.compile(rb"[0-9a-fA-F]+")
 
 
 class ProtocolError(Exception):
@@ -109,7 +111,7 @@ class Response:
         status_line, *lines = head.split("\r\n")
         version, _, rest = status_line.partition(" ")
         code, _, self.reason = rest.partition(" ")
-        if not version.startswith("HTTP/1.") or not code.isdigit():
+        if not version.startswith("HTTP/1.") or not code.isdecimal():
             raise ProtocolError(f"not an HTTP/1.1 response: {status_line[:80]!r}")
         self.status = int(code)
         self.headers = {}
@@ -125,7 +127,7 @@ class Response:
             self._follow_chunks()
         elif "content-length" in self.headers or self.status in (204, 304):
             length = self.headers.get("content-length", "0")
-            if not length.isdigit():
+            if not length.isdecimal():
                 raise ProtocolError(f"content-length is no number: {length[:40]!r}")
             start, self._position = self._position, self._position + int(length)
             self._parts.append((start, self._position))
@@ -139,10 +141,7 @@ class Response:
             if line_end < 0:
                 return
             line = bytes(self.raw[self._position : line_end])
-            try:
-                size = int(line.split(b";")[0], 16)
-            except ValueError:
-                raise ProtocolError(f"chunk size is no number: {line[:40]!r}") from None
+            size = _chunk_size(line)
             if size == 0:
                 self._position = line_end  # the CRLF that ends the last size line
                 self._framing = _Framing.TRAILERS
@@ -155,3 +154,11 @@ class Response:
         if end >= 0:
             self._position = end + 4
             self._framing = _Framing.COMPLETE
+
+
+def _chunk_size(line: bytes) -> int:
+    """Of `1a;extension`. Digits alone: `int` would also take a sign, and walk backwards."""
+    digits = line.split(b";")[0].strip()
+    if not _HEX.fullmatch(digits):
+        raise ProtocolError(f"chunk size is no number: {line[:40]!r}")
+    return int(digits, 16)

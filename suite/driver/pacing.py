@@ -11,7 +11,14 @@ SPIN_NS = 1_500_000
 
 async def sleep_until(at_ns: int) -> None:
     """A timer until shortly before, then yielding turns of the loop. At once if `at_ns` is past."""
-    while (remaining_ns := at_ns - time.monotonic_ns()) > SPIN_NS:
-        await asyncio.sleep((remaining_ns - SPIN_NS) / 1e9)
+    while at_ns - time.monotonic_ns() > SPIN_NS:
+        await sleep_roughly_until(at_ns - SPIN_NS)
     while time.monotonic_ns() < at_ns:
         await asyncio.sleep(0)
+
+
+async def sleep_roughly_until(at_ns: int) -> None:
+    """A timer alone, for preparations: the turns of the loop cost most of what a turn costs."""
+    remaining_ns = at_ns - time.monotonic_ns()
+    if remaining_ns > 0:
+        await asyncio.sleep(remaining_ns / 1e9)

@@ -100,7 +100,11 @@ def _lag_doubts(lag_p99_s: float | None, bound_s: float) -> list[str]:
 def _usage_remarks(turns: pa.Table) -> list[str]:
     """Turns that succeeded, but whose counts disagree: nothing is corrected, both are kept."""
     good = turns.filter(pc.is_null(turns["error"]))
-    counted = pa.array([sum(chunks) for chunks in good["tokens_per_chunk"].to_pylist()], pa.int64())
+    chunks = good["tokens_per_chunk"].combine_chunks()
+    per_turn = np.bincount(
+        pc.list_parent_indices(chunks), weights=pc.list_flatten(chunks), minlength=len(good)
+    )
+    counted = pa.array(per_turn.astype(np.int64))
     reported = good["num_output_tokens"].combine_chunks()
     planned = good["planned_output_tokens"].combine_chunks()
     remarks = []

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from suite.driver.answer import Answer, read_answer
 from suite.driver.connection import Connection, ConnectionFailedError, Exchange
 from suite.driver.http1 import Response
-from suite.driver.pacing import sleep_until
+from suite.driver.pacing import sleep_roughly_until, sleep_until
 from suite.driver.pool import Pool
 from suite.driver.prompt import History, PromptError, RequestWriter
 from suite.records import TurnRecord
@@ -112,7 +112,7 @@ class TurnPlayer:
 
     async def _ask(self, planned: PlannedTurn, history: History, attempt: _Attempt) -> str | None:
         """Wait for the instant, send, wait for the end. Returns what went wrong on the way."""
-        await sleep_until(planned.due_ns - LEAD_NS)
+        await sleep_roughly_until(planned.due_ns - LEAD_NS)
         try:
             history.ask(planned.turn)
             request = self._writer.write(
@@ -145,7 +145,8 @@ class TurnPlayer:
             await self._exchange(connection, request, attempt)
         except ConnectionFailedError:
             response = attempt.response
-            if not was_used or (response is not None and response.has_begun):
+            has_begun = response is not None and response.has_begun
+            if not was_used or has_begun or self._stop_reason is not None:
                 raise
             await self._exchange(await self._pool.open(), request, attempt)
 
@@ -170,8 +171,8 @@ class TurnPlayer:
             return None
         row = 0
         if trace.update_interval_s > 0:
-            since_start_s = (planned.due_ns - self._started_at_ns) / 1e9
-            row = int(since_start_s / trace.update_interval_s) % len(trace.levels)
+            interval_ns = round(trace.update_interval_s * 1e9)
+            row = (planned.due_ns - self._started_at_ns) // interval_ns % len(trace.levels)
         return int(trace.levels[row, planned.index])
 
     def _at_s(self, at_ns: int) -> float:

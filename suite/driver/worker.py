@@ -6,6 +6,7 @@ Knows neither Locust nor gevent; their side (locustfile.py) starts it and hears 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import threading
@@ -60,12 +61,14 @@ class Worker:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._play(started_at_ns))
+            self._log.close()
             end = self._report("finished")
         except Exception as error:  # the parent must hear of it, whatever it was
-            end = Report(kind="failed", message=f"{type(error).__name__}: {error}")
+            end = Report(kind="failed", message=_one_line(error))
+            with contextlib.suppress(Exception):  # it may be the log that can not be written
+                self._log.close()
             raise
         finally:
-            self._log.close()
             self._link.send(end)
             self._link.close()
             self._on_end()
@@ -125,3 +128,10 @@ class Worker:
         while True:
             await asyncio.sleep(FLUSH_INTERVAL_S)
             self._log.flush()
+
+
+def _one_line(error: Exception) -> str:
+    """Of a group, which is what a failed task comes as, its first member says what happened."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"

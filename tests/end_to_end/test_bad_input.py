@@ -56,6 +56,9 @@ SLO = USERS["all"]["slo"]
 ENGINE = WORKLOAD["engines"]["a"]
 
 
+LONG = {**WORKLOAD["conversations"], "turns": 4}
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -91,6 +94,14 @@ ENGINE = WORKLOAD["engines"]["a"]
         ({"gates": ["ttft.p98 <= 1s"]}, "gate 'ttft.p98 <= 1s'"),
         ({"gates": ["ttft.p99 <= 1"]}, "gate 'ttft.p99 <= 1'"),
         ({"baseline": "b"}, "baseline"),
+        (
+            {
+                "engines": {"a": {**ENGINE, "kv_tokens": 16, "max_num_seqs": 4}},
+                "conversations": LONG,
+            },
+            "w.yaml: engines.a.kv_tokens must be >= 48, the plan's longest turn with its history, "
+            "got 16; raise it, or set conversations.max_context_tokens",
+        ),
     ],
 )
 def test_a_workload_that_can_not_work_is_refused_in_one_line(

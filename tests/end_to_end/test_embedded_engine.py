@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pandas as pd
 import psutil
 import pytest
 
+from suite.latency_shares import STATES
 from suite.records import read_turns
 from suite.run_directory import Manifest
 from tests.end_to_end.command import finish, left_behind, only_run, start, workload
@@ -55,6 +57,12 @@ def test_kv_pressure_really_preempts_and_the_step_log_says_so(finished_run: Path
     assert steps["num_used_device_blocks"].max() <= 16
 
 
+def test_an_emulated_link_is_called_that(finished_run: Path) -> None:
+    metrics = json.loads((finished_run / "metrics.json").read_text())
+    warning = "the link between device and host is emulated: 1 GB/s, 10 µs a copy"
+    assert warning in metrics["engines"]["small"]["warnings"]
+
+
 def test_the_step_log_and_the_turns_share_one_clock(finished_run: Path) -> None:
     steps = pd.read_parquet(finished_run / "small" / "1" / "steps.parquet")
     turns = read_turns(finished_run / "small" / "1" / "turns.parquet")
@@ -66,11 +74,65 @@ def test_the_step_log_and_the_turns_share_one_clock(finished_run: Path) -> None:
     assert ends.iloc[-1] == pytest.approx(last_token_at, abs=0.5)
 
 
+def test_every_turn_is_one_request_of_the_engines_log_with_its_time_accounted_for(
+    finished_run: Path,
+) -> None:
+    part = finished_run / "small" / "1"
+    requests = pd.read_parquet(part / "requests.parquet")
+    turns = read_turns(part / "turns.parquet")
+    assert len(requests) == len(turns) == 12
+    assert sorted(requests["conversation_id"]) == sorted(turn.conversation_id for turn in turns)
+    assert set(requests["finish_reason"]) == {"length"}
+    spent = requests[[f"{state}_s" for state in STATES]].sum(axis=1)
+    latency = requests["finished_at"] - requests["arrived_at"]
+    assert spent.to_numpy() == pytest.approx(latency.to_numpy())
+    assert requests["preempted_s"].sum() > 0
+    # what the driver saw lies around what the engine says of itself
+    assert requests["arrived_at"].min() > min(turn.sent_at or 0.0 for turn in turns)
+    first_seen_at = min(turn.token_at[0] for turn in turns)
+    assert requests["first_token_at"].min() == pytest.approx(first_seen_at, abs=0.1)
+    for row in requests.itertuples():
+        assert row.spans[0]["began_at"] == row.arrived_at
+        assert row.spans[-1]["ended_at"] == row.finished_at
+    shares = json.loads((finished_run / "metrics.json").read_text())["engines"]["small"][
+        "context_switch"
+    ]["latency_shares"]
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert shares["computing_ratio"] == pytest.approx(requests["computing_s"].sum() / latency.sum())
+
+
+def test_the_transfers_add_up_to_the_step_log(finished_run: Path) -> None:
+    part = finished_run / "small" / "1"
+    steps = pd.read_parquet(part / "steps.parquet")
+    transfers = pd.read_parquet(part / "transfers.parquet")
+    by_direction = transfers.groupby("direction")["num_blocks"].sum()
+    # one that was still under way when the engine was told to stop has no row
+    assert 0 < by_direction["swap_out"] <= steps["num_swap_out_blocks"].sum()
+    assert by_direction["swap_in"] == steps["num_swap_in_blocks"].sum() > 0
+    assert (transfers["copied_at"] <= transfers["landed_at"] + 1e-4).all()
+    switching = json.loads((finished_run / "metrics.json").read_text())["engines"]["small"][
+        "context_switch"
+    ]
+    assert switching["swap_in_bytes_per_s"] > 0
+
+
+def test_a_trace_of_the_run_is_written_and_opens(finished_run: Path) -> None:
+    code, out, err = finish(start(["trace", str(finished_run)], finished_run))
+    assert code == 0, out + err
+    path = finished_run / "small" / "1" / "trace.json.gz"
+    assert str(path) in out
+    events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
+    steps = pd.read_parquet(finished_run / "small" / "1" / "steps.parquet")
+    assert sum(each["name"] == "model" for each in events) == len(steps)
+    code, _, err = finish(start(["trace", str(finished_run), "--engine", "x"], finished_run))
+    assert (code, "engine 'x' is unknown; choose one of: small" in err) == (2, True)
+
+
 def test_the_run_directory_describes_itself(finished_run: Path) -> None:
     manifest = Manifest.read(finished_run)
     (part,) = manifest.parts
     assert (part.status, part.counts.planned, part.counts.recorded) == ("complete", 12, 12)
-    assert manifest.engines["small"]["swap"] == "sync"  # presets are spelt out
+    assert manifest.engines["small"]["swap"] == "adaptive"  # presets are spelt out
     assert manifest.workload["driver"]["turn_timeout"] == "300s"  # defaults too
     assert (finished_run / "report.html").stat().st_size > 1_000_000  # plotly is inside
     assert left_behind(finished_run) == []

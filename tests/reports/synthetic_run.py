@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engines.fastswitch.step_log import SCHEMA as STEP_SCHEMA
+from engines.arrow_log import schema_of
+from engines.fastswitch.device import Direction
+from engines.fastswitch.request import FinishReason, Request, SamplingParams
+from engines.fastswitch.request_log import RequestRecord, Span, State, record_of
 from engines.fastswitch.step_log import StepRecord
+from engines.fastswitch.transfer_log import TransferRecord, Waited
 from suite.records import TurnRecord, write_turns
 from suite.run_directory import Counts, DriverQuality, Manifest, Part
 from workloads.plan import Conversation, Plan, Slo, Turn, UserClass
@@ -162,6 +167,7 @@ def make_steps(records: list[TurnRecord], behaviour: Behaviour, *, seed: int) ->
             StepRecord(
                 step=len(rows),
                 at=at,
+                execute_at=at + stall_s + 0.0004,
                 duration_s=behaviour.gap_s + stall_s,
                 bookkeeping_s=0.0004,
                 stall_s=stall_s,
@@ -171,6 +177,7 @@ def make_steps(records: list[TurnRecord], behaviour: Behaviour, *, seed: int) ->
                 num_running=active,
                 num_waiting=max(0, active - 10),
                 num_swapped=1 if is_preempting else 0,
+                num_arriving=0,
                 num_device_blocks=512,
                 num_used_device_blocks=int(blocks),
                 num_host_blocks=5120,
@@ -182,6 +189,13 @@ def make_steps(records: list[TurnRecord], behaviour: Behaviour, *, seed: int) ->
                 num_copy_runs=2 * runs,
                 num_copies=16 * runs,
                 num_copied_bytes=moved * 32768,
+                num_conflicts=int(is_preempting and len(rows) % 2),
+                num_sync_swap_ins=int(is_preempting),
+                num_async_swap_ins=0,
+                num_contaminated_blocks=0,
+                num_new_groups=0,
+                num_grown_groups=0,
+                num_group_splits=0,
                 num_reused_tokens=30,
                 num_recomputed_tokens=0,
                 num_priority_updates=0,
@@ -189,7 +203,72 @@ def make_steps(records: list[TurnRecord], behaviour: Behaviour, *, seed: int) ->
             )
         )
         at += behaviour.gap_s + stall_s
-    return pa.Table.from_pylist([asdict(row) for row in rows], schema=STEP_SCHEMA)
+    return _table(StepRecord, rows)
+
+
+def make_requests(records: list[TurnRecord], behaviour: Behaviour) -> pa.Table:
+    """Each turn's time: a fifth queued, then in the batch, sent away where its gaps are longest."""
+    rows = []
+    for record in records:
+        if record.error is not None or not record.token_at:
+            continue
+        arrived_at, finished_at = record.scheduled_at, record.token_at[-1]
+        gaps = np.diff([arrived_at, *record.token_at])
+        cut = arrived_at + 0.2 * gaps[0]
+        away = float(np.clip(gaps.max() - behaviour.gap_s, 0.0, (finished_at - cut) / 3))
+        edges = [arrived_at, cut, cut + away, cut + 1.2 * away, cut + 1.5 * away, finished_at]
+        states = [State.QUEUED, State.PREEMPTED, State.SWAP_WAIT, State.STALLED, State.COMPUTING]
+        spans = tuple(
+            Span(state=state, began_at=edges[i], ended_at=edges[i + 1])
+            for i, state in enumerate(states)
+        )
+        request = Request(
+            request_id=f"{record.conversation_id}-{record.turn}",
+            prompt_token_ids=[1] * (record.num_prompt_tokens or 0),
+            sampling=SamplingParams(max_tokens=1),
+            arrived_at=arrived_at,
+            conversation_id=record.conversation_id,
+            finish_reason=FinishReason.LENGTH,
+        )
+        first_token_at = record.token_at[0]
+        rows.append(
+            record_of(request, spans, first_token_at=first_token_at, finished_at=finished_at)
+        )
+    return _table(RequestRecord, rows)
+
+
+def make_transfers(steps: pa.Table, behaviour: Behaviour) -> pa.Table:
+    """One each way for every step that moved blocks, at 1 GB/s."""
+    rows = []
+    for step in steps.to_pylist():
+        for direction in Direction:
+            num_blocks = step[f"num_{direction}_blocks"]
+            if not num_blocks:
+                continue
+            copied_at = step["at"] + num_blocks * 32768 / 2e9
+            rows.append(
+                TransferRecord(
+                    direction=direction,
+                    request_id="c0000-0",
+                    conversation_id="c0000",
+                    began_at=step["at"],
+                    copying_at=step["at"],
+                    copied_at=copied_at,
+                    landed_at=step["at"] + step["stall_s"],
+                    dispatch_s=0.0,
+                    waited=Waited.BY_CHOICE,
+                    waited_s=step["stall_s"] / 2,
+                    num_blocks=num_blocks,
+                    num_copy_runs=-(-num_blocks // behaviour.blocks_per_copy),
+                    num_copies=step["num_copies"] // 2,
+                    num_bytes=num_blocks * 32768 // 2,
+                )
+            )
+    return _table(TransferRecord, rows)
+
+
+def _table(record_type: type, rows: list[Any]) -> pa.Table:
+    return pa.Table.from_pylist([asdict(row) for row in rows], schema=schema_of(record_type))
 
 
 def write_run(
@@ -224,7 +303,10 @@ def _write_part(
     directory.mkdir(parents=True)
     write_turns(directory / "turns.parquet", records, started_at_monotonic_s=1000.0)
     if behaviour.has_step_log:
-        pq.write_table(make_steps(records, behaviour, seed=seed), directory / "steps.parquet")
+        steps = make_steps(records, behaviour, seed=seed)
+        pq.write_table(steps, directory / "steps.parquet")
+        pq.write_table(make_requests(records, behaviour), directory / "requests.parquet")
+        pq.write_table(make_transfers(steps, behaviour), directory / "transfers.parquet")
     return part
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reports import figures
+from reports import figures, share_bars
 from reports.axes import nines, time_axis
 from reports.palette import COLOURS, looks
 from reports.thinning import ecdf
@@ -66,6 +66,23 @@ def test_a_timeline_bar_begins_at_the_plan_and_waits_until_the_first_token():
     waiting, streaming, *_ = figures.turn_timeline([turn], [], 1, (0.01, 1.0)).data
     assert (waiting.base[0], waiting.x[0]) == (1.0, 2.0)
     assert (streaming.base[0], streaming.x[0]) == (3.0, 4.0)
+
+
+def test_the_parts_of_a_bar_are_the_shares_in_the_order_of_a_requests_life():
+    ratios = {
+        "queued_ratio": 0.25,
+        "preempted_ratio": 0.5,
+        "swap_wait_ratio": 0.0,
+        "held_ratio": 0.0,
+        "stalled_ratio": 0.05,
+        "computing_ratio": 0.2,
+    }
+    figure = share_bars.latency_shares({"a": ratios, "b": {**ratios, "queued_ratio": 0.0}})
+    assert [f"{trace.name.replace(' ', '_')}_ratio" for trace in figure.data] == list(ratios)
+    assert [trace.x[0] for trace in figure.data] == list(ratios.values())
+    assert [list(trace.y) for trace in figure.data] == [["a", "b"]] * 6
+    assert figure.data[4].text == ("", "")  # too narrow for its number, which hovering shows
+    assert figure.data[4].customdata == ("5 %", "5 %")
 
 
 def test_longer_gaps_are_brighter():

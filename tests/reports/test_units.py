@@ -65,3 +65,5 @@ def test_a_count_keeps_all_its_digits_and_a_mean_three(number, text):
 
 def test_a_size_has_a_binary_unit():
     assert units.size(8 * 2**30) == "8 GiB"
+    assert units.rate(1.5 * 2**30) == "1.5 GiB/s"
+    assert units.rate(None) == units.MISSING

@@ -138,6 +138,19 @@ def record(user, conversation_id, scheduled_at, token_at, done_at):
     )
 
 
+def test_without_turns_nobody_waits(tmp_path):
+    write_turns(tmp_path / "turns.parquet", [], started_at_monotonic_s=0.0)
+    assert backlogs(read_turns([(1, tmp_path)])) == []
+    assert max_service_difference([]) == 0.0
+
+
+def test_too_many_overlapping_waits_are_not_compared(monkeypatch):
+    waits = [stretch(user, 0.0, 1.0, [(0.5, 1)]) for user in "abc"]
+    assert max_service_difference(waits) == 0.0
+    monkeypatch.setattr("suite.fairness.MAX_PAIRS", 2)
+    assert max_service_difference(waits) is None
+
+
 def test_a_users_overlapping_turns_are_one_backlog(tmp_path):
     """ann's two conversations overlap and a third comes later; prompt 10 + 2 a token."""
     records = [

@@ -40,6 +40,12 @@ THOUSAND = np.arange(1, 1001) / 1000  # P99 0.99 s, interval about 0.983 to 0.99
         ("tbt.p999 < 250 ms", "tbt.p999", 0.25),
         ("slo.users_within_slo_ratio >= 0.9", "slo.users_within_slo_ratio", 0.9),
         ("context_switch.stall_s <= 2m", "context_switch.stall_s", 120.0),
+        ("context_switch.num_conflicts <= 3", "context_switch.num_conflicts", 3.0),
+        (
+            "context_switch.swap_in_bytes_per_s >= 1000000",
+            "context_switch.swap_in_bytes_per_s",
+            1e6,
+        ),
         ("throughput.output_tokens_per_s >= 1200", "throughput.output_tokens_per_s", 1200.0),
     ],
 )

@@ -161,6 +161,25 @@ def test_a_chunk_with_several_tokens_invents_no_gaps(tmp_path):
     assert engine["tpot_s"]["count"] == 5
 
 
+def test_chunks_that_hide_their_tokens_are_counted_by_the_server(tmp_path):
+    """Without token ids a chunk counts as one token; the usage at the end says 4 in 2 chunks."""
+    records = [
+        replace(ALL_WELL[0], token_at=(0.25, 0.5), tokens_per_chunk=(1, 1), num_output_tokens=4),
+        *ALL_WELL[1:],
+    ]
+    engine = measured(tmp_path, records)
+    assert engine["tokens_per_chunk_mean"] == 16 / 14
+    assert engine["throughput"]["output_tokens_per_s"] == 1.6
+
+
+def test_an_answer_that_comes_at_once_has_no_time_per_token(tmp_path):
+    at_once = replace(
+        ALL_WELL[0], token_at=(0.25,), tokens_per_chunk=(4,), done_at=0.25, num_output_tokens=4
+    )
+    engine = measured(tmp_path, [at_once, *ALL_WELL[1:]])
+    assert engine["tpot_s"]["count"] == 4
+
+
 def test_a_late_driver_cannot_hide_waiting(tmp_path):
     """Sent 0.4 s late and answered in 0.25 s: TTFT is fine, the promise of 0.5 s is broken."""
     late = record("c1", 0, 0.0, 0.4, [0.65, 0.7, 0.75])

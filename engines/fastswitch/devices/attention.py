@@ -5,6 +5,9 @@ one row each. They are cut into groups of like length, since a group is gathered
 tensor: on 2 CPU cores this beats one padded batch (which wastes up to half of its reads on mixed
 lengths, and leaves the cache) and one call per sequence (which pays the call 32 times a layer).
 Prefill chunks follow, one call each, with the causal mask moved by what is already in the blocks.
+
+A layer's blocks may lie apart (layout `cross_layer`): gathering a block reads its own stride, and
+a slot counts the tokens that lie between blocks too.
 """
 
 from __future__ import annotations
@@ -42,14 +45,22 @@ class PrefillChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionPlan:
-    slots: Tensor  # [num_rows] where each row's K and V go: block * block_size + offset
+    slots: Tensor  # [num_rows] where each row's K and V go: block * block_stride + offset
     decode_groups: tuple[DecodeGroup, ...]
     prefill_chunks: tuple[PrefillChunk, ...]
 
 
 def plan_attention(
-    chunks: Sequence[SequenceChunk], block_size: int, *, device: torch.device, dtype: torch.dtype
+    chunks: Sequence[SequenceChunk],
+    block_size: int,
+    *,
+    block_stride: int | None = None,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> AttentionPlan:
+    """`block_stride`: tokens from one block's first to the next one's, in one layer's K or V; as
+    many as a block holds unless said otherwise."""
+    block_stride = block_stride or block_size
     num_decodes = count_decodes(chunks)
     groups = group_by_length([chunk.start + 1 for chunk in chunks[:num_decodes]], block_size)
     prefills = []
@@ -57,7 +68,7 @@ def plan_attention(
     for chunk in chunks[num_decodes:]:
         prefills.append(_prefill_chunk(chunk, row, block_size, device))
         row += len(chunk.token_ids)
-    slots = [slot for chunk in chunks for slot in slots_of(chunk, block_size)]
+    slots = [slot for chunk in chunks for slot in slots_of(chunk, block_size, block_stride)]
     return AttentionPlan(
         slots=torch.tensor(slots, device=device),
         decode_groups=tuple(
@@ -92,18 +103,29 @@ def group_by_length(lengths: Sequence[int], block_size: int) -> list[list[int]]:
     return groups
 
 
-def slots_of(chunk: SequenceChunk, block_size: int) -> list[int]:
+def slots_of(chunk: SequenceChunk, block_size: int, block_stride: int) -> list[int]:
     stop = chunk.start + len(chunk.token_ids)
     return [
-        chunk.block_table[position // block_size] * block_size + position % block_size
+        chunk.block_table[position // block_size] * block_stride + position % block_size
         for position in range(chunk.start, stop)
     ]
 
 
 def write_kv(keys: Tensor, values: Tensor, cache: tuple[Tensor, Tensor], slots: Tensor) -> None:
     """keys, values: [num_rows, num_kv_heads, head_dim] into [num_blocks, block_size, …]."""
-    cache[0].flatten(0, 1).index_copy_(0, slots, keys)
-    cache[1].flatten(0, 1).index_copy_(0, slots, values)
+    _token_rows(cache[0]).index_copy_(0, slots, keys)
+    _token_rows(cache[1]).index_copy_(0, slots, values)
+
+
+def _token_rows(blocks: Tensor) -> Tensor:
+    """[num_blocks, block_size, …] as [num_tokens, …] with what lies between the blocks.
+
+    Not `flatten`, which would quietly copy blocks that lie apart.
+    """
+    num_blocks, block_size, *token_shape = blocks.shape
+    block_stride = blocks.stride(0) // blocks.stride(1)
+    num_tokens = (num_blocks - 1) * block_stride + block_size
+    return blocks.as_strided((num_tokens, *token_shape), blocks.stride()[1:])
 
 
 def attend(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -14,6 +13,7 @@ from engines.fastswitch.devices.model import Decoder
 from engines.fastswitch.devices.model_config import PRESETS, ModelConfig, config_from_folder
 from engines.fastswitch.devices.safetensors_folder import SafetensorsFolder, has_safetensors
 from engines.fastswitch.devices.weights import RandomTensors, TensorSource, assemble
+from engines.fastswitch.settings import DType
 from engines.fastswitch.tokenizer import Tokenizer
 from engines.fastswitch.tokenizer_sources import (
     synthetic_tokenizer,
@@ -21,8 +21,11 @@ from engines.fastswitch.tokenizer_sources import (
     tokenizer_from_gguf,
 )
 
-DtypeName = Literal["float32", "bfloat16", "float64"]
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+_DTYPES: dict[DType, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float64": torch.float64,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,7 @@ class LoadedModel:
 
 
 def load_model(
-    name_or_path: str, *, dtype: DtypeName, seed: int, torch_device: str = "cpu"
+    name_or_path: str, *, dtype: DType, seed: int, torch_device: str = "cpu"
 ) -> LoadedModel:
     """`seed` makes the weights of a preset; trained ones ignore it. Raises EngineInputError."""
     device = _usable_device(torch_device)

@@ -1,59 +1,27 @@
 """The real machine behind the engine core: a decoder and two pools of KV blocks.
 
-Layout `per_layer`: a block's K and V of one layer lie apart from its other layers', so moving one
-block takes 2 × layers copies. The pools are allocated here, once.
+`kv_pool` says how blocks lie, `copies` and `cuda_copies` how they are moved, `copy_queue` when.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from engines.api import EngineInputError
-from engines.fastswitch.device import (
-    Batch,
-    BlockRun,
-    Direction,
-    SequenceChunk,
-    Transfer,
-    TransferStats,
-)
+from engines.fastswitch.device import Batch, BlockRun, Direction, SequenceChunk, Transfer
 from engines.fastswitch.devices.attention import plan_attention
+from engines.fastswitch.devices.copies import Copier, CpuCopier, batches_of, stats_of
+from engines.fastswitch.devices.copy_queue import CopyQueue
+from engines.fastswitch.devices.cuda_copies import CudaCopier
+from engines.fastswitch.devices.kv_pool import KvPool, allocate_pool, block_shape
 from engines.fastswitch.devices.model import Decoder
-from engines.fastswitch.devices.model_config import ModelConfig
 from engines.fastswitch.devices.sampling import sample
-
-CopyMode = Literal["per_block", "merged"]
-
-
-@dataclass(slots=True, kw_only=True)
-class FinishedTransfer:
-    stats: TransferStats
-
-    def is_done(self) -> bool:
-        return True
-
-    def wait(self) -> None:
-        return
-
-
-@dataclass(slots=True, kw_only=True)
-class StreamTransfer:
-    """Copies queued on the CUDA copy stream, up to an event."""
-
-    stats: TransferStats
-    event: Any  # torch.cuda.Event, which has no types
-
-    def is_done(self) -> bool:
-        return bool(self.event.query())
-
-    def wait(self) -> None:
-        self.event.synchronize()
+from engines.fastswitch.settings import Copy, Layout
 
 
 class TorchDevice:
@@ -66,25 +34,35 @@ class TorchDevice:
         block_size: int,
         num_device_blocks: int,
         num_host_blocks: int,
-        copy: CopyMode,
+        copy: Copy,
+        layout: Layout = "per_layer",
+        num_copy_threads: int = 0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """The decoder's torch device is this one's. Raises EngineInputError: pools do not fit."""
+        """The decoder's torch device is this one's. 0 copy threads: transfers are done on return.
+
+        Raises EngineInputError: pools do not fit.
+        """
         self.block_size = block_size
         self.num_device_blocks = num_device_blocks
         self.num_host_blocks = num_host_blocks
         self._copy_mode = copy
         self._device = decoder.device
         self._decoder = decoder
+        self._shape = block_shape(
+            decoder.config, decoder.dtype, block_size=block_size, layout=layout
+        )
         is_cuda = self._device.type == "cuda"
         host = torch.device("cpu")
-        self._device_pool = self._allocate(num_device_blocks, self._device, pin_memory=False)
-        self._host_pool = self._allocate(num_host_blocks, host, pin_memory=is_cuda)
-        self._caches = [(layer[0], layer[1]) for layer in self._device_pool]
-        self._copy_stream = _new_stream(self._device) if is_cuda else None
+        self._device_pool = allocate_pool(self._shape, num_device_blocks, self._device)
+        self._host_pool = allocate_pool(self._shape, num_host_blocks, host, pin_memory=is_cuda)
+        self._caches = self._device_pool.caches
+        self._copier = _copier(self._device_pool, self._host_pool, copy, num_copy_threads)
+        self._queue = single_core_queue(num_copy_threads, clock)
 
     @property
     def bytes_per_block(self) -> int:
-        return bytes_per_block(self._decoder.config, self._decoder.dtype, self.block_size)
+        return self._shape.num_bytes
 
     def execute(self, batch: Batch) -> list[int | None]:
         """See `Device.execute`."""
@@ -94,7 +72,13 @@ class TorchDevice:
         logits = self._decoder.forward(
             self._indices([token for chunk in chunks for token in chunk.token_ids]),
             self._indices([position for chunk in chunks for position in _positions(chunk)]),
-            plan_attention(chunks, self.block_size, device=self._device, dtype=self._decoder.dtype),
+            plan_attention(
+                chunks,
+                self.block_size,
+                block_stride=self._shape.stride_tokens,
+                device=self._device,
+                dtype=self._decoder.dtype,
+            ),
             self._caches,
             self._indices(_last_rows(chunks, sampling)),
         )
@@ -106,63 +90,45 @@ class TorchDevice:
         return result
 
     def transfer(self, direction: Direction, runs: Sequence[BlockRun]) -> Transfer:
-        """On the CPU the copies are done on return; on CUDA they are queued."""
-        if direction is Direction.SWAP_OUT:
-            source, target = self._device_pool, self._host_pool
-        else:
-            source, target = self._host_pool, self._device_pool
-        pieces = _single_blocks(runs) if self._copy_mode == "per_block" else runs
-        stats = TransferStats(
-            num_copies=len(pieces) * 2 * self._decoder.config.num_layers,
-            num_bytes=sum(run.num_blocks for run in runs) * self.bytes_per_block,
-        )
-        if self._copy_stream is None:
-            _copy_runs(source, target, pieces)
-            return FinishedTransfer(stats=stats)
-        # What wrote or read these blocks last may still be queued on the compute stream.
-        self._copy_stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(self._copy_stream):
-            _copy_runs(source, target, pieces)
-        return StreamTransfer(stats=stats, event=self._copy_stream.record_event())
+        """See `Device.transfer`; what `num_copies` counts is in `copies`."""
+        source, target = self._device_pool, self._host_pool
+        if direction is Direction.SWAP_IN:
+            source, target = target, source
+        _assert_within(runs, source.num_blocks, target.num_blocks)
+        batches = batches_of(runs, self._shape, self._copy_mode)
+        stats = stats_of(batches, self._shape, self._copy_mode)
+        return self._queue.submit(direction, stats, self._copier.jobs(direction, batches))
+
+    def close(self) -> None:
+        """See `Device.close`."""
+        self._queue.close()
 
     def block_content(self, pool: Literal["device", "host"], block: int) -> Tensor:
         """The block itself, not a copy: [layers, K | V, block_size, num_kv_heads, head_dim]."""
-        tensor = self._device_pool if pool == "device" else self._host_pool
-        return tensor[:, :, block]
-
-    def _allocate(self, num_blocks: int, device: torch.device, *, pin_memory: bool) -> Tensor:
-        """[layers, K | V, num_blocks, block_size, num_kv_heads, head_dim].
-
-        Zeroed, because padding reads block 0 and a NaN there would survive its mask.
-        """
-        config = self._decoder.config
-        shape = (
-            *(config.num_layers, 2, num_blocks),
-            *(self.block_size, config.num_kv_heads, config.head_dim),
-        )
-        try:
-            return torch.zeros(
-                shape, dtype=self._decoder.dtype, device=device, pin_memory=pin_memory
-            )
-        except RuntimeError as error:
-            size_gib = num_blocks * self.bytes_per_block / 2**30
-            raise EngineInputError(
-                f"KV pool of {num_blocks} blocks needs {size_gib:.1f} GiB on {device}, which was"
-                f" refused ({str(error).splitlines()[0]}); lower kv_tokens or swap_tokens"
-            ) from None
+        return (self._device_pool if pool == "device" else self._host_pool).by_layer[:, :, block]
 
     def _indices(self, values: Sequence[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=self._device)
 
 
-def bytes_per_block(config: ModelConfig, dtype: torch.dtype, block_size: int) -> int:
-    """K and V of all layers."""
-    num_values = 2 * config.num_layers * block_size * config.num_kv_heads * config.head_dim
-    return num_values * dtype.itemsize
+def _copier(device_pool: KvPool, host_pool: KvPool, copy: Copy, num_threads: int) -> Copier:
+    if device_pool.by_part.device.type == "cpu":
+        return CpuCopier(device_pool, host_pool, copy)
+    return CudaCopier(device_pool, host_pool, copy, num_buffers=max(1, num_threads))
 
 
-def _new_stream(device: torch.device) -> Any:
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+def single_core_queue(num_threads: int, clock: Callable[[], float]) -> CopyQueue:
+    """Each thread keeps to one core: teams of helpers would take the others from the model."""
+    num_compute_threads = torch.get_num_threads()
+    queue = CopyQueue(num_threads, clock=clock, set_up_thread=_keep_to_one_core)
+    # What a thread sets holds for itself and for all that start later.
+    torch.set_num_threads(num_compute_threads)
+    return queue
+
+
+def _keep_to_one_core() -> None:
+    torch.get_num_threads()  # takes over the others' number, once, and not again after this
+    torch.set_num_threads(1)
 
 
 def _positions(chunk: SequenceChunk) -> range:
@@ -175,21 +141,15 @@ def _last_rows(chunks: Sequence[SequenceChunk], wanted: Sequence[int]) -> list[i
     return [stops[index] - 1 for index in wanted]
 
 
-def _single_blocks(runs: Sequence[BlockRun]) -> list[BlockRun]:
-    return [
-        BlockRun(source=run.source + offset, target=run.target + offset, num_blocks=1)
-        for run in runs
-        for offset in range(run.num_blocks)
-    ]
-
-
-def _copy_runs(source: Tensor, target: Tensor, runs: Sequence[BlockRun]) -> None:
-    """One copy call per (run, layer, K | V)."""
-    tensors = list(zip(source.flatten(0, 1), target.flatten(0, 1), strict=True))
+def _assert_within(
+    runs: Sequence[BlockRun], num_source_blocks: int, num_target_blocks: int
+) -> None:
     for run in runs:
-        source_stop, target_stop = run.source + run.num_blocks, run.target + run.num_blocks
-        assert source_stop <= source.shape[2], f"{run} reads past {source.shape[2]} blocks"
-        assert target_stop <= target.shape[2], f"{run} writes past {target.shape[2]} blocks"
-        for from_blocks, to_blocks in tensors:
-            piece = from_blocks[run.source : source_stop]
-            to_blocks[run.target : target_stop].copy_(piece, non_blocking=True)
+        num_blocks = run.num_blocks
+        assert num_blocks > 0, f"{run} is empty"
+        assert run.source + num_blocks <= num_source_blocks, (
+            f"{run} reads past {num_source_blocks} blocks"
+        )
+        assert run.target + num_blocks <= num_target_blocks, (
+            f"{run} writes past {num_target_blocks} blocks"
+        )

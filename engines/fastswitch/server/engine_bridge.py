@@ -25,6 +25,7 @@ class EngineHandle(Protocol):
     def start(self) -> None: ...
     def submit(self, request: Request) -> None: ...
     def abort(self, request_id: str) -> None: ...
+    def end(self, request_id: str) -> None: ...
     def stop(self) -> None: ...
     def stats(self) -> EngineStats: ...
 
@@ -82,9 +83,15 @@ class EngineBridge:
         self._engine.submit(request)
 
     def release(self, request_id: str) -> None:
-        """No more outputs for this request; an unfinished one is aborted and its blocks freed."""
-        if self._generations.pop(request_id, None) is not None and self.failure is None:
+        """No more outputs for this request. One that a stop string has ended leaves its KV for the
+        next turn; one that is unfinished is aborted, and its blocks are freed."""
+        generation = self._generations.pop(request_id, None)
+        if generation is None or self.failure is not None:
+            return
+        if generation.finish_reason is None:
             self._engine.abort(request_id)
+        else:
+            self._engine.end(request_id)
 
     def _post_outputs(self, outputs: Sequence[RequestOutput]) -> None:
         self._post(self._deliver, outputs)

@@ -54,6 +54,9 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPRequestEntityTooLarge:
         limit = f"request body must be at most {request.client_max_size} bytes; send less"
         return ApiError(limit, status=413).response()
+    except web.RequestPayloadError:
+        where = f"{request.method} {request.path}"
+        return ApiError(f"{where}: the body does not fit its Content-Encoding").response()
     except web.HTTPException as error:
         return _of_http(request, error).response()
     except ConnectionError:

@@ -19,6 +19,7 @@ _GAUGES = {
     "num_running": ("vllm:num_requests_running", "Requests that hold device blocks."),
     "num_waiting": ("vllm:num_requests_waiting", "Requests that hold no blocks yet."),
     "num_swapped": ("vllm:num_requests_swapped", "Requests whose KV is in host blocks."),
+    "num_arriving": ("fsbench:num_requests_arriving", "Requests whose KV is being swapped in."),
     "num_device_blocks": ("fsbench:device_blocks", "Size of the device pool."),
     "num_used_device_blocks": ("fsbench:used_device_blocks", "Device blocks in use."),
     "num_host_blocks": ("fsbench:host_blocks", "Size of the host pool."),

@@ -12,7 +12,13 @@ from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
 
-from engines.fastswitch.device import Batch, BlockRun, Direction, TransferStats
+from engines.fastswitch.device import (
+    Batch,
+    BlockRun,
+    Direction,
+    TransferError,
+    TransferStats,
+)
 from tests.engines.fastswitch.memory_device import MemoryDevice, stats_of
 
 Block = tuple[Literal["device", "host"], int]
@@ -96,6 +102,7 @@ class AsyncMemoryDevice(MemoryDevice):
 
     def transfer(self, direction: Direction, runs: Sequence[BlockRun]) -> AsyncTransfer:  # type: ignore[override]
         self.look()
+        assert runs, "an empty transfer was asked for"
         blocks = _blocks_of(direction, runs)
         assert len(blocks) == len(set(blocks)), f"runs overlap: {runs}"
         self._assert_free(blocks)
@@ -117,9 +124,9 @@ class AsyncMemoryDevice(MemoryDevice):
         return sum(map(len, self._queues.values()))
 
     def look(self) -> None:
-        """Move the content of what is complete by now. Raises the fault, if there is one."""
+        """Move the content of what is complete by now. Raises TransferError if there is a fault."""
         if self.fault is not None:
-            raise self.fault
+            raise TransferError(f"a copy failed: {self.fault!r}") from self.fault
         for direction, queue in self._queues.items():
             while queue and queue[0].ends_at <= self.now:
                 transfer = queue.popleft()

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from engines.fastswitch.device import Batch, BlockRun, Device, Direction, SequenceChunk
+from engines.fastswitch.device import (
+    Batch,
+    BlockRun,
+    Device,
+    Direction,
+    SequenceChunk,
+    TransferError,
+)
 from engines.fastswitch.request import SamplingParams
 from tests.engines.fastswitch.async_memory_device import AsyncMemoryDevice
 from tests.engines.fastswitch.memory_device import undisturbed
@@ -112,5 +119,5 @@ def test_a_fault_is_raised_by_whoever_looks_next() -> None:
     transfer = device.transfer(OUT, run(0, 0))
     device.fault = RuntimeError("the link is gone")
     for look in (transfer.is_done, transfer.wait, lambda: device.transfer(IN, run(5, 5))):
-        with pytest.raises(RuntimeError, match="the link is gone"):
+        with pytest.raises(TransferError, match="the link is gone"):
             look()

@@ -14,8 +14,10 @@ from engines.api import PriorityUpdates
 from engines.fastswitch.device import Direction
 from engines.fastswitch.engine import Engine
 from engines.fastswitch.request import FinishReason, Phase, Request, SamplingParams
+from engines.fastswitch.request_log import RequestRecord, State
 from engines.fastswitch.settings import PRESETS, CoreSettings, Mechanisms
 from engines.fastswitch.step_log import StepRecord
+from engines.fastswitch.transfer_log import TransferRecord
 from tests.engines.fastswitch.async_memory_device import AsyncMemoryDevice
 from tests.engines.fastswitch.memory_device import next_token, undisturbed
 
@@ -50,12 +52,16 @@ class Bench:
             poisons=poisons,
         )
         self.rows: list[StepRecord] = []
+        self.requests: dict[str, RequestRecord] = {}
+        self.transfers: list[TransferRecord] = []
         self.engine = Engine(
             core,
             self.device,
             clock=self.device.clock,
             priorities=priorities,
             on_step=self.rows.append,
+            on_request=self._ended,
+            on_transfer=self.transfers.append,
         )
         self.tokens: dict[str, list[int]] = {}
         self.finished: dict[str, FinishReason] = {}
@@ -80,12 +86,33 @@ class Bench:
                 self.finished[output.request_id] = output.finish_reason
         self.engine.check_integrity()
 
+    def _ended(self, record: RequestRecord) -> None:
+        assert record.request_id not in self.requests, "told twice"
+        check_latency(record)
+        self.requests[record.request_id] = record
+
     def run(self, max_steps: int = 2000) -> None:
         for _ in range(max_steps):
             if not self.engine.has_work:
                 return
             self.step()
         pytest.fail(f"still live after {max_steps} steps: {self.engine.stats}")
+
+
+def check_latency(record: RequestRecord) -> None:
+    """Its spans cover its life without a gap, change at every border, and add up to its shares."""
+    spans = record.spans
+    if spans:
+        assert (spans[0].began_at, spans[-1].ended_at) == (record.arrived_at, record.finished_at)
+    for before, after in itertools.pairwise(spans):
+        assert before.ended_at == after.began_at
+        assert before.state is not after.state, "one span in two pieces"
+    shares = {f"{state}_s": getattr(record, f"{state}_s") for state in State}
+    assert sum(shares.values()) == pytest.approx(record.finished_at - record.arrived_at)
+    for state in State:
+        spent = [span.ended_at - span.began_at for span in spans if span.state is state]
+        assert shares[f"{state}_s"] == pytest.approx(sum(spent))
+        assert all(each > 0 for each in spent)
 
 
 def prompt_of(seed: int, num_tokens: int) -> list[int]:
@@ -133,9 +160,10 @@ def test_tokens_are_those_of_an_undisturbed_run_under_heavy_preemption(arm: str)
     mechanisms = ARMS[arm]
     if mechanisms.policy == "priority":
         assert stats.num_preemptions >= 8
-        assert (mechanisms.preemption == "swap") == (
-            stats.num_recompute_preemptions < stats.num_preemptions
-        )
+        if mechanisms.preemption == "swap":
+            assert stats.num_recompute_preemptions < stats.num_preemptions
+        else:
+            assert stats.num_recompute_preemptions > 0
     if mechanisms.reuse != "prefix":  # in turn, the least recently used is always the next needed
         assert (mechanisms.reuse != "none") == (stats.num_reused_tokens > 0)
 
@@ -146,7 +174,7 @@ def test_tokens_are_those_of_an_undisturbed_run_under_heavy_preemption(arm: str)
     host_tokens=st.sampled_from([0, 16, 64, 256]),
     events=st.lists(
         st.tuples(
-            st.sampled_from(["submit", "submit", "steps", "abort"]),
+            st.sampled_from(["submit", "submit", "steps", "abort", "end"]),
             st.integers(0, 5),
             st.integers(1, 30),
             st.integers(1, 20),
@@ -162,6 +190,7 @@ def test_any_history_of_requests_keeps_every_block_and_every_token(
     bench = Bench(core_settings(ARMS[arm], swap_tokens=host_tokens))
     expected: dict[str, list[int]] = {}
     histories: dict[int, list[int]] = {}
+    num_ended = 0
     for i, (what, who, num_prompt, num_tokens, priority) in enumerate(events):
         if what == "submit":
             history = histories.get(who, [])
@@ -177,7 +206,10 @@ def test_any_history_of_requests_keeps_every_block_and_every_token(
                 if bench.engine.has_work:
                     bench.step()
         else:
-            bench.engine.abort(f"r{num_prompt}")
+            stop = bench.engine.abort if what == "abort" else bench.engine.end
+            was_live = bench.engine.is_live(f"r{num_prompt}")
+            stop(f"r{num_prompt}")
+            num_ended += was_live and what == "end"
             bench.engine.check_integrity()
     bench.run()
     assert {name: bench.tokens[name] for name in bench.finished} == {
@@ -189,7 +221,8 @@ def test_any_history_of_requests_keeps_every_block_and_every_token(
     stats = bench.engine.stats
     assert (stats.num_running, stats.num_waiting, stats.num_swapped) == (0, 0, 0)
     assert stats.num_used_device_blocks == 0, "leaked"
-    assert len(bench.finished) + stats.num_aborted == len(expected)
+    assert len(bench.finished) + stats.num_aborted + num_ended == len(expected)
+    assert set(bench.requests) == set(expected)
 
 
 def test_a_more_urgent_newcomer_takes_the_device_and_gives_it_back() -> None:
@@ -328,6 +361,34 @@ def test_the_step_log_adds_up_to_the_counters() -> None:
     assert stats.num_generated_tokens == 60
     assert sum(row.num_decode_tokens for row in bench.rows) == 60 - 6
     assert sum(row.num_prefill_tokens for row in bench.rows) == 6 * 20
+
+
+def test_a_prompts_last_token_alone_is_prefill_in_the_log() -> None:
+    bench = Bench(core_settings(VLLM))  # 24 tokens a step
+    bench.submit("one more than a step takes", prompt_of(1, 25), 3)
+    bench.submit("one token", [7], 3)
+    bench.run()
+    assert sum(row.num_prefill_tokens for row in bench.rows) == 26
+    assert sum(row.num_decode_tokens for row in bench.rows) == 4
+
+
+def test_the_log_shows_the_blocks_of_a_request_that_ends_in_the_step() -> None:
+    bench = Bench(core_settings(VLLM))
+    bench.submit("r", prompt_of(1, 10), 1)
+    bench.run()
+    assert [(row.num_running, row.num_used_device_blocks) for row in bench.rows] == [(1, 3)]
+    assert bench.engine.stats.num_used_device_blocks == 0
+
+
+def test_a_preemption_before_the_first_chunk_recomputes_nothing() -> None:
+    bench = Bench(core_settings(VLLM, max_batch_tokens=8))
+    bench.submit("first", prompt_of(1, 20), 3, priority=1)
+    bench.submit("starved", prompt_of(2, 20), 3, priority=2)
+    bench.step()  # both hold blocks, the first takes all of the step's tokens
+    bench.submit("urgent", prompt_of(3, 50), 2, priority=0)
+    bench.run()
+    stats = bench.engine.stats
+    assert (stats.num_preemptions, stats.num_recompute_preemptions) == (2, 0)
 
 
 def test_an_end_of_sequence_token_stops_the_request_unless_ignored() -> None:

@@ -97,6 +97,11 @@ def test_an_error_in_the_stream_keeps_the_tokens_before_it() -> None:
         (b"data: {nope}\n\n", "an event is not JSON"),
         (b"data: [1]\n\n", "not a JSON object"),
         (b'data: {"choices": [7]}\n\n', "unknown shape"),
+        (b'data: {"choices": [{"text": ["a"]}]}\n\n', "unknown shape"),
+        (b'data: {"choices": [{"text": "a", "finish_reason": 7}]}\n\n', "unknown shape"),
+        (b'data: {"choices": [{"text": "a", "token_ids": ["7"]}]}\n\n', "unknown shape"),
+        (b'data: {"choices": [{"text": "a", "token_ids": [2147483648]}]}\n\n', "unknown shape"),
+        (b'data: {"usage": {"prompt_tokens": "5"}}\n\n', "unknown shape"),
         (b'event: error\ndata: {"message": "gone"}\n\n', "error in the stream: gone"),
         (b'data: {"error": "text only"}\n\n', "error in the stream: text only"),
     ],
@@ -126,6 +131,18 @@ def test_a_refusal_for_load_says_when_to_come_back() -> None:
 def test_an_answer_that_is_no_stream_is_an_error() -> None:
     answer = answer_to(b'{"error": {"message": "no"}}', kind="application/json")
     assert answer.error == "expected an event stream, got 'application/json': no"
+
+
+def test_a_compressed_stream_is_an_error_that_says_so() -> None:
+    answer = answer_to(b"\x1f\x8b...", head="Content-Encoding: gzip\r\n")
+    assert answer.error == "the stream is compressed (gzip), which was not asked for"
+
+
+def test_heartbeats_without_data_say_nothing() -> None:
+    answer = answer_to(b"data:\n\n", completion("a"), b"data: [DONE] \n\n")
+    assert answer.error is None
+    assert answer.token_reads == [2]
+    assert answer.is_done
 
 
 def test_errors_stay_on_one_line_of_bounded_length() -> None:

@@ -116,6 +116,21 @@ def test_a_hang_up_without_an_answer_is_an_error(is_kernel_stamped: bool) -> Non
     run(main())
 
 
+@pytest.mark.parametrize("is_kernel_stamped", [True, False])
+def test_a_connection_closed_while_it_waited_for_its_instant_is_an_error_at_once(
+    is_kernel_stamped: bool,
+) -> None:
+    async def main() -> None:
+        async with pool_to(answer_once, is_kernel_stamped=is_kernel_stamped) as pool:
+            held, _ = await pool.take()
+            await exchange(held)
+            await asyncio.sleep(0.05)  # the server closes it
+            with pytest.raises(ConnectionFailedError, match="before it answered"):
+                await exchange(held)
+
+    run(main())
+
+
 def test_a_request_larger_than_the_socket_buffer_is_sent_whole() -> None:
     size = 8_000_000
     got = 0

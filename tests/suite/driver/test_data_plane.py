@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -174,31 +176,84 @@ def test_a_failed_turn_keeps_its_tokens_and_ends_its_conversation(
     assert bad.done_at >= bad.sent_at
 
 
+ANSWER = b'data: {"choices": [{"text": "a", "token_ids": [1], "finish_reason": "stop"}]}\n\n'
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n"
+Converse = Callable[[socket.socket], None]
+
+
+@contextlib.contextmanager
+def server_of(converse: Converse) -> Iterator[tuple[Endpoint, list[int]]]:
+    """Each connection in a thread; the list grows by one with each."""
+    connections: list[int] = []
+
+    def converse_and_close(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(ConnectionError):
+            converse(connection)
+
+    def accept(server: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # closed at the end
+            while True:
+                connection, _ = server.accept()
+                connections.append(1)
+                threading.Thread(target=converse_and_close, args=(connection,)).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=accept, args=(server,))
+        thread.start()
+        yield endpoint(server.getsockname()[1], {}), connections
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def answer_one(connection: socket.socket) -> None:
+    connection.recv(65_536)
+    connection.sendall(HEAD % len(ANSWER) + ANSWER)
+
+
+def answer_one_and_take_another(connection: socket.socket) -> None:
+    answer_one(connection)
+    connection.recv(65_536)
+
+
 def test_a_request_that_died_with_a_kept_connection_is_sent_once_more(
     make_plan: MakePlan, drive_in_process: DriveInProcess
 ) -> None:
     """The server answers once on a connection, and hangs up when it is asked there again."""
-    answer = b'data: {"choices": [{"text": "a", "token_ids": [1], "finish_reason": "stop"}]}\n\n'
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n"
-    num_connections = 0
-
-    def serve(server: socket.socket) -> None:
-        nonlocal num_connections
-        for num_connections in (1, 2):  # noqa: B007 – counted for the test
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(65_536)
-                connection.sendall(head % len(answer) + answer)
-                connection.recv(65_536)
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=serve, args=(server,))
-        thread.start()
-        to = endpoint(server.getsockname()[1], {})
+    with server_of(answer_one_and_take_another) as (to, connections):
         records = drive_in_process(make_plan(num_turns=2), to).records
-        thread.join()
     assert [record.error for record in records] == [None, None]
-    assert num_connections == 2
+    assert len(connections) == 2
+
+
+def test_a_connection_that_closes_while_the_user_thinks_costs_no_turn(
+    make_plan: MakePlan, drive_in_process: DriveInProcess
+) -> None:
+    """The pause is shorter than the lead: the next turn holds the connection as it closes."""
+
+    def answer_and_leave_soon(connection: socket.socket) -> None:
+        answer_one(connection)
+        time.sleep(0.015)
+
+    with server_of(answer_and_leave_soon) as (to, connections):
+        plan = make_plan(num_turns=2, think_time_s=0.04)
+        records = drive_in_process(plan, to, turn_timeout_s=1.0).records
+    assert [record.error for record in records] == [None, None]
+    assert len(connections) == 2
+
+
+def test_a_stop_sends_nothing_once_more(
+    make_plan: MakePlan, drive_in_process: DriveInProcess
+) -> None:
+    """What waits on a kept connection without a byte of an answer ends there."""
+
+    def answer_one_and_never_another(connection: socket.socket) -> None:
+        answer_one_and_take_another(connection)
+        connection.recv(65_536)  # until the client leaves
+
+    with server_of(answer_one_and_never_another) as (to, connections):
+        records = drive_in_process(make_plan(num_turns=2), to, stop_after_s=0.4).records
+    assert [record.error for record in records] == [None, "cut short: enough"]
+    assert len(connections) == 1
 
 
 def test_a_server_that_is_not_there_gives_failed_turns_that_were_never_sent(
@@ -242,6 +297,15 @@ def test_a_closed_loop_holds_so_many_conversations_at_a_time(
     assert most_at_a_time(records) == 2
 
 
+def test_the_first_conversations_of_a_closed_loop_are_ready_at_the_start(
+    engine: ScriptedEngine, make_plan: MakePlan, drive_in_process: DriveInProcess
+) -> None:
+    """Their connections are made before, so that setting them up is no lag of the driver."""
+    plan = make_plan(starts_at_s=(0.0,) * 4, num_output_tokens=3, closed_concurrency=2)
+    records = drive_in_process(plan, engine.endpoint()).records
+    assert [record.scheduled_at for record in records].count(0.0) == 2
+
+
 def most_at_a_time(records: list[TurnRecord]) -> int:
     begins = [(record.scheduled_at, 1) for record in records]
     ends = [(record.done_at, -1) for record in records if record.done_at is not None]
@@ -262,12 +326,12 @@ def test_priorities_follow_their_trace_and_start_again_after_its_end(
         update_interval_s=0.1,
         levels=np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint8),
     )
-    plan = make_plan(starts_at_s=(0.0, 0.15, 0.25), num_output_tokens=1, priorities=trace)
+    plan = make_plan(starts_at_s=(0.0, 0.15, 0.3), num_output_tokens=1, priorities=trace)
     to = replace(engine.endpoint(), takes_priority=True)
     records = drive_in_process(plan, to).records
-    assert sorted((r.user_id, r.priority) for r in records) == [("u0", 1), ("u1", 5), ("u2", 3)]
+    assert sorted((r.user_id, r.priority) for r in records) == [("u0", 1), ("u1", 5), ("u2", 6)]
     sent = sorted(body["priority"] for body in asked_bodies(engine, plan))
-    assert sent == [1, 3, 5]
+    assert sent == [1, 5, 6]
     silent = drive_in_process(plan, engine.endpoint()).records
     assert {record.priority for record in silent} == {None}
 

@@ -98,6 +98,8 @@ def test_a_body_cut_short_is_an_error_and_keeps_what_came() -> None:
         (b"SSH-2.0-OpenSSH\r\n\r\n", "not an HTTP/1.1 response"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: ten\r\n\r\n", "content-length is no number"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", "chunk size"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-6\r\n", "chunk size"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: \xb2\r\n\r\n", "content-length is no number"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"a" * (MAX_HEAD_BYTES + 1), "head is over"),
     ],
 )

@@ -9,9 +9,10 @@ import torch
 from engines.fastswitch.device import Batch, SequenceChunk
 from engines.fastswitch.devices.model import Decoder
 from engines.fastswitch.devices.model_config import ModelConfig, rope_frequencies
-from engines.fastswitch.devices.torch_device import CopyMode, TorchDevice
+from engines.fastswitch.devices.torch_device import TorchDevice
 from engines.fastswitch.devices.weights import RandomTensors, assemble
 from engines.fastswitch.request import SamplingParams
+from engines.fastswitch.settings import Copy, Layout
 
 SMALL = ModelConfig(
     vocab_size=300,
@@ -33,7 +34,13 @@ def small_decoder(dtype: torch.dtype = torch.float64, device: str = "cpu") -> De
 
 
 def device_for(
-    decoder: Decoder, *, num_blocks: int = 64, block_size: int = 4, copy: CopyMode = "merged"
+    decoder: Decoder,
+    *,
+    num_blocks: int = 64,
+    block_size: int = 4,
+    copy: Copy = "merged",
+    layout: Layout = "per_layer",
+    num_copy_threads: int = 0,
 ) -> TorchDevice:
     return TorchDevice(
         decoder,
@@ -41,6 +48,8 @@ def device_for(
         num_device_blocks=num_blocks,
         num_host_blocks=num_blocks,
         copy=copy,
+        layout=layout,
+        num_copy_threads=num_copy_threads,
     )
 
 

@@ -43,13 +43,11 @@ def chunks_of(parts: list[tuple[int, int]], block_size: int, seed: int) -> list[
     ]
 
 
-def random_cache(chunks: list[SequenceChunk], block_size: int) -> tuple[Tensor, Tensor]:
+def random_memory(chunks: list[SequenceChunk], block_size: int, num_layers: int) -> Tensor:
+    """[blocks, layers, K | V, …]: with more layers than one, a layer's blocks lie apart."""
     num_blocks = sum(len(chunk.block_table) for chunk in chunks) + 5
-    shape = (num_blocks, block_size, NUM_KV_HEADS, HEAD_DIM)
-    return (
-        torch.randn(shape, dtype=torch.float64) * 3,
-        torch.randn(shape, dtype=torch.float64) * 3,
-    )
+    shape = (num_blocks, num_layers, 2, block_size, NUM_KV_HEADS, HEAD_DIM)
+    return torch.randn(shape, dtype=torch.float64) * 3
 
 
 def eager_attention(
@@ -77,18 +75,26 @@ def eager_attention(
 @given(
     parts=st.lists(part, min_size=1, max_size=7),
     block_size=st.sampled_from([1, 4, 16]),
+    num_layers=st.integers(1, 3),
     seed=st.integers(0, 1000),
 )
 def test_a_mixed_batch_attends_as_its_eager_twin(
-    parts: list[tuple[int, int]], block_size: int, seed: int
+    parts: list[tuple[int, int]], block_size: int, num_layers: int, seed: int
 ) -> None:
     torch.manual_seed(seed)
     chunks = chunks_of(parts, block_size, seed)
     num_rows = sum(len(chunk.token_ids) for chunk in chunks)
-    cache = random_cache(chunks, block_size)
+    last_layer = random_memory(chunks, block_size, num_layers)[:, -1]
+    cache = (last_layer[:, 0], last_layer[:, 1])
     queries = torch.randn(num_rows, NUM_HEADS, HEAD_DIM, dtype=torch.float64)
     keys, values = torch.randn(2, num_rows, NUM_KV_HEADS, HEAD_DIM, dtype=torch.float64)
-    plan = plan_attention(chunks, block_size, device=CPU, dtype=torch.float64)
+    plan = plan_attention(
+        chunks,
+        block_size,
+        block_stride=2 * num_layers * block_size,
+        device=CPU,
+        dtype=torch.float64,
+    )
     write_kv(keys, values, cache, plan.slots)
     expected = eager_attention(queries, cache, chunks, block_size)
     got = attend(queries, keys, values, cache, plan)
@@ -100,26 +106,27 @@ def test_a_mixed_batch_attends_as_its_eager_twin(
     start=st.integers(0, 30),
     length=st.integers(1, 30),
     block_size=st.sampled_from([1, 3, 16]),
+    num_layers=st.integers(1, 3),
     seed=st.integers(0, 1000),
 )
 def test_what_is_written_is_gathered_and_nothing_else_changes(
-    start: int, length: int, block_size: int, seed: int
+    start: int, length: int, block_size: int, num_layers: int, seed: int
 ) -> None:
     torch.manual_seed(seed)
     (chunk,) = chunks_of([(start, length)], block_size, seed)
-    cache = random_cache([chunk], block_size)
-    before = (cache[0].clone(), cache[1].clone())
+    memory = random_memory([chunk], block_size, num_layers)
+    expected = memory.clone()
     keys, values = torch.randn(2, length, NUM_KV_HEADS, HEAD_DIM, dtype=torch.float64)
-    slots = torch.tensor(slots_of(chunk, block_size))
-    write_kv(keys, values, cache, slots)
+    for position, key, value in zip(range(start, start + length), keys, values, strict=True):
+        block = chunk.block_table[position // block_size]
+        expected[block, -1, :, position % block_size] = torch.stack((key, value))
+    cache = (memory[:, -1, 0], memory[:, -1, 1])
+    stride = 2 * num_layers * block_size
+    write_kv(keys, values, cache, torch.tensor(slots_of(chunk, block_size, stride)))
+    assert torch.equal(memory, expected)
     blocks = torch.tensor(chunk.block_table)
-    for tensor, old, new in zip(cache, before, (keys, values), strict=True):
-        gathered = gather(tensor, blocks, start + length)
-        assert torch.equal(gathered[start:], new)
-        assert torch.equal(gathered[:start], gather(old, blocks, start))
-        is_untouched = torch.ones(tensor.shape[0] * block_size, dtype=torch.bool)
-        is_untouched[slots] = False
-        assert torch.equal(tensor.flatten(0, 1)[is_untouched], old.flatten(0, 1)[is_untouched])
+    for tensor, new in zip(cache, (keys, values), strict=True):
+        assert torch.equal(gather(tensor, blocks, start + length)[start:], new)
 
 
 @given(lengths=st.lists(st.integers(1, 3000), max_size=40), block_size=st.sampled_from([4, 16]))

@@ -62,6 +62,7 @@ class ScriptedEngine:
 
     submitted: list[Request] = field(default_factory=list)
     aborted: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
     batch_sizes: list[int] = field(default_factory=list)
     is_stopped: bool = False
 
@@ -84,6 +85,12 @@ class ScriptedEngine:
     def abort(self, request_id: str) -> None:
         with self._changed:
             self.aborted.append(request_id)
+            self._left.pop(request_id, None)
+            self._changed.notify_all()
+
+    def end(self, request_id: str) -> None:
+        with self._changed:
+            self.ended.append(request_id)
             self._left.pop(request_id, None)
             self._changed.notify_all()
 

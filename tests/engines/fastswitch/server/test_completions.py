@@ -192,20 +192,21 @@ def test_a_stop_string_ends_the_answer_before_itself(tokens_per_step):
     assert sum(len(chunk["token_ids"]) for chunk in chunks) == len("one two th")
 
 
-def test_a_stop_string_aborts_the_request_in_the_engine():
+def test_a_stop_string_ends_the_request_in_the_engine_and_does_not_abort_it():
     async def main():
         async with served(scripted(step_limit=6)) as server:
             body = {"prompt": "abcdef" * 20, "max_tokens": 100, "stop": "cd"}
             _, reply = await server.post(PATH, body)
             engine = server.engine
-            was_aborted = await asyncio.to_thread(engine.wait_for, lambda: bool(engine.aborted))
-            return reply, was_aborted, engine
+            has_ended = await asyncio.to_thread(engine.wait_for, lambda: bool(engine.ended))
+            return reply, has_ended, engine
 
-    reply, was_aborted, engine = asyncio.run(main())
+    reply, has_ended, engine = asyncio.run(main())
     assert reply["choices"][0]["text"] == "ab"
     assert reply["choices"][0]["finish_reason"] == "stop"
     assert reply["usage"]["completion_tokens"] == 4
-    assert was_aborted and engine.aborted == [engine.submitted[0].request_id]
+    assert has_ended and engine.ended == [engine.submitted[0].request_id]
+    assert engine.aborted == []
 
 
 def test_text_held_back_for_a_stop_string_is_shown_when_the_answer_ends_without_it():

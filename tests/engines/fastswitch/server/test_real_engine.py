@@ -104,6 +104,22 @@ def test_a_turn_that_shares_its_conversation_reuses_what_the_last_one_computed()
     assert reply["choices"][0]["token_ids"] == undisturbed(prompt, 5)
 
 
+def test_a_turn_ended_by_a_stop_string_leaves_its_history_to_the_next():
+    prompt = [5] * 20
+    tokens = undisturbed(prompt, 30)
+
+    async def use(client):
+        stopping = {"prompt": prompt, "max_tokens": 100, "stop": f"{tokens[10]} "}
+        await client.post(PATH, {**stopping, "conversation_id": "c"})
+        second = {"prompt": [*prompt, *tokens[:10], 7], "max_tokens": 3, "conversation_id": "c"}
+        _, reply = await client.post(PATH, second)
+        return reply, await scrape(client)
+
+    reply, shown = against_real_engine(use)
+    assert reply["usage"]["prompt_tokens_details"]["cached_tokens"] == 30
+    assert shown[("fsbench:aborted_requests_total",)] == 0
+
+
 @pytest.mark.parametrize("is_streaming", [True, False])
 def test_a_client_that_leaves_gives_its_blocks_back(is_streaming):
     async def use(client):

@@ -207,6 +207,17 @@ def test_a_body_that_is_no_json_object_is_refused(body):
     assert message.startswith("request body must be")
 
 
+def test_a_body_that_is_not_encoded_as_it_says_is_refused():
+    async def main():
+        async with served() as server:
+            headers = {"Content-Encoding": "gzip"}
+            return await server.post(COMPLETIONS, b"no gzip", headers=headers)
+
+    status, reply = asyncio.run(main())
+    assert status == 400
+    assert "Content-Encoding" in reply["error"]["message"]
+
+
 def test_an_oversized_body_is_refused():
     body = b'{"prompt": "' + b"x" * 2000 + b'"}'
     status, _, message = refusal(COMPLETIONS, body, max_body_bytes=1000)

@@ -1,0 +1,48 @@
+"""Where the time went: shares of the latency as stacked bars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
+
+from reports import units
+from reports.axes import LEGEND, base_layout
+from reports.palette import STATE_COLOURS
+
+
+def latency_shares(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
+    """One stacked bar per engine: {STATE_ratio: share of the latency}, adding up to 1."""
+    engines = list(shares)
+    figure = go.Figure(
+        layout=base_layout(
+            barmode="stack",
+            bargap=0.35,
+            height=150 + 46 * len(engines),
+            legend={**LEGEND, "traceorder": "normal"},
+        )
+    )
+    for state, colour in STATE_COLOURS.items():
+        ratios = [shares[engine][f"{state}_ratio"] for engine in engines]
+        figure.add_bar(
+            name=state.replace("_", " "),
+            orientation="h",
+            x=ratios,
+            y=engines,
+            marker={"color": colour, "line": {"width": 0}},
+            text=[units.percent(ratio) if ratio >= 0.08 else "" for ratio in ratios],
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            customdata=[units.percent(ratio) for ratio in ratios],
+            hovertemplate="%{y}: %{customdata}",
+        )
+    figure.update_xaxes(
+        title={"text": "share of the latency"},
+        range=[0, 1.002],  # so that the last tick is in sight
+        tickformat=".0%",
+        dtick=0.25,
+        zeroline=False,
+    )
+    figure.update_yaxes(autorange="reversed", showgrid=False, automargin=True)
+    return figure

@@ -1,0 +1,79 @@
+"""What an engine said of itself in one part of a run: its logs, on the run's clock.
+
+`steps`, `requests` and `transfers`, each where the engine gives it; the columns are those of
+engines/fastswitch/ step_log.py, request_log.py and transfer_log.py. An engine writes Arrow streams
+while it runs; afterwards they become Parquet, and instants (`at`, `*_at`, also in lists of structs)
+seconds after the part's start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from engines.api import ENGINE_LOGS
+from engines.arrow_log import read_arrow_logs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLogs:
+    """Of one part; None where the engine gives none."""
+
+    steps: pa.Table | None
+    requests: pa.Table | None
+    transfers: pa.Table | None
+
+
+def read_engine_logs(directory: Path) -> EngineLogs:
+    paths = {name: directory / f"{name}.parquet" for name in ENGINE_LOGS}
+    return EngineLogs(
+        **{name: pq.read_table(path) if path.exists() else None for name, path in paths.items()}
+    )
+
+
+def finish_engine_logs(directory: Path, started_at_monotonic_s: float | None) -> None:
+    """NAME.arrows → NAME.parquet; without a start nothing was played, and nothing is kept."""
+    for name in ENGINE_LOGS:
+        log = directory / f"{name}.arrows"
+        if not log.exists():
+            continue
+        try:
+            table = read_arrow_logs([log])
+        except ValueError:  # killed before its first bytes went out
+            table = None
+        if table is not None and started_at_monotonic_s is not None:
+            pq.write_table(
+                relative_to(table, started_at_monotonic_s),
+                directory / f"{name}.parquet",
+                compression="zstd",
+            )
+        log.unlink()
+
+
+def relative_to(table: pa.Table, start: float) -> pa.Table:
+    """The same with every instant in seconds after `start`."""
+    table = table.combine_chunks()
+    columns = [
+        _relative(field.name, column.combine_chunks(), start)
+        for field, column in zip(table.schema, table.columns, strict=True)
+    ]
+    return pa.Table.from_arrays(columns, schema=table.schema)
+
+
+def _relative(name: str, column: pa.Array, start: float) -> pa.Array:
+    kind = column.type
+    if pa.types.is_floating(kind) and (name == "at" or name.endswith("_at")):
+        return pc.subtract(column, pa.scalar(start))
+    if pa.types.is_list(kind):
+        return pa.ListArray.from_arrays(
+            column.offsets, _relative(name, column.values, start), type=kind
+        )
+    if pa.types.is_struct(kind):
+        fields = list(kind)
+        inner = [_relative(each.name, column.field(each.name), start) for each in fields]
+        return pa.StructArray.from_arrays(inner, fields=fields)
+    return column

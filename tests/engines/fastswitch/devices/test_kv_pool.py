@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from engines.fastswitch.devices.kv_pool import BlockShape, KvPool, allocate_pool
+from engines.fastswitch.settings import Layout
+
+
+def pool_of(layout: Layout) -> KvPool:
+    shape = BlockShape(
+        num_layers=3, block_size=4, num_kv_heads=2, head_dim=8, dtype=torch.float32, layout=layout
+    )
+    return allocate_pool(shape, 5, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("layout", "num_parts"), [("per_layer", 6), ("cross_layer", 1)])
+def test_a_part_of_a_block_is_one_piece_of_memory(layout: Layout, num_parts: int) -> None:
+    pool = pool_of(layout)
+    assert pool.by_part.shape == (num_parts, 5, 3 * 2 * 4 * 2 * 8 // num_parts)
+    assert pool.by_part.is_contiguous()
+    assert pool.shape.num_bytes == pool.by_part[:, 0].numel() * 4
+
+
+@pytest.mark.parametrize("layout", ["per_layer", "cross_layer"])
+def test_parts_and_layers_are_views_of_the_same_blocks(layout: Layout) -> None:
+    pool = pool_of(layout)
+    assert pool.by_layer.shape == (3, 2, 5, 4, 2, 8)
+    pool.by_part[:, 3] = 1.0
+    assert (pool.by_layer[:, :, 3] == 1.0).all()
+    assert pool.by_layer.sum() == pool.by_layer[:, :, 3].numel()
+    for keys, _ in pool.caches:
+        assert keys.stride(0) == pool.shape.stride_tokens * keys.stride(1)

@@ -1,6 +1,6 @@
 """A preview of the ablation: a ShareGPT-like plan through all presets, in virtual time.
 
-    python -m benchmarks.sweep [presets groups frequency host_pool] [--conversations 300]
+    python -m benchmarks.sweep [presets load groups frequency host_pool] [--conversations 240]
 
 VIRTUAL TIME, COST MODEL BY ANALOGY, NOT A MEASUREMENT OF A GPU. The scheduler, allocators, swapping
 and reuse are the engine's own; what a step and a transfer take comes from virtual_device.py (an
@@ -8,7 +8,8 @@ A10 with Llama-3-8B). Every number is a prediction of the model, good for asking
 matters and why, and worth no more than the model. The presets re-implement designs in one core:
 `vllm-0.3` is not vLLM.
 
-`presets`: the plan at update frequency 0.04, through every preset. `groups`: group_tokens from 64
+`presets`: the plan at update frequency 0.04, through every preset. `load`: conversations a second,
+from a device with room for all to one that can not keep up. `groups`: group_tokens from 64
 to 3,000. `frequency`: priority updates per iteration. `host_pool`: host memory in multiples of the
 device pool. Latencies in the table are ratios to vllm-0.3 of the same setting, above 1 is better
 than it: TTFT and TBT as baseline / own, throughput as own / baseline. Absolute values are in the
@@ -47,6 +48,7 @@ FREQUENCY = 0.04
 GROUP_TOKENS = (64, 256, 1000, 3000)
 FREQUENCIES = (0.0, 0.01, 0.02, 0.04, 0.08)
 HOST_RATIOS = (2, 4, 8, 16)
+RATES = (0.25, 0.4, 0.6, 1.0)  # conversations a second, of about 4.5 turns
 RATIOS = {  # column: metric, and whether more of it is better
     "TTFT P50": ("ttft_p50_s", False),
     "P99": ("ttft_p99_s", False),
@@ -114,6 +116,7 @@ def settings_of(sweep: str) -> Iterator[Key]:
         name, values = {
             "frequency": ("frequency", FREQUENCIES),
             "host_pool": ("host_ratio", HOST_RATIOS),
+            "load": ("rate", RATES),
         }[sweep]
         presets = (BASELINE, "fastswitch")
         for value, preset in itertools.product(values, presets):
@@ -122,16 +125,15 @@ def settings_of(sweep: str) -> Iterator[Key]:
 
 def run_sweep(sweep: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     """One row a setting, each with its ratios to the baseline row before it."""
-    plans: dict[float, Plan] = {}
+    plans: dict[tuple[float, float], Plan] = {}
     rows: list[dict[str, Any]] = []
     base: dict[str, Any] = {}
     for preset, changes in settings_of(sweep):
-        usual = {"frequency": FREQUENCY, "host_ratio": HOST_RATIO, "group_tokens": 1000}
-        chosen: dict[str, Any] = usual | changes
-        frequency = chosen.pop("frequency")
-        if frequency not in plans:
-            plans[frequency] = plan_of(args.conversations, args.rate, frequency, args.seed)
-        values = play(preset, plans[frequency], **chosen)
+        chosen: dict[str, Any] = {"host_ratio": HOST_RATIO, "group_tokens": 1000} | changes
+        traffic = (chosen.pop("rate", args.rate), chosen.pop("frequency", FREQUENCY))
+        if traffic not in plans:
+            plans[traffic] = plan_of(args.conversations, *traffic, args.seed)
+        values = play(preset, plans[traffic], **chosen)
         if preset == BASELINE:
             base = values
         rows.append({"preset": preset, **changes, **values, "ratios": _ratios(values, base)})
@@ -158,7 +160,9 @@ def _show(rows: list[dict[str, Any]], *, has_header: bool) -> None:
     header = ["setting".ljust(34), *(name.rjust(9) for name in COLUMNS)]
     cells = []
     for row in rows:
-        changes = [f"{k} {row[k]}" for k in ("group_tokens", "frequency", "host_ratio") if k in row]
+        changes = [
+            f"{k} {row[k]}" for k in ("group_tokens", "frequency", "host_ratio", "rate") if k in row
+        ]
         ratios = [row["ratios"][name] for name, _ in RATIOS.values()]
         runs = row["blocks_per_run"]
         cells.append(
@@ -176,11 +180,11 @@ def _show(rows: list[dict[str, Any]], *, has_header: bool) -> None:
 
 
 def main() -> None:
-    sweeps = ("presets", "groups", "frequency", "host_pool")
+    sweeps = ("presets", "load", "groups", "frequency", "host_pool")
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("sweeps", nargs="*", default=sweeps, choices=[*sweeps, sweeps])
-    parser.add_argument("--conversations", type=int, default=300)
-    parser.add_argument("--rate", type=float, default=1.0, help="conversations per second")
+    parser.add_argument("--conversations", type=int, default=240)
+    parser.add_argument("--rate", type=float, default=0.4, help="conversations per second")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--dry", action="store_true", help="write no result files")
     args = parser.parse_args()

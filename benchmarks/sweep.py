@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ def settings_of(sweep: str) -> Iterator[Key]:
             "frequency": ("frequency", FREQUENCIES),
             "host_pool": ("host_ratio", HOST_RATIOS),
         }[sweep]
-        presets: Iterable[str] = (BASELINE, "fastswitch", "vllm-v1")
+        presets = (BASELINE, "fastswitch")
         for value, preset in itertools.product(values, presets):
             yield preset, {name: value}
 
@@ -127,7 +127,7 @@ def run_sweep(sweep: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     base: dict[str, Any] = {}
     for preset, changes in settings_of(sweep):
         usual = {"frequency": FREQUENCY, "host_ratio": HOST_RATIO, "group_tokens": 1000}
-        chosen = usual | changes
+        chosen: dict[str, Any] = usual | changes
         frequency = chosen.pop("frequency")
         if frequency not in plans:
             plans[frequency] = plan_of(args.conversations, args.rate, frequency, args.seed)

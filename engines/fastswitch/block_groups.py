@@ -136,7 +136,7 @@ class BlockGroupAllocator:
         wanted = self._wanted(missing)
         fitting = self._free.best_fit(wanted) or self._free.best_fit(missing)
         if fitting is None:
-            split = self._split_off(owner, missing)
+            split = self._split_off(missing)
             if split is not None:
                 return split
             fitting = self._free.largest()
@@ -150,10 +150,10 @@ class BlockGroupAllocator:
         fair_share = self._free.num_blocks // (len(self._groups) + 1)
         return max(missing, min(self._group_blocks, fair_share))
 
-    def _split_off(self, owner: str, num_blocks: int) -> Run | None:
+    def _split_off(self, num_blocks: int) -> Run | None:
         """The end of a victim's tail; the victim keeps what it would use next."""
-        others = {name: group for name, group in self._groups.items() if name != owner}
-        victim = self._victim_rule(others, num_blocks, self._rng)
+        # The owner itself can not be chosen: its tail is empty, or it would not be here.
+        victim = self._victim_rule(self._groups, num_blocks, self._rng)
         if victim is None:
             return None
         group = self._groups[victim]
@@ -164,10 +164,7 @@ class BlockGroupAllocator:
 
     def _largest_tail(self, owner: str) -> Run:
         """Nothing is free and no tail is long enough alone: the longest, as a first piece."""
-        longest = max(
-            (group.tail.num_blocks for name, group in self._groups.items() if name != owner),
-            default=0,
-        )
-        taken = self._split_off(owner, longest) if longest else None
+        longest = max((group.tail.num_blocks for group in self._groups.values()), default=0)
+        taken = self._split_off(longest) if longest else None
         assert taken is not None, f"{owner}: no block is free; {self.num_free} were counted"
         return taken

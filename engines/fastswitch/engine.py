@@ -310,12 +310,14 @@ _is_decode = attrgetter("is_decode")
 def _chunk(part: Work) -> SequenceChunk:
     request, num_tokens, is_decode = part
     start, outputs = request.num_computed, request.output_token_ids
+    if is_decode and outputs:
+        token_ids = outputs[-1:]
+    else:
+        token_ids = request.tokens_between(start, start + num_tokens)
     is_last = is_decode or start + num_tokens == request.num_tokens
     return SequenceChunk(  # by place, as in _emit
         request.request_id,
-        outputs[-1:]
-        if is_decode and outputs
-        else request.tokens_between(start, start + num_tokens),
+        token_ids,
         start,
         request.device_blocks,
         request.sampling if is_last else None,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Run:
     """Blocks start, start + 1, … start + num_blocks − 1."""
 
@@ -34,41 +34,39 @@ class FreeRuns:
 
     def __init__(self, runs: Iterable[Run] = ()) -> None:
         self.num_blocks = 0
-        self._by_start: list[Run] = []
-        self._by_size: list[tuple[int, int]] = []  # (num_blocks, start)
+        self._starts: list[int] = []  # ascending
+        self._size_of: dict[int, int] = {}  # num_blocks by start
+        self._by_size: list[tuple[int, int]] = []  # (num_blocks, start), ascending
         for run in runs:
             self.add(run)
 
     def __iter__(self) -> Iterator[Run]:
-        return iter(self._by_start)
+        return (Run(start, self._size_of[start]) for start in self._starts)
 
     def add(self, run: Run) -> None:
         """Return blocks; they join the free neighbours on both sides."""
         if run.num_blocks == 0:
             return
-        i = bisect_left(self._by_start, run)
         start, end = run.start, run.end
-        if i > 0:
-            left = self._by_start[i - 1]
-            assert left.end <= start, f"{run} is returned twice: {left} is free"
-            if left.end == start:
-                start = left.start
-        if i < len(self._by_start):
-            right = self._by_start[i]
-            assert end <= right.start, f"{run} is returned twice: {right} is free"
-            if end == right.start:
-                end = right.end
-        for neighbour in list(self._by_start[max(0, i - 1) : i + 1]):
-            if start <= neighbour.start < end:
-                self._remove(neighbour)
-        self._insert(Run(start, end - start))
+        i = bisect_left(self._starts, start)
+        right = self._starts[i] if i < len(self._starts) else None
+        left = self._starts[i - 1] if i > 0 else None
+        if left is not None:
+            left_end = left + self._size_of[left]
+            assert left_end <= start, f"{run} is returned twice: {self.starting_at(left)} is free"
+            if left_end == start:
+                self._remove(left)
+                start = left
+        if right is not None:
+            assert end <= right, f"{run} is returned twice: {self.starting_at(right)} is free"
+            if end == right:
+                end += self._remove(right)
+        self._insert(start, end - start)
 
     def starting_at(self, block: int) -> Run | None:
         """The free run that begins with this block."""
-        i = bisect_left(self._by_start, Run(block, 0))
-        if i < len(self._by_start) and self._by_start[i].start == block:
-            return self._by_start[i]
-        return None
+        num_blocks = self._size_of.get(block)
+        return None if num_blocks is None else Run(block, num_blocks)
 
     def best_fit(self, num_blocks: int) -> Run | None:
         """The smallest run of at least so many blocks, the lowest of equals."""
@@ -86,23 +84,26 @@ class FreeRuns:
 
     def take(self, run: Run, num_blocks: int) -> Run:
         """The first `num_blocks` of a free run; the rest stays free."""
-        self._remove(run)
+        assert self._size_of.get(run.start) == run.num_blocks, f"{run} is not free"
         taken, rest = run.split(num_blocks)
+        self._remove(run.start)
         if rest.num_blocks:
-            self._insert(rest)
+            self._insert(rest.start, rest.num_blocks)
         return taken
 
-    def _insert(self, run: Run) -> None:
-        insort(self._by_start, run)
-        insort(self._by_size, (run.num_blocks, run.start))
-        self.num_blocks += run.num_blocks
+    def _insert(self, start: int, num_blocks: int) -> None:
+        insort(self._starts, start)
+        insort(self._by_size, (num_blocks, start))
+        self._size_of[start] = num_blocks
+        self.num_blocks += num_blocks
 
-    def _remove(self, run: Run) -> None:
-        i = bisect_left(self._by_start, run)
-        assert i < len(self._by_start) and self._by_start[i] == run, f"{run} is not free"
-        del self._by_start[i]
-        del self._by_size[bisect_left(self._by_size, (run.num_blocks, run.start))]
-        self.num_blocks -= run.num_blocks
+    def _remove(self, start: int) -> int:
+        """How many blocks the run had."""
+        num_blocks = self._size_of.pop(start)
+        del self._starts[bisect_left(self._starts, start)]
+        del self._by_size[bisect_left(self._by_size, (num_blocks, start))]
+        self.num_blocks -= num_blocks
+        return num_blocks
 
 
 def runs_of(blocks: Iterable[int]) -> Iterator[Run]:

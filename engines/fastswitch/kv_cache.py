@@ -13,6 +13,7 @@ that has not landed. Draining blocks belong to nobody and become free by waiting
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 
 from engines.fastswitch.allocators import ALLOCATORS
@@ -45,9 +46,17 @@ class KvCache:
 
     def blocks_missing(self, request: Request) -> int:
         """Device blocks it still needs before all of its tokens can be computed."""
-        # As blocks_for(request.num_tokens), without calls: asked for every holder in every step.
-        num_tokens = len(request.prompt_token_ids) + len(request.output_token_ids)
-        return -(-num_tokens // self._block_size) - len(request.device_blocks)
+        return self.blocks_for(request.num_tokens) - len(request.device_blocks)
+
+    def in_need(self, requests: Iterable[Request]) -> list[Request]:
+        """Those whose blocks are missing any; without calls, for it is asked of all each step."""
+        size = self._block_size
+        return [
+            each
+            for each in requests
+            if len(each.device_blocks) * size
+            < len(each.prompt_token_ids) + len(each.output_token_ids)
+        ]
 
     def blocks_wanted(self, request: Request) -> int:
         """The same, less what a newcomer will share with those who hold it already."""
@@ -65,7 +74,7 @@ class KvCache:
     @property
     def num_reachable(self) -> int:
         """Device blocks that are free, or will be when the swap-outs under way have landed."""
-        return self.device.num_free + len(self.swapper.draining_blocks())
+        return self.device.num_free + self.swapper.num_draining
 
     def grow(self, request: Request) -> None:
         """Device blocks for all of its tokens; the caller has seen that they are free."""

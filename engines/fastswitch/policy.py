@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, Protocol
 
 from engines.fastswitch.request import Request
 
 
 class Policy(Protocol):
-    def key(self, request: Request) -> tuple[float, ...]:
-        """Sort key: the smallest goes first; the largest is preempted first."""
+    @property
+    def key(self) -> Callable[[Request], Any]:
+        """Sort key: the smallest goes first; the largest is preempted first. Asked of all who are
+        live in every step: an attrgetter, which needs no Python frame."""
         ...
 
     def may_displace(self, newcomer: Request, holder: Request) -> bool:
@@ -18,8 +22,7 @@ class Policy(Protocol):
 
 
 class FirstComeFirstServed:
-    def key(self, request: Request) -> tuple[float, ...]:
-        return (request.arrived_at,)
+    key = staticmethod(attrgetter("arrived_at"))
 
     def may_displace(self, newcomer: Request, holder: Request) -> bool:
         return False
@@ -28,8 +31,7 @@ class FirstComeFirstServed:
 class ByPriority:
     """Strict priority; arrival breaks ties. Equals do not displace each other."""
 
-    def key(self, request: Request) -> tuple[float, ...]:
-        return (request.priority, request.arrived_at)
+    key = staticmethod(attrgetter("priority", "arrived_at"))
 
     def may_displace(self, newcomer: Request, holder: Request) -> bool:
         return newcomer.priority < holder.priority

@@ -83,7 +83,7 @@ class Request:
 
     @property
     def num_uncomputed(self) -> int:
-        return self.num_tokens - self.num_computed
+        return len(self.prompt_token_ids) + len(self.output_token_ids) - self.num_computed
 
     def tokens_between(self, start: int, stop: int) -> list[int]:
         """Token ids at positions [start, stop), prompt and output as one sequence."""

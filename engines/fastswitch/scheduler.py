@@ -72,22 +72,23 @@ class Scheduler:
         """
         had_to_preempt = False
         self._num_promised = 0
-        position = 0
-        while position < len(running):
-            request = running[position]
-            missing = self._kv.blocks_missing(request)
-            if missing <= 0:
-                position += 1
-            elif missing <= self._kv.device.num_free - self._num_promised:
-                self._kv.grow(request)
-                position += 1
-            elif missing <= self._kv.num_reachable - self._num_promised:
-                self._num_promised += missing
-                position += 1
-            else:
-                self._preempt(running.pop(_last_to_stay(running, position)))
+        for request in self._kv.in_need(running):
+            while request.phase is Phase.RUNNING and not self._grow_one(request):
+                last = _last_to_stay(running, running.index(request))
+                self._preempt(running.pop(last))
                 had_to_preempt = True
         return had_to_preempt
+
+    def _grow_one(self, request: Request) -> bool:
+        """Give it the blocks it is missing, or promise them; False if there are not so many."""
+        missing = self._kv.blocks_missing(request)
+        if missing <= self._kv.device.num_free - self._num_promised:
+            self._kv.grow(request)
+        elif missing <= self._kv.num_reachable - self._num_promised:
+            self._num_promised += missing
+        else:
+            return False
+        return True
 
     def _admit(self, outside: list[Request], running: list[Request], num_arriving: int) -> None:
         """Newcomers in the policy's order, until the first who does not fit (yet).
@@ -147,7 +148,7 @@ class Scheduler:
         if not flight.has_landed:
             situation = Situation(
                 num_running=len(running),
-                transfer_s=flight.num_blocks * self._kv.swapper.seconds_per_block,
+                transfer_s=self._kv.swapper.expected_s(flight),
                 step_s=self.step_s,
                 is_most_urgent=all(request.priority < other.priority for other in running),
             )
@@ -173,7 +174,8 @@ class Scheduler:
         """The step's token budget: one token for each decoding request, prefill takes the rest."""
         ready = running
         if self._num_promised:
-            ready = [request for request in running if self._kv.blocks_missing(request) <= 0]
+            in_need = self._kv.in_need(running)
+            ready = [request for request in running if request not in in_need]
         # --- decode, and the last token of a prompt, which costs the device the same
         work, prefilling = [], []
         for request in ready:

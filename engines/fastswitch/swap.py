@@ -115,7 +115,8 @@ class Swapper:
         self._on_landed = on_landed
         self._flights: list[Flight] = []  # oldest first
         self._costs = SwapCosts()
-        self.seconds_per_block = 0.0  # of recent transfers; 0 = none seen yet
+        # Of recent transfers, the queue not counted; 0 = none seen yet.
+        self._seconds_per_block = dict.fromkeys(Direction, 0.0)
 
     def start(
         self,
@@ -157,6 +158,12 @@ class Swapper:
             if flight.transfer.is_done():
                 self._land(flight, self._clock())
 
+    def expected_s(self, flight: Flight) -> float:
+        """How long it will take with those before it in its queue, from now on at most."""
+        queue = [each for each in self._flights if each.direction is flight.direction]
+        num_blocks = sum(each.num_blocks for each in queue[: queue.index(flight) + 1])
+        return num_blocks * self._seconds_per_block[flight.direction]
+
     def wait(self, flight: Flight) -> None:
         """By choice: the batch is worth more with what this flight brings."""
         if not flight.has_landed:
@@ -183,6 +190,10 @@ class Swapper:
     @property
     def has_flights(self) -> bool:
         return bool(self._flights)
+
+    @property
+    def num_draining(self) -> int:
+        return sum(len(flight.device_blocks) for flight in self._flights)
 
     def draining_blocks(self) -> list[int]:
         return [block for flight in self._flights for block in flight.device_blocks]
@@ -215,9 +226,11 @@ class Swapper:
     ) -> None:
         self._flights.remove(flight)
         flight.has_landed = True
-        seconds = max(0.0, at - flight.began_at) / max(1, flight.num_blocks)
-        # A moving average over about the last eight transfers.
-        self.seconds_per_block += (seconds - self.seconds_per_block) / 8
+        # A moving average over about the last eight transfers. The copying itself counts, not when
+        # it was seen done: that is a step later, and waiting would always look too expensive.
+        recent = self._seconds_per_block[flight.direction]
+        seconds = flight.transfer.copying_s / max(1, flight.num_blocks)
+        self._seconds_per_block[flight.direction] = recent + (seconds - recent) / 8
         record = flight.record(landed_at=at, waited=waited, waited_s=waited_s)
         self._on_landed(flight.request, record)
         flight.on_landed()

@@ -22,17 +22,14 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.recording import write_result
+from benchmarks.results import print_table, write_result
 from engines.fastswitch.device import BlockRun, Direction
-from engines.fastswitch.devices.copies import CopyMode
-from engines.fastswitch.devices.kv_pool import Layout
 from engines.fastswitch.devices.model import Decoder
 from engines.fastswitch.devices.model_config import ModelConfig, rope_frequencies
 from engines.fastswitch.devices.torch_device import TorchDevice
 from engines.fastswitch.devices.weights import RandomTensors, assemble
+from engines.fastswitch.settings import Copy, Layout
 
 Placement = Literal["scattered", "runs of 16"]
 BLOCK_SIZE = 16
@@ -58,7 +55,7 @@ CONFIG = ModelConfig(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     layout: Layout
-    copy: CopyMode
+    copy: Copy
     placement: Placement
     num_copy_threads: int
 
@@ -77,7 +74,7 @@ class Sample:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     layout: Layout
-    copy: CopyMode
+    copy: Copy
     placement: Placement
     num_copy_threads: int
     num_copies: int  # calls for 256 blocks one way
@@ -101,11 +98,11 @@ def main() -> None:
         "bytes_per_block": device_for("per_layer", "merged", 0).bytes_per_block,
     }
     show(rows)
-    print(f"written: {write_result('copies', settings, rows)}")
+    print(write_result("copies", settings=settings, results=[asdict(row) for row in rows]))
 
 
 def measure(num_rounds: int, rng: random.Random) -> dict[Case, list[Sample]]:
-    grid = itertools.product(get_args(Layout), get_args(CopyMode), NUM_THREADS)
+    grid = itertools.product(get_args(Layout), get_args(Copy), NUM_THREADS)
     devices = {key: device_for(*key) for key in grid}
     num_bytes = SWAP_BLOCKS * devices["per_layer", "merged", 0].bytes_per_block
     buffers = [np.ones(num_bytes, np.uint8) for _ in range(4)]
@@ -129,7 +126,7 @@ def measure(num_rounds: int, rng: random.Random) -> dict[Case, list[Sample]]:
     return samples
 
 
-def device_for(layout: Layout, copy: CopyMode, num_copy_threads: int) -> TorchDevice:
+def device_for(layout: Layout, copy: Copy, num_copy_threads: int) -> TorchDevice:
     cpu = torch.device("cpu")
     weights = assemble(RandomTensors(CONFIG, 0), CONFIG, dtype=torch.float32, device=cpu)
     return TorchDevice(
@@ -209,18 +206,19 @@ def row_of(case: Case, samples: Sequence[Sample]) -> Row:
 
 
 def show(rows: Sequence[Row]) -> None:
-    table = Table(title=f"{SWAP_BLOCKS} blocks each way")
-    names = ("layout", "copy", "blocks lie", "threads", "calls", "parts a call", "GB/s")
-    for name in (*names, "memcpy", "of it", "submit ms"):
-        table.add_column(name, justify="left" if name in names[:3] else "right")
-    for row in rows:
-        table.add_row(
-            *(row.layout, row.copy, row.placement, str(row.num_copy_threads)),
-            *(str(row.num_copies), f"{row.parts_per_copy:.3g}", f"{row.bytes_per_s / 1e9:.2f}"),
-            *(f"{row.plain_bytes_per_s / 1e9:.2f}", f"{row.plain_ratio:.0%}"),
-            f"{row.submit_s * 1e3:.2f}",
-        )
-    Console(width=110).print(table)
+    print(f"{SWAP_BLOCKS} blocks each way")
+    print_table(
+        ["case", "copy threads", "calls", "parts a call", "GB/s", "memcpy", "of it", "submit ms"],
+        [
+            (
+                f"{row.layout} {row.copy} {row.placement}",
+                *(row.num_copy_threads, row.num_copies, f"{row.parts_per_copy:g}"),
+                *(f"{row.bytes_per_s / 1e9:.2f}", f"{row.plain_bytes_per_s / 1e9:.2f}"),
+                *(f"{row.plain_ratio:.0%}", f"{row.submit_s * 1e3:.2f}"),
+            )
+            for row in rows
+        ],
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 
 tiny-llama decodes 16 sequences of 512 tokens, and prefills one chunk behind a prefix, with no
 copies under way; 500 MB are swapped out in one transfer with the model at rest; then both at once.
-All cases in each round, in an order drawn anew; medians over rounds.
+All cases in each round, in an order drawn anew; medians over rounds. The gain can be no more than
+the cores this process was given while it did both, which stand beside it.
 """
 
 from __future__ import annotations
@@ -19,16 +20,13 @@ from dataclasses import asdict, dataclass
 from typing import get_args
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.recording import write_result
+from benchmarks.results import print_table, write_result
 from engines.fastswitch.device import Batch, BlockRun, Direction, SequenceChunk, Transfer
-from engines.fastswitch.devices.copies import CopyMode
-from engines.fastswitch.devices.kv_pool import Layout
 from engines.fastswitch.devices.loading import load_model
 from engines.fastswitch.devices.torch_device import TorchDevice
 from engines.fastswitch.request import SamplingParams
+from engines.fastswitch.settings import Copy, Layout
 
 BLOCK_SIZE = 16
 NUM_SEQUENCES, NUM_TOKENS = 16, 512
@@ -42,7 +40,7 @@ GREEDY = SamplingParams(max_tokens=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     layout: Layout
-    copy: CopyMode
+    copy: Copy
     num_copy_threads: int
 
 
@@ -53,18 +51,20 @@ class Sample:
     copies_s: float  # the transfer, the model at rest
     both_decode_s: float  # one step while copies are under way
     both_copies_s: float
+    both_cores: float  # CPU time of the process over wall time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     layout: Layout
-    copy: CopyMode
+    copy: Copy
     num_copy_threads: int
     decode_s: float
     prefill_s: float
     copy_bytes_per_s: float
     decode_ratio: float  # time of a step with copies under way to one without
     copy_ratio: float  # bytes a second with the model running to those without
+    num_cores: float  # CPU time over wall time, both at once
     gain_ratio: float  # both one after the other, over both at once
 
 
@@ -83,12 +83,12 @@ def main() -> None:
         "transfer_bytes": num_bytes,
         "run_blocks": RUN_BLOCKS,
     }
-    print(f"written: {write_result(f'overlap-{given.threads}', settings, rows)}")
+    print(write_result("overlap", settings=settings, results=[asdict(row) for row in rows]))
 
 
 def measure(num_rounds: int, rng: random.Random) -> tuple[dict[Case, list[Sample]], int]:
     decoder = load_model("tiny-llama", dtype="float32", seed=0).decoder
-    grid = itertools.product(get_args(Layout), get_args(CopyMode), (1, 2))
+    grid = itertools.product(get_args(Layout), get_args(Copy), (1, 2))
     devices = {
         Case(layout=layout, copy=copy, num_copy_threads=num_threads): TorchDevice(
             decoder,
@@ -125,16 +125,19 @@ def sample_of(device: TorchDevice, rng: random.Random) -> Sample:
     transfer = start_transfer(device, rng)
     transfer.wait()
     copies_s = transfer.duration_s
+    began_at, cpu_began_at = time.perf_counter(), time.process_time()
     transfer = start_transfer(device, rng)
     steps = []
     while not transfer.is_done():
         steps.append(timed(device, decodes))
+    both_cores = (time.process_time() - cpu_began_at) / (time.perf_counter() - began_at)
     return Sample(
         decode_s=decode_s,
         prefill_s=prefill_s,
         copies_s=copies_s,
         both_decode_s=statistics.mean(steps[:-1] or steps),  # the last may have run on alone
         both_copies_s=transfer.duration_s,
+        both_cores=both_cores,
     )
 
 
@@ -176,6 +179,7 @@ def row_of(case: Case, samples: Sequence[Sample], num_bytes: int) -> Row:
         copy_bytes_per_s=statistics.median(num_bytes / s.copies_s for s in samples),
         decode_ratio=statistics.median(s.both_decode_s / s.decode_s for s in samples),
         copy_ratio=statistics.median(s.copies_s / s.both_copies_s for s in samples),
+        num_cores=statistics.median(s.both_cores for s in samples),
         gain_ratio=statistics.median(gain_of(s) for s in samples),
     )
 
@@ -187,18 +191,29 @@ def gain_of(sample: Sample) -> float:
 
 
 def show(rows: Sequence[Row]) -> None:
-    table = Table(title="alone: decode, prefill, copies; together: step time, copy speed, gain")
-    for name in ("layout", "copy"):
-        table.add_column(name)
-    for name in ("copy threads", "decode ms", "prefill ms", "GB/s", "step", "copies", "gain"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(
-            *(row.layout, row.copy, str(row.num_copy_threads), f"{row.decode_s * 1e3:.1f}"),
-            *(f"{row.prefill_s * 1e3:.1f}", f"{row.copy_bytes_per_s / 1e9:.2f}"),
-            *(f"{row.decode_ratio:.2f}x", f"{row.copy_ratio:.2f}x", f"{row.gain_ratio:.2f}x"),
-        )
-    Console(width=100).print(table)
+    print("alone: decode, prefill, copies; both at once: time of a step, speed of copies, gain")
+    print_table(
+        [
+            "case",
+            "copy threads",
+            "decode ms",
+            "prefill ms",
+            "GB/s",
+            "step",
+            "copies",
+            "cores",
+            "gain",
+        ],
+        [
+            (
+                *(f"{row.layout} {row.copy}", row.num_copy_threads, f"{row.decode_s * 1e3:.1f}"),
+                *(f"{row.prefill_s * 1e3:.1f}", f"{row.copy_bytes_per_s / 1e9:.2f}"),
+                *(f"{row.decode_ratio:.2f}x", f"{row.copy_ratio:.2f}x", f"{row.num_cores:.2f}"),
+                f"{row.gain_ratio:.2f}x",
+            )
+            for row in rows
+        ],
+    )
 
 
 if __name__ == "__main__":

@@ -46,6 +46,12 @@ def _die(error: Exception) -> NoReturn:
         code = ExitCode.BAD_INPUT
     elif isinstance(error, (EngineError, RunError)):
         code = ExitCode.INCOMPLETE
+    elif isinstance(error, OSError) and error.filename is not None:
+        error = InputError(f"{error.filename}: {(error.strerror or str(error)).lower()}")
+        code = ExitCode.BAD_INPUT
+    elif type(error).__name__ == "ArrowInvalid":  # pyarrow is not imported for this
+        error = InputError(f"a file of the run is damaged: {str(error).splitlines()[0]}")
+        code = ExitCode.BAD_INPUT
     else:
         raise error
     typer.echo(f"fsbench: {error}", err=True)
@@ -291,6 +297,10 @@ def _verdict(metrics: dict[str, Any], directory: Path) -> int:
             err=True,
         )
         return ExitCode.INCOMPLETE
+    for name, engine in metrics["engines"].items():
+        if engine["counts"]["failed"] == engine["counts"]["recorded"]:
+            typer.echo(f"fsbench: every turn of engine {name!r} failed; see the warnings", err=True)
+            return ExitCode.INCOMPLETE
     return exit_code(gate["outcome"] for gate in metrics["gates"])
 
 

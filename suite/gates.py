@@ -235,10 +235,10 @@ class _Observed:
 
 
 def _hold(gate: Gate, name: str, engine: Any, baseline: Any) -> GateOutcome:
-    observed = _look_up(gate, engine)
+    observed = _observe(gate, engine)
     bound: float | None = gate.bound
     if gate.is_times_baseline:
-        reference = _look_up(gate, baseline)
+        reference = _observe(gate, baseline)
         bound = None if reference.value is None else gate.bound * reference.value
         if reference.value is None:
             observed = replace(observed, reason=f"the baseline has none: {reference.reason}")
@@ -261,6 +261,13 @@ def _hold(gate: Gate, name: str, engine: Any, baseline: Any) -> GateOutcome:
         outcome=outcome,
         reason=reason,
     )
+
+
+def _observe(gate: Gate, engine: Any) -> _Observed:
+    """An engine that never ran lost everything and failed nothing: that is no observation."""
+    if engine["counts"]["recorded"] == 0:
+        return _nothing("no turn of this engine was recorded")
+    return _look_up(gate, engine)
 
 
 def _look_up(gate: Gate, engine: Any) -> _Observed:

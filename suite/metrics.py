@@ -6,6 +6,7 @@ Formulas, units and edge cases: docs/metrics.md, whose names are the keys here.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from suite.turn_table import Bools, TurnTable, read_turns
 from workloads.plan import Plan
 
 Json = dict[str, Any]
+
+NUM_REASONS = 3  # of failed turns, shown
 
 COMPARED = (
     ("ttft_s", "p50"),
@@ -247,8 +250,16 @@ def warnings(engine: EngineRun) -> list[str]:
     if number["lost"]:
         found.append(f"{number['lost']:,} of {number['planned']:,} planned turns left no record")
     if number["failed"]:
-        found.append(f"{number['failed']:,} turns failed; they miss their SLO")
+        found.append(f"{number['failed']:,} turns failed; they miss their SLO: {_reasons(engine)}")
     return found
+
+
+def _reasons(engine: EngineRun) -> str:
+    """Why turns failed, the commonest first."""
+    errors = Counter(str(error) for error in engine.turns.error if error)
+    shown = [f"{count:,} × {error}" for error, count in errors.most_common(NUM_REASONS)]
+    rest = len(errors) - len(shown)
+    return "; ".join(shown) + (f"; and {rest:,} other reasons" if rest else "")
 
 
 def emulations(settings: Json) -> list[str]:

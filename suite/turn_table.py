@@ -54,7 +54,7 @@ class TurnTable:
     done_at: Floats
     num_prompt_tokens: Floats  # NaN where the server did not count
     num_output_tokens: Floats  # as counted by the server, else the tokens received
-    has_failed: Bools
+    error: Strings  # "" = the turn succeeded
     first_token_at: Floats
     last_token_at: Floats
     num_chunks: Ints
@@ -63,6 +63,11 @@ class TurnTable:
     token_turn: Ints  # row that each chunk belongs to
     gaps: Floats  # between neighbouring chunks of one turn
     gap_turn: Ints
+
+    @property
+    def has_failed(self) -> Bools:
+        failed: Bools = self.error != ""
+        return failed
 
     def __len__(self) -> int:
         return len(self.turn)
@@ -121,7 +126,7 @@ def _from_columns(table: pa.Table, repeat: Ints) -> TurnTable:
         done_at=_floats(table, "done_at"),
         num_prompt_tokens=_floats(table, "num_prompt_tokens"),
         num_output_tokens=np.where(np.isnan(num_output), num_received, num_output),
-        has_failed=table["error"].is_valid().to_numpy(),
+        error=table["error"].fill_null("").to_numpy(zero_copy_only=False).astype(np.str_),
         first_token_at=_at_ends(token_at, starts[:-1], num_chunks),
         last_token_at=_at_ends(token_at, starts[1:] - 1, num_chunks),
         num_chunks=num_chunks,

@@ -169,3 +169,12 @@ def test_serving_beyond_loopback_demands_a_key() -> None:
     )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "--api-key" in done.stderr
+
+
+def test_an_output_folder_that_is_a_file_is_told_in_one_line(fsbench: Any, tmp_path: Path) -> None:
+    (tmp_path / "afile").write_text("")
+    write(tmp_path / "w.yaml", {})
+    code, message = fsbench("run", "w.yaml", "--out", "afile")
+    assert code == 2
+    assert message.splitlines()[-1].startswith("fsbench: afile")
+    assert "Traceback" not in message

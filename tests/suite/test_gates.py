@@ -20,7 +20,7 @@ def engine(samples, *, users_within=0.9, class_samples=None, switch=None):
             name: {"ttft_s": summarise(np.array(each)).as_json()} for name, each in classes.items()
         },
         "context_switch": switch,
-        "counts": {"failed": 3, "lost": 0},
+        "counts": {"recorded": 9, "failed": 3, "lost": 0},
         "unavailable": {} if switch else {"context_switch": "the engine gives no step log"},
     }
 
@@ -191,3 +191,12 @@ def test_what_the_engine_does_not_give_is_inconclusive():
 )
 def test_the_exit_code_is_the_worst_outcome(outcomes, code):
     assert exit_code(outcomes) == code
+
+
+def test_an_engine_that_never_ran_passes_no_gate():
+    never = engine(THOUSAND)
+    never["counts"] = {"recorded": 0, "failed": 0, "lost": 9}
+    gates = [parse_gate("counts.failed <= 0"), parse_gate("fast: counts.failed <= baseline")]
+    outcomes = evaluate(gates, {"fast": engine(THOUSAND), "base": never}, "base")
+    assert [each.outcome for each in outcomes if each.engine == "base"] == [Outcome.INCONCLUSIVE]
+    assert outcomes[-1].outcome is Outcome.INCONCLUSIVE

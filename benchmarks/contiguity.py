@@ -116,7 +116,14 @@ class Bench:
             num_host_blocks=core.num_host_blocks,
         )
         self._margin = round(DEVICE_BLOCKS * (1 - design.occupancy))
-        self._swapper = Swapper(device, "merged", device.clock, is_sync=True)
+        self._swapper = Swapper(
+            device,
+            "merged",
+            device.clock,
+            is_sync=True,
+            on_stall=lambda began_at, ended_at: None,
+            on_landed=lambda request, transfer: None,
+        )
         self._kv = KvCache(core, self._swapper, keeps_copies=design.keeps_copies)
         self.moved = {"out": Moved(), "in": Moved()}
         self.num_operations = 0

@@ -1,6 +1,6 @@
 """What holds for the repository as a whole: its map, its names, what an import costs.
 
-`python -m tests.test_repository` prints the map that README.md has to show.
+`python -m tests.test_repository` writes the map into README.md.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "## The tree\n\n```\n", "tests/                   mirrors"
 PACKAGES = ("suite", "workloads", "engines", "reports")
 
 
@@ -29,7 +30,7 @@ def tree() -> str:
     """The map: one line a file, folders by depth."""
     lines: list[str] = []
     for package in PACKAGES:
-        files = [*(ROOT / package).rglob("*.py"), *(ROOT / package).glob("*.yaml")]
+        files = [*(ROOT / package).rglob("*.py"), *(ROOT / package).rglob("*.yaml")]
         shown: set[Path] = set()
         for path in sorted(files, key=lambda path: (path.parent, path.name)):
             if path.name == "__init__.py":
@@ -42,8 +43,14 @@ def tree() -> str:
     return "\n".join(lines)
 
 
+def with_tree(readme: str) -> str:
+    before, rest = readme.split(BEGIN)
+    return before + BEGIN + tree() + "\n" + END + rest.split(END)[1]
+
+
 def test_the_readme_has_a_true_map_of_the_tree() -> None:
-    assert tree() in (ROOT / "README.md").read_text(), "python -m tests.test_repository prints it"
+    readme = (ROOT / "README.md").read_text()
+    assert readme == with_tree(readme), "python -m tests.test_repository writes it"
 
 
 def test_no_other_distribution_owns_our_package_names() -> None:
@@ -63,4 +70,5 @@ def test_the_command_line_imports_nothing_heavy_before_it_must() -> None:
 
 
 if __name__ == "__main__":
-    print(tree())
+    path = ROOT / "README.md"
+    path.write_text(with_tree(path.read_text()))

@@ -18,9 +18,10 @@ NUM_CONVERSATIONS = 120
 NUM_TOKENS = 12
 FIRST_AFTER_S = 0.15
 GAP_S = 0.03
-# The driver's own error is microseconds; what is allowed here covers a machine that stalls.
-TYPICAL_S = 0.002
-WORST_S = 0.05
+# Half of all delays are below it even where the machine is busy; the driver's own are microseconds.
+TYPICAL_S = 0.005
+# The kernel stamps in real time, the server writes down monotonic instants.
+CLOCKS_APART_S = 0.001
 
 
 @pytest.fixture(scope="module")
@@ -55,22 +56,34 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[st
 def test_ttft_and_tbt_are_those_the_server_gave(
     played: tuple[Path, list[dict[str, Any]]],
 ) -> None:
+    """A token is seen after it was written, by a delay that can be looked at for each token alone:
+    no percentile may be off by more than the largest of them, however the machine stalls."""
     run, truth = played
     path = run / "scripted" / "1" / "turns.parquet"
     started_at = read_started_at(path)
     assert started_at is not None
-    sent_at = sorted(started_at + (turn.sent_at or np.nan) for turn in read_turns(path))
-    assert len(truth) == len(sent_at) == NUM_CONVERSATIONS
-    ttft_s = [each["token_at"][0] - sent for each, sent in zip(truth, sent_at, strict=True)]
-    gaps_s = [gap for each in truth for gap in np.diff(each["token_at"])]
+    turns = sorted(read_turns(path), key=lambda turn: turn.sent_at or np.nan)
+    assert len(truth) == len(turns) == NUM_CONVERSATIONS
+    seen_at = started_at + np.array([turn.token_at for turn in turns])
+    sent_at = started_at + np.array([turn.sent_at for turn in turns])
+    written_at = np.array([each["token_at"] for each in truth])
+    delay_s = seen_at - written_at
+    assert delay_s.min() >= -CLOCKS_APART_S, "seen before it was written"
+    assert np.median(delay_s) <= TYPICAL_S
+    first_delay_s = delay_s[:, 0]
+    gap_error_s = np.diff(delay_s)
     measured = json.loads((run / "metrics.json").read_text())["engines"]["scripted"]
-    for name, samples in (("ttft_s", ttft_s), ("tbt_s", gaps_s)):
+    for name, samples, errors_s in (
+        ("ttft_s", written_at[:, 0] - sent_at, first_delay_s),
+        ("tbt_s", np.diff(written_at).ravel(), gap_error_s),
+    ):
         ascending = np.sort(samples)
-        assert measured[name]["count"] == len(samples)
+        summary = measured[name]
+        assert summary["count"] == len(samples)
         for key, q in (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)):
-            allowed_s = TYPICAL_S if q < 0.95 else WORST_S
-            assert measured[name][key] == pytest.approx(quantile(ascending, q), abs=allowed_s), key
-        assert measured[name]["mean"] == pytest.approx(np.mean(samples), abs=TYPICAL_S)
+            error_s = summary[key] - quantile(ascending, q)
+            assert errors_s.min() - 1e-9 <= error_s <= errors_s.max() + 1e-9, key
+        assert summary["mean"] == pytest.approx(np.mean(samples) + np.mean(errors_s), abs=1e-6)
 
 
 def test_what_was_asked_for_is_what_the_file_says(
@@ -82,4 +95,4 @@ def test_what_was_asked_for_is_what_the_file_says(
     assert {body["num_prompt_tokens"] for body in bodies} == {8}
     assert all(body["stream"] and body["ignore_eos"] for body in bodies)
     arrivals = np.diff([each["received_at"] for each in truth])
-    assert np.mean(arrivals) == pytest.approx(1 / 40, rel=0.02)
+    assert np.median(arrivals) == pytest.approx(1 / 40, rel=0.05)

@@ -1,0 +1,10 @@
+"""`fsbench`: the commands, a module for each thing they work on.
+
+Nothing heavy is imported up here, so that `--help` answers at once; a command imports what it
+needs.
+"""
+
+from suite.cli import machine, planning, reading, running, serving
+from suite.cli.app import app
+
+__all__ = ["app", "machine", "planning", "reading", "running", "serving"]

@@ -1,0 +1,44 @@
+"""Commands on this machine: `calibrate`, `doctor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from suite.cli.app import app
+
+
+@app.command()
+def calibrate(
+    streams: Annotated[int, typer.Option(min=1, help="Answers streamed at the same time.")] = 64,
+    rate: Annotated[float, typer.Option(min=0.1, help="Tokens per second of each.")] = 50.0,
+    duration: Annotated[float, typer.Option(min=0.5, help="Seconds.")] = 5.0,
+    workers: Annotated[int, typer.Option(min=1, help="Driver processes.")] = 1,
+) -> None:
+    """Measure how far off this driver's instants are on this machine."""
+    import tempfile
+
+    from reports.terminal import show_calibration
+    from suite.driver.calibrate import calibrate as measure
+
+    with tempfile.TemporaryDirectory() as directory:
+        show_calibration(
+            measure(
+                Path(directory),
+                num_streams=streams,
+                tokens_per_s=rate,
+                duration_s=duration,
+                num_workers=workers,
+            )
+        )
+
+
+@app.command()
+def doctor() -> None:
+    """Show versions and machine, and what would keep a measurement from being good here."""
+    from suite.doctor import examine
+
+    for line in examine():
+        typer.echo(line)

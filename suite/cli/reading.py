@@ -1,0 +1,64 @@
+"""Commands on the directory a run has left: `report`, `view`, `trace`, `gate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from suite.cli.app import RunDirectory, app
+from suite.cli.verdict import verdict
+
+
+@app.command()
+def report(directory: RunDirectory) -> None:
+    """Measure a run's records again; write its metrics.json and report.html anew."""
+    from reports.html import write_report
+    from suite.metrics import write_metrics
+
+    write_metrics(directory)
+    typer.echo(f"report: {write_report(directory)}")
+
+
+@app.command()
+def view(directory: RunDirectory) -> None:
+    """Open a run's report in the browser."""
+    import webbrowser
+
+    from suite.errors import InputError
+
+    page = directory / "report.html"
+    if not page.exists():
+        raise InputError(f"{page}: no report there; write it with: fsbench report {directory}")
+    typer.echo(page.resolve().as_uri())
+    webbrowser.open(page.resolve().as_uri())
+
+
+@app.command()
+def trace(
+    directory: RunDirectory,
+    engine: Annotated[
+        str | None, typer.Option(help="Whose; default: the first that logged its steps.")
+    ] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="Which repeat.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="The file, gzipped if named .gz; default: in the run.")
+    ] = None,
+) -> None:
+    """Write what an engine did as a trace for ui.perfetto.dev (or chrome://tracing)."""
+    from reports.trace import write_trace
+
+    path = write_trace(directory, engine=engine, repeat=repeat, out=out)
+    typer.echo(f"trace: {path}; open it at https://ui.perfetto.dev (it stays on your machine)")
+
+
+@app.command()
+def gate(directory: RunDirectory) -> None:
+    """Judge a run by its workload's gates; the exit code is the verdict."""
+    from reports.terminal import show_gates
+    from suite.metrics import measure
+
+    metrics = measure(directory)
+    show_gates(metrics)
+    raise typer.Exit(verdict(metrics, directory))

@@ -1,0 +1,44 @@
+"""`serve`: the embedded engine as a server of its own."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from suite.cli.app import app
+
+if TYPE_CHECKING:
+    from engines.fastswitch.settings import FastSwitchSettings
+
+
+@app.command()
+def serve(
+    model: Annotated[str, typer.Argument(help="A preset, a Hugging Face folder, a .gguf file.")],
+    host: Annotated[str, typer.Option(help="Any but loopback demands a key.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 = a free one.")] = 8000,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="FSBENCH_API_KEY", help="What clients must present.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An engine setting, e.g. kv_tokens=8192."),
+    ] = None,
+) -> None:
+    """Serve the embedded engine as an OpenAI-compatible API until stopped."""
+    from engines.fastswitch.kind import ProcessConfig, served_name
+    from suite.workload import engine_settings
+
+    entry = {"kv_tokens": 8192, "swap_tokens": 81920, "model": model}
+    resolved = engine_settings("fastswitch", entry, settings or [])
+    config = ProcessConfig(
+        settings=cast("FastSwitchSettings", resolved),
+        model_name=served_name(model),
+        host=host,
+        port=port,
+        api_key_env="FSBENCH_API_KEY" if api_key else None,
+    )
+    argv = config.argv()
+    environment = {**os.environ, "FSBENCH_API_KEY": api_key} if api_key else os.environ
+    os.execve(argv[0], argv, environment)

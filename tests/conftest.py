@@ -14,7 +14,7 @@ settings.load_profile("no deadline")
 @pytest.fixture
 def real_trace() -> Callable[[str], Path]:
     """A real trace by file name; the test is skipped where there are none."""
-    beside_the_repository = Path(__file__).parents[3] / "shared" / "traces"
+    beside_the_repository = Path(__file__).parents[2] / "shared" / "traces"
     folder = Path(os.environ.get("FSBENCH_TRACES", beside_the_repository))
 
     def find(name: str) -> Path:

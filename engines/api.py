@@ -32,6 +32,10 @@ class EngineSettings(BaseModel):
 
     kind: str
 
+    def remarks(self) -> list[str]:
+        """What of this engine is not a machine's own doing: one line each, said in every report."""
+        return []
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:

@@ -120,6 +120,9 @@ class CoreEngineSettings(EngineSettings):
     group_victim: GroupVictim = Field(
         "random", description="whose unused tail is split when no group fits; block_group only"
     )
+    num_copy_threads: int | None = Field(
+        None, ge=0, le=64, description="that move KV beside the model; default 0 for sync, else 2"
+    )
     max_context_tokens: int | None = Field(
         None, ge=2, description="longest prompt plus answer; default: what model and pool allow"
     )
@@ -176,10 +179,14 @@ class CoreEngineSettings(EngineSettings):
     def named_mechanisms(self) -> dict[str, object]:
         """Every mechanism by its field here: what a resolved copy names."""
         mechanisms = self.mechanisms()
-        return {
+        named = {
             "copy_mode" if field.name == "copy" else field.name: getattr(mechanisms, field.name)
             for field in fields(Mechanisms)
         }
+        num_threads = self.num_copy_threads
+        if num_threads is None:
+            num_threads = 0 if mechanisms.swap == "sync" else 2
+        return {**named, "num_copy_threads": num_threads}
 
     def check_longest(self, num_tokens: int) -> None:
         """Raises EngineInputError when prompt and answer of so many tokens together do not fit."""
@@ -215,9 +222,6 @@ class FastSwitchSettings(CoreEngineSettings):
     torch_device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu or cuda")
     num_threads: int = Field(1, ge=1, le=1024, description="torch's threads; CPU only")
     weights_seed: int = 0
-    num_copy_threads: int | None = Field(
-        None, ge=0, le=64, description="that move KV beside the model; default 0 for sync, else 2"
-    )
     link: LinkSettings | None = Field(
         None, description="emulate this link between the pools; shown as such in every report"
     )
@@ -227,11 +231,7 @@ class FastSwitchSettings(CoreEngineSettings):
         chosen = self.model or model
         if chosen is None:
             raise EngineInputError("no model is named; set model: in the workload or the engine")
-        num_threads = self.num_copy_threads
-        if num_threads is None:
-            num_threads = 0 if self.mechanisms().swap == "sync" else 2
-        named = self.named_mechanisms()
-        return self.model_copy(update={**named, "model": chosen, "num_copy_threads": num_threads})
+        return self.model_copy(update={**self.named_mechanisms(), "model": chosen})
 
     def remarks(self) -> list[str]:
         if self.link is None:

@@ -56,7 +56,9 @@ class RunningServer:
 
 
 @contextmanager
-def serving_process(argv: list[str], config: ServingConfig, *, name: str) -> Iterator[RunningEngine]:
+def serving_process(
+    argv: list[str], config: ServingConfig, *, name: str
+) -> Iterator[RunningEngine]:
     """Start it, wait until it serves, and on leaving stop it. Raises EngineError."""
     ready_file, directory = config.ready_file, config.log_directory
     assert ready_file is not None and directory is not None, config

@@ -69,7 +69,9 @@ def run(config: EmulationConfig) -> None:
 
     served = _served_model(config.model_name, settings)
     try:
-        serve(create_app(served, make_engine, api_key=api_key), listener, ready_file=config.ready_file)
+        serve(
+            create_app(served, make_engine, api_key=api_key), listener, ready_file=config.ready_file
+        )
     finally:
         print(f"the emulation was late by {clock.max_lag_s:.4f} s at most", flush=True)
         if logs is not None:

@@ -116,7 +116,7 @@ def measure(run: Path) -> Json:
         for name in manifest.engines
     }
     for name, each in engines.items():
-        each["warnings"] += emulations(manifest.engines[name])
+        each["warnings"] += manifest.remarks.get(name, [])
     return {
         "schema_version": SCHEMA_VERSION,
         "plan_digest": manifest.plan_digest,
@@ -260,17 +260,6 @@ def _reasons(engine: EngineRun) -> str:
     shown = [f"{count:,} × {error}" for error, count in errors.most_common(NUM_REASONS)]
     rest = len(errors) - len(shown)
     return "; ".join(shown) + (f"; and {rest:,} other reasons" if rest else "")
-
-
-def emulations(settings: Json) -> list[str]:
-    """What of an engine was not the machine's own."""
-    link = settings.get("link")
-    if link is None:
-        return []
-    return [
-        "the link between device and host is emulated: "
-        f"{link['bytes_per_s'] / 1e9:g} GB/s, {link['seconds_per_copy'] * 1e6:g} µs a copy"
-    ]
 
 
 def comparisons(engines: Json, baseline: str | None) -> Json:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from engines.api import EngineInputError, EngineKind
 from engines.fastswitch.kind import FastSwitchKind
 from engines.openai import OpenAIKind
+from engines.vllm.kind import VllmKind
 
-KINDS: dict[str, EngineKind] = {"fastswitch": FastSwitchKind(), "openai": OpenAIKind()}
+KINDS: dict[str, EngineKind] = {
+    "fastswitch": FastSwitchKind(),
+    "openai": OpenAIKind(),
+    "vllm": VllmKind(),
+}
 
 
 def kind_named(name: str) -> EngineKind:

@@ -46,8 +46,10 @@ def play_part(
     began_at = time.monotonic()
     result: DriveResult | None = None
     error: EngineError | None = None
+    version: str | None = None
     try:
         with _running(workload, name, directory) as engine:
+            version = engine.version
             drive = _drive(workload, engine, run_directory, directory, num_workers)
             watch = _death_watch(name, engine)
             result = play(drive, on_progress=observer.on_progress, should_stop=watch)
@@ -69,6 +71,7 @@ def play_part(
         duration_s=result.duration_s if result else time.monotonic() - began_at,
         counts=_counts(result, workload.plan),
         driver=result.quality if result else None,
+        engine_version=version,
     )
     return part, error
 

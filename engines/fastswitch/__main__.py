@@ -23,7 +23,7 @@ from engines.fastswitch.devices.torch_device import TorchDevice
 from engines.fastswitch.engine import Engine
 from engines.fastswitch.engine_logs import EngineLogs
 from engines.fastswitch.engine_thread import EngineThread
-from engines.fastswitch.kind import ProcessConfig, read_priorities
+from engines.fastswitch.kind import ProcessConfig
 from engines.fastswitch.request import Request, RequestOutput, SamplingParams
 from engines.fastswitch.server.admission import ServedModel
 from engines.fastswitch.server.app import create_app
@@ -31,6 +31,7 @@ from engines.fastswitch.server.engine_bridge import EngineFactory
 from engines.fastswitch.server.serving import bind, serve
 from engines.fastswitch.settings import CoreSettings, FastSwitchSettings
 from engines.fastswitch.tokenizer import Detokenizer
+from engines.priority_file import read_priorities
 from engines.process import INPUT_ERROR, end_with_parent
 
 

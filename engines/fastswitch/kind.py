@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from engines.api import Endpoint, EngineInputError, EngineSettings, PriorityUpdates, RunningEngine
+from engines.context_limit import refuse_longer
 from engines.fastswitch.settings import FastSwitchSettings
+from engines.priority_file import write_priorities
 from engines.process import ChildProcess, child_process
 
 START_TIMEOUT_S = 300.0
@@ -53,6 +54,7 @@ class ProcessConfig(BaseModel):
 class RunningFastSwitch:
     endpoint: Endpoint
     process: ChildProcess
+    version: str | None = None  # the project's own
 
     def is_alive(self) -> bool:
         return self.process.is_alive()
@@ -70,15 +72,10 @@ class FastSwitchKind:
 
     def check_longest(self, settings: EngineSettings, num_tokens: int) -> None:
         assert isinstance(settings, FastSwitchSettings)
-        for key, limit in (
-            ("max_context_tokens", settings.max_context_tokens),
-            ("kv_tokens", settings.kv_tokens),
-        ):
-            if limit is not None and num_tokens > limit:
-                raise EngineInputError(
-                    f"{key} must be >= {num_tokens}, the plan's longest turn with its history, "
-                    f"got {limit}; raise it, or set conversations.max_context_tokens"
-                )
+        refuse_longer(
+            num_tokens,
+            {"max_context_tokens": settings.max_context_tokens, "kv_tokens": settings.kv_tokens},
+        )
 
     @contextmanager
     def running(
@@ -129,19 +126,5 @@ def _write_priorities(directory: Path, priorities: PriorityUpdates | None) -> Pa
     if priorities is None:
         return None
     path = directory / "priorities.npz"
-    np.savez_compressed(
-        path,
-        update_frequency=priorities.update_frequency,
-        conversation_ids=np.array(priorities.conversation_ids, dtype=np.str_),
-        levels=priorities.levels,
-    )
+    write_priorities(path, priorities)
     return path
-
-
-def read_priorities(path: Path) -> PriorityUpdates:
-    with np.load(path) as stored:
-        return PriorityUpdates(
-            update_frequency=float(stored["update_frequency"]),
-            conversation_ids=stored["conversation_ids"].tolist(),
-            levels=stored["levels"],
-        )

@@ -48,6 +48,7 @@ def play_part(
     began_at = time.monotonic()
     result: PlayResult | None = None
     error: EngineError | None = None
+    version: str | None = None
     try:
         with _running(workload, name, directory) as engine:
             if isinstance(engine, VirtualEngine):
@@ -55,6 +56,7 @@ def play_part(
                 result = play_virtually(script, engine, on_progress=observer.on_progress)
                 status, note = _status(result)
             else:
+                version = engine.version
                 drive = _drive(workload, engine, run_directory, directory, num_workers)
                 watch = _death_watch(name, engine)
                 result = play(drive, on_progress=observer.on_progress, should_stop=watch)
@@ -76,6 +78,7 @@ def play_part(
         duration_s=result.duration_s if result else time.monotonic() - began_at,
         counts=_counts(result, workload.plan),
         driver=result.quality if isinstance(result, DriveResult) else None,
+        engine_version=version,
     )
     return part, error
 

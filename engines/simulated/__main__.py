@@ -12,7 +12,8 @@ from engines.fastswitch.request import RequestOutput
 from engines.fastswitch.server.admission import ServedModel
 from engines.fastswitch.server.app import create_app
 from engines.fastswitch.server.serving import bind, serve
-from engines.fastswitch.serving_process import process_main, read_priorities
+from engines.fastswitch.serving_process import process_main
+from engines.priority_file import read_priorities
 from engines.simulated.emulation import EmulatedEngine, PacedClock
 from engines.simulated.kind import EmulationConfig
 from engines.simulated.settings import SimulatedSettings

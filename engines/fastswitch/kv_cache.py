@@ -49,7 +49,7 @@ class KvCache:
         return self.blocks_for(request.num_tokens) - len(request.device_blocks)
 
     def in_need(self, requests: Iterable[Request]) -> list[Request]:
-        """Those whose blocks are missing any; without calls, for it is asked of all each step."""
+        """Those whose blocks are missing any; without calls, for it is asked of all who run."""
         size = self._block_size
         return [
             each

@@ -140,6 +140,8 @@ class KvCache:
                 on_landed=partial(self.device.free, leaving),
                 device_blocks=leaving,
             )
+            if self._prefixes is not None:  # others may read these blocks too, at any time
+                self.swapper.wait_in_conflict(copy.flight)
 
     def drop(self, request: Request) -> None:
         """RUNNING → SWAPPED or WAITING: what only the device has must be computed again."""

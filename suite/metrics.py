@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from suite.attainment import Attainment, attaining_turns, judge_users, planned_users
-from suite.context_switch import context_switch
+from suite.context_switch import known_context_switch
 from suite.engine_logs import read_engine_logs
 from suite.errors import InputError
 from suite.fairness import fairness_numbers
@@ -168,7 +168,7 @@ def numbers(engine: EngineRun, run: Path) -> Json:
     """What is told of an engine as a whole and of each of its repeats alike."""
     turns, repeats = engine.turns, [part.repeat for part in engine.parts]
     logs = [read_engine_logs(part.directory(run)) for part in engine.parts]
-    switching = context_switch(logs)
+    switching = known_context_switch(logs)
     has_users = len(engine.users.repeat) > 0
     unavailable = {}
     if not has_users:

@@ -226,6 +226,7 @@ _LINES = (
         show=units.count,
         better=1,
     ),
+    _Line(title="Tokens a chunk", path=("tokens_per_chunk_mean",), show=units.count, better=0),
     _Line(
         title="Jain's index (attainment)",
         path=("fairness", "jain_index"),

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from suite.engine_logs import EngineLogs
 from suite.latency_shares import latency_shares
+from suite.server_counters import server_counters
 from suite.statistics import Floats
 
 _SUMMED = (
@@ -31,6 +32,14 @@ _SUMMED = (
     "stall_s",
     "bookkeeping_s",
 )
+
+
+def known_context_switch(logs: Sequence[EngineLogs]) -> dict[str, object] | None:
+    """From the engine's own logs, else from what its server told; None where there is neither."""
+    if any(each.steps is not None for each in logs):
+        return context_switch(logs)
+    told = [each.server_metrics for each in logs if each.server_metrics is not None]
+    return server_counters(told, [key for key in context_switch([]) if key != "unavailable"])
 
 
 def context_switch(logs: Sequence[EngineLogs]) -> dict[str, object]:

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from suite.attainment import Attainment, attaining_turns, judge_users, planned_users
-from suite.context_switch import context_switch
+from suite.context_switch import known_context_switch
 from suite.engine_logs import read_engine_logs
 from suite.errors import InputError
 from suite.fairness import fairness_numbers
@@ -116,7 +116,7 @@ def measure(run: Path) -> Json:
         for name in manifest.engines
     }
     for name, each in engines.items():
-        each["warnings"] += emulations(manifest.engines[name])
+        each["warnings"] += manifest.remarks.get(name, [])
     return {
         "schema_version": SCHEMA_VERSION,
         "plan_digest": manifest.plan_digest,
@@ -141,6 +141,7 @@ def measure_engine(engine: EngineRun, run: Path) -> Json:
     turns = engine.turns
     return {
         "status": status(engine),
+        "version": version(engine),
         **numbers(engine, run),
         "by_class": {
             each.name: latency_summaries(turns, turns.user_class == each.name)
@@ -167,13 +168,13 @@ def numbers(engine: EngineRun, run: Path) -> Json:
     """What is told of an engine as a whole and of each of its repeats alike."""
     turns, repeats = engine.turns, [part.repeat for part in engine.parts]
     logs = [read_engine_logs(part.directory(run)) for part in engine.parts]
-    has_steps = any(each.steps is not None for each in logs)
+    switching = known_context_switch(logs)
     has_users = len(engine.users.repeat) > 0
     unavailable = {}
     if not has_users:
         why = "the plan has no users" if engine.parts else "the engine was never started"
         unavailable["slo"] = unavailable["fairness"] = why
-    if not has_steps:
+    if switching is None:
         unavailable["context_switch"] = "the engine gives no step log"
     return {
         **latency_summaries(turns, np.ones(len(turns), dtype=bool)),
@@ -181,7 +182,7 @@ def numbers(engine: EngineRun, run: Path) -> Json:
         "throughput": throughput(turns, repeats),
         "slo": slo_by_class(engine) if has_users else None,
         "fairness": fairness_numbers(turns, engine.users, repeats) if has_users else None,
-        "context_switch": context_switch(logs) if has_steps else None,
+        "context_switch": switching,
         "counts": counts(engine),
         "unavailable": unavailable,
     }
@@ -234,6 +235,12 @@ def status(engine: EngineRun) -> str:
     return next(each for each in ("failed", "interrupted", "complete") if each in found)
 
 
+def version(engine: EngineRun) -> str | None:
+    """What ran, where it was not this project's own engine and told us."""
+    found = dict.fromkeys(part.engine_version for part in engine.parts if part.engine_version)
+    return "; ".join(found) or None
+
+
 def warnings(engine: EngineRun) -> list[str]:
     """One line each, for a reader of the report: what limits the trust in these numbers."""
     found = []
@@ -260,17 +267,6 @@ def _reasons(engine: EngineRun) -> str:
     shown = [f"{count:,} × {error}" for error, count in errors.most_common(NUM_REASONS)]
     rest = len(errors) - len(shown)
     return "; ".join(shown) + (f"; and {rest:,} other reasons" if rest else "")
-
-
-def emulations(settings: Json) -> list[str]:
-    """What of an engine was not the machine's own."""
-    link = settings.get("link")
-    if link is None:
-        return []
-    return [
-        "the link between device and host is emulated: "
-        f"{link['bytes_per_s'] / 1e9:g} GB/s, {link['seconds_per_copy'] * 1e6:g} µs a copy"
-    ]
 
 
 def comparisons(engines: Json, baseline: str | None) -> Json:

@@ -1,3 +1,5 @@
+"""What holds for every test."""
+
 from __future__ import annotations
 
 import os
@@ -7,8 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
-settings.load_profile("no deadline")
+# No example is too slow: tests never judge speed, least of all on a busy machine.
+settings.register_profile("fsbench", deadline=None)
+settings.load_profile("fsbench")
 
 
 @pytest.fixture

@@ -15,8 +15,6 @@ from engines.fastswitch.roster import Roster
 from engines.fastswitch.settings import CoreSettings
 from engines.fastswitch.swap import Flight
 
-# Share of the device pool kept free of newcomers, so that those who hold it can grow (vLLM: 1 %).
-WATERMARK_RATIO = 0.01
 
 
 @dataclass(slots=True)
@@ -56,7 +54,8 @@ class Scheduler:
         self._swaps_out = mechanisms.preemption == "swap"
         self._max_batch_tokens = core.max_batch_tokens
         self._max_num_seqs = core.max_num_seqs
-        self._watermark = max(1, round(core.num_device_blocks * WATERMARK_RATIO))
+        watermark = core.num_device_blocks * mechanisms.watermark_ratio
+        self._watermark = max(1, round(watermark)) if watermark else 0
         self._decisions = Decisions()
         self._decodes = Decodes(core.block_size)
         self._prefilling: list[Request] = []  # on the device, with more than one token to compute

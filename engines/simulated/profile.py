@@ -15,8 +15,8 @@ from engines.fastswitch.devices.model_config import ModelConfig
 from engines.simulated.model_shapes import model_shape
 
 Origin = Literal["fitted", "measured", "datasheet", "analogy"]
-ORIGINS: dict[Origin, str] = {  # worst last
-    "fitted": "fitted to measured kernel times",
+ORIGINS: dict[Origin, str] = {  # best first
+    "fitted": "fitted to measured tables",
     "measured": "as published by who measured them",
     "datasheet": "from datasheets",
     "analogy": "by analogy with other GPUs",
@@ -97,8 +97,8 @@ class Profile(_Frozen):
         gpus = f"{self.tensor_parallel} × {self.gpu}" if self.tensor_parallel > 1 else self.gpu
         return (
             f"Modelled, not measured: {gpus} with {self.model}; kernel times "
-            f"{_worst(self.step, kernels)}, engine overhead {_worst(self.step, overheads)}, "
-            f"link {_worst(self.link, LinkConstants.model_fields)}."
+            f"{_origins(self.step, kernels)}, engine overhead {_origins(self.step, overheads)}, "
+            f"link {_origins(self.link, LinkConstants.model_fields)}."
         )
 
 
@@ -159,7 +159,6 @@ def _first_fault(error: ValidationError) -> str:
     return f"{key}: {fault['msg'].lower()}, got {fault['input']!r:.80}"
 
 
-def _worst(constants: BaseModel, names: Iterable[str]) -> str:
-    order = list(ORIGINS)
-    origins: list[Origin] = [getattr(constants, name).origin for name in names]
-    return ORIGINS[max(origins, key=order.index)]
+def _origins(constants: BaseModel, names: Iterable[str]) -> str:
+    used = {getattr(constants, name).origin for name in names}
+    return " and ".join(words for origin, words in ORIGINS.items() if origin in used)

@@ -8,6 +8,7 @@ give the same interval.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -40,7 +41,7 @@ def percentile_draws(
     values: Floats, clusters: Clusters, rows: Ints, counts: Floats, q: float
 ) -> Floats:
     """[NUM_RESAMPLES]: the q-quantile of each resample, NaN where it drew no sample. `rows`: which
-    column of `counts` each cluster is. Looked for among order statistics around the observed one."""
+    column of `counts` each cluster is. Only order statistics around the observed one are tried."""
     candidates = _candidates(values, clusters, q)
     # 1. How many samples of each cluster are at most each candidate.
     below = _num_below(values, clusters, candidates)
@@ -108,26 +109,22 @@ class UserDraws:
 
     def of(self, key: str) -> Floats | None:
         """[NUM_RESAMPLES] of a number of `slo` or `fairness`; None if it is not one of users."""
-        users, ratio = self._users, self._ratio
-        match key:
-            case "users_within_slo_ratio":
-                return self._share(users.is_within_slo.astype(np.float64), np.ones(len(ratio)))
-            case "turn_attainment_ratio":
-                return self._share(
-                    users.num_attained_turns.astype(np.float64),
-                    users.num_planned_turns.astype(np.float64),
-                )
-            case "mean_user_attainment_ratio":
-                return self._share(ratio, np.ones(len(ratio)))
-            case "p5_user_attainment_ratio":
-                clusters = Clusters.of(self._labels)
-                rows = np.unique(self._labels)
-                return percentile_draws(ratio, clusters, rows, self._counts, 0.05)
-            case "jain_index":
-                return self._jain()
-            case "gini_index":
-                return self._gini()
-        return None
+        users, each = self._users, np.ones(len(self._ratio))
+        makers: dict[str, Callable[[], Floats]] = {
+            "users_within_slo_ratio": lambda: self._share(users.is_within_slo * each, each),
+            "turn_attainment_ratio": lambda: self._share(
+                users.num_attained_turns * each, users.num_planned_turns * each
+            ),
+            "mean_user_attainment_ratio": lambda: self._share(self._ratio, each),
+            "p5_user_attainment_ratio": self._p5,
+            "jain_index": self._jain,
+            "gini_index": self._gini,
+        }
+        return makers[key]() if key in makers else None
+
+    def _p5(self) -> Floats:
+        columns = np.unique(self._labels)
+        return percentile_draws(self._ratio, Clusters.of(self._labels), columns, self._counts, 0.05)
 
     def _total(self, values: Floats) -> Floats:
         weights = np.bincount(self._labels, weights=values, minlength=self._counts.shape[1])

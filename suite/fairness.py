@@ -86,7 +86,7 @@ def jain_index(shares: Floats) -> float | None:
 
 
 def gini_index(shares: Floats) -> float | None:
-    """Σ Σ |xᵢ − xⱼ| / (2 n Σx): 0 = all equal, (n − 1)/n = one has everything; None if all are 0."""
+    """Σ Σ |xᵢ − xⱼ| / (2 n Σx): 0 = all equal, (n − 1)/n = one has all; None if all are 0."""
     num, total = len(shares), float(shares.sum())
     if total == 0.0:
         return None

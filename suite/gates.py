@@ -201,17 +201,17 @@ def _judge(
     bound = held.bound * held.scale
     if gate.metric.is_share and bound > 1 and gate.is_times_baseline:
         return Outcome.INCONCLUSIVE, f"the bound {bound:.4g} is more than a share can be"
-    if whole is None:
-        return (Outcome.PASS if gate.holds(held.value, held.bound) else Outcome.FAIL), ""
-    is_low_in = gate.operator[0] == "<" if whole.low is None else gate.holds(whole.low, held.bound)
-    is_high_in = (
-        gate.operator[0] == ">" if whole.high is None else gate.holds(whole.high, held.bound)
-    )
-    if is_low_in and is_high_in:
-        return Outcome.PASS, ""
-    if not is_low_in and not is_high_in:
-        return Outcome.FAIL, ""
-    if None in (whole.low, whole.high):
+    return _side_of(gate, held.value, held.bound, whole)
+
+
+def _side_of(gate: Gate, value: float, bound: float, whole: Interval | None) -> tuple[Outcome, str]:
+    """Where the interval lies; a number without one is compared as it is. An open end is infinite."""
+    low, high = (value, value) if whole is None else (whole.low, whole.high)
+    is_low_in = gate.operator[0] == "<" if low is None else gate.holds(low, bound)
+    is_high_in = gate.operator[0] == ">" if high is None else gate.holds(high, bound)
+    if is_low_in == is_high_in:
+        return (Outcome.PASS if is_low_in else Outcome.FAIL), ""
+    if None in (low, high):
         return Outcome.INCONCLUSIVE, "too few samples to bound it with confidence (interval open)"
     return Outcome.INCONCLUSIVE, "its interval reaches over the bound"
 

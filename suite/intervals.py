@@ -51,10 +51,9 @@ class Clusters:
         """Σ of the values in each cluster; of flags, how many are true."""
         if values.dtype == np.bool_:
             return np.bincount(self.of_sample[values], minlength=len(self)).astype(np.float64)
-        sums: Floats = np.bincount(
+        return np.bincount(
             self.of_sample, weights=values.astype(np.float64, copy=False), minlength=len(self)
-        )
-        return sums
+        ).astype(np.float64, copy=False)
 
 
 @lru_cache(maxsize=4096)
@@ -68,7 +67,7 @@ def ratio_variance(sums: Floats, sizes: Floats) -> float:
     num, total = len(sizes), sizes.sum()
     residual = sums - sums.sum() / total * sizes
     squares = float(np.square(residual).sum())
-    return num / (num - 1) * squares / float(total) ** 2
+    return float(num / (num - 1) * squares / float(total) ** 2)
 
 
 def effective_samples(hits: Floats, sizes: Floats) -> float:

@@ -56,23 +56,26 @@ def samples_and_rows(turns: TurnTable, rows: Bools, name: str) -> tuple[Floats, 
 
 def per_turn(turns: TurnTable, name: str) -> Floats:
     """Shape [num_turns]; NaN where the turn has no such number (no token, a single chunk)."""
-    if name == "ttft_s":
-        return turns.first_token_at - turns.sent_at
-    if name == "first_token_delay_s":
-        return turns.first_token_at - turns.scheduled_at
-    if name == "tpot_s":
-        has_span = (turns.num_output_tokens > 1) & (turns.num_chunks > 1)
-        following = np.where(has_span, turns.num_output_tokens - 1, np.nan)
-        return (turns.last_token_at - turns.first_token_at) / following
-    if name == "max_tbt_s":
-        return longest_gap_per_turn(turns)
-    if name == "e2e_s":
-        return turns.done_at - turns.sent_at
-    if name == "normalised_latency_s":
-        num_tokens = np.where(turns.num_output_tokens > 0, turns.num_output_tokens, np.nan)
-        return (turns.done_at - turns.sent_at) / num_tokens
-    assert name == "driver_lag_s", name
-    return turns.sent_at - turns.scheduled_at
+    match name:
+        case "ttft_s":
+            found = turns.first_token_at - turns.sent_at
+        case "first_token_delay_s":
+            found = turns.first_token_at - turns.scheduled_at
+        case "max_tbt_s":
+            found = longest_gap_per_turn(turns)
+        case "tpot_s":
+            has_span = (turns.num_output_tokens > 1) & (turns.num_chunks > 1)
+            following = np.where(has_span, turns.num_output_tokens - 1, np.nan)
+            found = (turns.last_token_at - turns.first_token_at) / following
+        case "e2e_s":
+            found = turns.done_at - turns.sent_at
+        case "normalised_latency_s":
+            num_tokens = np.where(turns.num_output_tokens > 0, turns.num_output_tokens, np.nan)
+            found = (turns.done_at - turns.sent_at) / num_tokens
+        case _:
+            assert name == "driver_lag_s", name
+            found = turns.sent_at - turns.scheduled_at
+    return found
 
 
 def longest_gap_per_turn(turns: TurnTable) -> Floats:

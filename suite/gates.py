@@ -205,7 +205,7 @@ def _judge(
 
 
 def _side_of(gate: Gate, value: float, bound: float, whole: Interval | None) -> tuple[Outcome, str]:
-    """Where the interval lies; a number without one is compared as it is. An open end is infinite."""
+    """Where the interval lies; a number without one is compared as it is. Open = infinite."""
     low, high = (value, value) if whole is None else (whole.low, whole.high)
     is_low_in = gate.operator[0] == "<" if low is None else gate.holds(low, bound)
     is_high_in = gate.operator[0] == ">" if high is None else gate.holds(high, bound)

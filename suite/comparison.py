@@ -1,8 +1,8 @@
-"""`fsbench compare`: engines of two or more runs held against the first, and said in Markdown."""
+"""`fsbench compare`: engines of two or more runs held against the first."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def compare_runs(selections: Sequence[str], *, is_unpaired: bool = False) -> dic
 
 
 def _sides_of(text: str) -> list[RunSide]:
-    path, engine = _split(text)
+    path, engine = split_selection(text)
     run = measure_run(path, engine)
     return [
         RunSide(
@@ -64,8 +64,8 @@ def _sides_of(text: str) -> list[RunSide]:
     ]
 
 
-def _split(text: str) -> tuple[Path, str | None]:
-    """RUN, or RUN:ENGINE where no such folder exists."""
+def split_selection(text: str) -> tuple[Path, str | None]:
+    """(RUN, None), or (RUN, ENGINE) of `RUN:ENGINE` where no such path exists."""
     if Path(text).exists() or ":" not in text:
         return Path(text), None
     path, engine = text.rsplit(":", 1)
@@ -150,32 +150,3 @@ def _warnings(sides: Sequence[RunSide]) -> list[str]:
         if differing:
             found.append(f"the runs differ in {what}: {', '.join(differing)}")
     return found
-
-
-def comparison_rows(
-    entries: Sequence[Mapping[str, Any]], *, all_metrics: bool = False
-) -> list[Mapping[str, Any]]:
-    """What is worth a line, the worst news first: all that is not `missing`; without
-    `all_metrics` only what differs and the headline."""
-    order = ("worse", "better", "unclear", "same", "missing")
-    kept = [
-        each
-        for each in entries
-        if each["verdict"] != "missing"
-        and (all_metrics or each["verdict"] in order[:2] or each["metric"] in HEADLINE)
-    ]
-    return sorted(kept, key=lambda each: order.index(each["verdict"]))
-
-
-HEADLINE = (
-    "slo.users_within_slo_ratio",
-    "ttft.p50",
-    "ttft.p99",
-    "ttft.p999",
-    "tbt.p50",
-    "tbt.p99",
-    "tbt.p999",
-    "fairness.jain_index",
-    "fairness.worst_user_attainment_ratio",
-    "throughput.output_tokens_per_s",
-)

@@ -37,7 +37,7 @@ _SUMMED = (
 def context_switch(logs: Sequence[EngineLogs]) -> dict[str, object] | None:
     """Totals over the parts of one engine, and the ratios between them: from the engine's own logs,
     else from what its server told. None where there is neither."""
-    if any(each.steps is not None for each in logs):
+    if any(each.steps is not None or each.transfers is not None for each in logs):
         return _from_logs(logs)
     told = [each.server_metrics for each in logs if each.server_metrics is not None]
     return server_counters(told, [key for key in _from_logs([]) if key != "unavailable"])

@@ -75,6 +75,9 @@ def measure_run(run: Path, only: str | None = None) -> MeasuredRun:
     """Every engine, or one. Raises MetricsError, PlanFileError, CutError."""
     manifest, plan = read_run(run)
     rule = measured(plan, manifest.workload)
+    if only is not None and only not in manifest.engines:
+        choices = ", ".join(manifest.engines)
+        raise MetricsError(f"{run}: has no engine {only!r}; choose one of: {choices}")
     names = [only] if only is not None else list(manifest.engines)
     engines = {name: read_engine(run, manifest, rule, plan, name) for name in names}
     return MeasuredRun(

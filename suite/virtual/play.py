@@ -21,7 +21,7 @@ import numpy as np
 from engines.api import VirtualEngine
 from engines.arrow_log import ArrowLog
 from suite.driver.live import Progress
-from suite.play_result import PlayResult, StoppedBy
+from suite.play_result import PlayResult, StoppedBy, signal_note
 from suite.records import TURN_SCHEMA, TurnRecord, finish_shard, turn_row
 from suite.run_directory import Counts
 from suite.virtual.player import VirtualPlayer
@@ -127,8 +127,8 @@ def _play(
     longest_virtual_s = engine.max_virtual_time_s or float("inf")
     longest_wall_s = engine.max_wall_time_s or float("inf")
     while (next_at := player.next_at) is not None:
-        if interrupts.has_come:
-            return _Stop("ctrl-c", "stopped by Ctrl-C")
+        if interrupts.number is not None:
+            return _Stop("signal", signal_note(interrupts.number))
         if next_at >= longest_virtual_s:
             return _Stop("caller", f"max_virtual_time_s {longest_virtual_s:g} was reached")
         wall_at = time.monotonic()
@@ -152,7 +152,7 @@ class _Interrupts:
     they act as they did before."""
 
     def __init__(self) -> None:
-        self.has_come = False
+        self.number: int | None = None  # of the signal that came
         self._before: dict[int, signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
@@ -171,5 +171,5 @@ class _Interrupts:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.has_come = True
+        self.number = number
         signal.signal(number, self._before[number])

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from reports import units
-from reports.page import gate_value, warnings
+from reports.page import warnings
+from reports.tables import gate_value
 from workloads.plan import Plan
 from workloads.plan_summary import PlanSummary, summarise
 

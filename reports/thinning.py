@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
+
+from suite.statistics import CONFIDENCE_RATIO
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -19,10 +22,15 @@ NUM_EXACT_TAIL = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ecdf:
-    """Steps of the empirical distribution: `ratio` of all samples are ≤ `value`."""
+    """Steps of the empirical distribution: `ratio` of all samples are ≤ `value`; the quantile at
+    the middle of the step (`place`) lies between `low` and `high` (NaN = open) with 95 %
+    confidence. All of shape [num_points]."""
 
     value: Floats
     ratio: Floats
+    place: Floats
+    low: Floats
+    high: Floats
     num_samples: int
     is_thinned: bool
 
@@ -31,19 +39,43 @@ def ecdf(samples: Floats, max_points: int = MAX_ECDF_POINTS) -> Ecdf:
     """Every point is an exact order statistic; the slowest 100 samples are all kept."""
     ascending = np.sort(samples)
     count = len(ascending)
-    ranks = np.arange(1, count + 1)
-    if count > max_points:
-        num_spread = (max_points - NUM_EXACT_TAIL) * 2 // 3
-        beyond = np.geomspace(count, NUM_EXACT_TAIL, num_spread)  # samples beyond, per nine
-        spread = count + 1 - np.round(beyond).astype(np.int64)
-        even = np.linspace(1, count, num_spread // 2).round().astype(np.int64)
-        ranks = np.unique(np.concatenate([spread, even, ranks[-NUM_EXACT_TAIL:]]))
+    ranks = _drawn_ranks(count, max_points)
+    ratio = ranks / max(count, 1)
+    place = ratio - 0.5 / max(count, 1)
+    low, high = _band(ascending, place)
     return Ecdf(
         value=ascending[ranks - 1],
-        ratio=ranks / count if count else np.zeros(0),
+        ratio=ratio,
+        place=place,
+        low=low,
+        high=high,
         num_samples=count,
         is_thinned=len(ranks) < count,
     )
+
+
+def _drawn_ranks(count: int, max_points: int) -> Ints:
+    """From 1; evenly spread both over the samples and over the nines beyond them."""
+    ranks = np.arange(1, count + 1)
+    if count <= max_points:
+        return ranks
+    num_spread = (max_points - NUM_EXACT_TAIL) * 2 // 3
+    beyond = np.geomspace(count, NUM_EXACT_TAIL, num_spread)  # samples beyond, per nine
+    spread = count + 1 - np.round(beyond).astype(np.int64)
+    even = np.linspace(1, count, num_spread // 2).round().astype(np.int64)
+    return np.unique(np.concatenate([spread, even, ranks[-NUM_EXACT_TAIL:]]))
+
+
+def _band(ascending: Floats, place: Floats) -> tuple[Floats, Floats]:
+    """Order-statistic intervals of many quantiles: `suite.statistics.interval_ranks`, as arrays."""
+    count = len(ascending)
+    if not count:
+        return np.zeros(0), np.zeros(0)
+    tail = (1 - CONFIDENCE_RATIO) / 2
+    low = stats.binom.ppf(tail, count, place).astype(np.int64)
+    high = stats.binom.ppf(1 - tail, count, place).astype(np.int64) + 1
+    open_ended = np.concatenate([[np.nan], ascending, [np.nan]])  # rank 0 and rank count + 1
+    return open_ended[low], open_ended[np.minimum(high, count + 1)]
 
 
 def evenly(num_items: int, limit: int) -> Ints:
@@ -60,6 +92,11 @@ class Buckets:
     at: Floats
     width_s: float
     bucket_of: Ints  # [num_rows]
+
+    @property
+    def edges(self) -> Floats:
+        """[num_buckets + 1]"""
+        return np.append(self.at - self.width_s / 2, self.at[-1] + self.width_s / 2)
 
     def largest(self, values: Floats) -> Floats:
         """NaN for a bucket without rows."""
@@ -79,3 +116,18 @@ def buckets(at: Floats, limit: int) -> Buckets:
     bucket_of = np.clip(((at - start) / width_s).astype(np.int64), 0, num - 1)
     middle = start + width_s * (np.arange(num, dtype=np.float64) + 0.5)
     return Buckets(at=middle.astype(np.float64), width_s=width_s, bucket_of=bucket_of)
+
+
+def spread_over(edges: Floats, began_at: Floats, ended_at: Floats, amount: Floats) -> Floats:
+    """How much of each amount, spent evenly from its beginning to its end, falls between two
+    neighbouring edges, summed: shape [len(edges) - 1]. In O(n log n), not edges × amounts."""
+    length = np.maximum(ended_at - began_at, 1e-9)
+    rate = amount / length
+    at = np.concatenate([began_at, began_at + length])
+    order = np.argsort(at, kind="stable")
+    at, change = at[order], np.concatenate([rate, -rate])[order]
+    if not len(at):
+        return np.zeros(len(edges) - 1)
+    running = np.cumsum(change)
+    so_far = np.concatenate([[0.0], np.cumsum(running[:-1] * np.diff(at))])
+    return np.diff(np.interp(edges, at, so_far))

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from reports import page, side_by_side, tables, units
 from reports.blocks.block import RunData, read_data
 from reports.blocks.order import all_blocks
@@ -81,4 +83,7 @@ def _settings(manifest: Manifest) -> list[tuple[str, str]]:
         ("Engines as run", manifest.engines),
         ("Workload as resolved", manifest.workload),
     ]
-    return [(title, json.dumps(value, indent=2, ensure_ascii=False)) for title, value in sections]
+    return [
+        (title, yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=90))
+        for title, value in sections
+    ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -49,7 +50,7 @@ def write_page(path: Path, template: str, *, blocks: Sequence[Block], **values: 
 def _figures_json(blocks: Sequence[Block]) -> str:
     """{figure id: Plotly figure}, in the page's order."""
     each = (
-        f'"{figure.figure_id}": {figure.figure.to_json()}'
+        f"{json.dumps(figure.figure_id)}: {figure.figure.to_json()}"
         for block in blocks
         for figure in block.figures
     )

@@ -30,7 +30,7 @@ def latency_shares(data: RunData) -> Block:
         term="latency_shares",
         how_to_read="What the latency of the requests was spent on inside the engine; only the "
         "last part of each bar is work, all before it is waiting. What switching costs is "
-        "preempted, swap wait and stalled. The parts of a bar add up to 100 %.",
+        "preempted, swap wait and stalled. The parts of a bar add up to 100\u00a0%.",
         figures=tuple(shown),
     )
 
@@ -60,7 +60,7 @@ def slow_requests(data: RunData) -> Block:
 def _slow_note(name: str, slow: SlowRequest) -> str:
     rank = "P99" if slow.is_p99 else "the slowest, for a P99 needs 100"
     return (
-        f"{name}: {slow.request_id}, {units.duration(slow.latency_s)}, "
+        f"{name}: of {slow.conversation_id}, {units.duration(slow.latency_s)}, "
         f"{rank} of {slow.num_requests:,} requests."
     )
 

@@ -128,6 +128,7 @@ def _heat_layout(view: HeatMap, num_users: int, num_turns: int) -> go.Layout:
             "title": {"text": "users, the worst served on top"},
             "range": [num_users - 0.5, -0.5],
             "showticklabels": False,
+            "ticks": "",
             "showgrid": False,
             "zeroline": False,
         },

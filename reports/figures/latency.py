@@ -21,6 +21,7 @@ from reports.thinning import Ecdf, evenly
 
 Json = Mapping[str, Any]
 MAX_BAND_POINTS = 100
+FIRST_RATIO = 0.01  # of the samples, the fastest, may lie left of the figure
 TAIL = {"p50": "P50", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9", "max": "max"}
 
 
@@ -89,7 +90,7 @@ def latency_ecdf(
     as a line."""
     figure = go.Figure(layout=base_layout())
     shown = {engine: each for engine, each in ecdfs.items() if each.num_samples}
-    low = min((float(each.value[0]) for each in shown.values()), default=0.01)
+    low = min((_fastest(each) for each in shown.values()), default=0.01)
     high = max((float(each.value[-1]) for each in shown.values()), default=1.0)
     if slo_s is not None:
         low, high = min(low, slo_s), max(high, slo_s)
@@ -103,6 +104,12 @@ def latency_ecdf(
     figure.update_xaxes(axis)
     figure.update_yaxes(nines_axis(1 - 0.5 / most, "share at most this slow"))
     return figure
+
+
+def _fastest(each: Ecdf) -> float:
+    """Where the figure begins: a few gaps of no length (two tokens in one read) would take half of
+    a log axis, where nothing is to be seen."""
+    return float(each.value[np.searchsorted(each.ratio, FIRST_RATIO)])
 
 
 def _steps(each: Ecdf, look: Look, engine: str) -> go.Scatter:

@@ -6,7 +6,7 @@ const root = document.documentElement;
 const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 // CSS pixels on A4 landscape, by figures a row.
 const PRINT_WIDTH = { 1: 1020, 2: 500, 3: 325 };
-const PRINT_HEIGHT = 265;
+const PRINT_LEGEND_ENTRY = 125;
 
 // The theme's colours as Plotly paths, for every axis and colour bar the figure has.
 function theme(figure, isPrint) {
@@ -71,24 +71,34 @@ async function drawAll() {
       toImageButtonOptions: { filename: id, scale: 2 },
     };
     await Plotly.newPlot(plot, figure.data, withPaths(figure.layout, theme(figure, false)), config);
-    drawn.push({ plot, figure });
+    drawn.push({ plot, figure, paper: paperSize(plot, figure) });
   }
   if (matchMedia("print").matches) repaint(true);
 }
 
-// On paper figures have the width of their column and a height that lets two rows stand on a page;
-// what is folded is unfolded.
+// On paper figures have the width of their column, a height that lets two rows stand on a page,
+// and room for the legend from the start. All of it is settled before anything is printed: a
+// browser counts the pages at once, and waits for no second pass.
+function paperSize(plot, figure) {
+  const width = PRINT_WIDTH[plot.closest(".figures").className.match(/n(\d)/)[1]];
+  const entries = plot.querySelectorAll(".legend .traces").length;
+  const rows = Math.ceil((entries * PRINT_LEGEND_ENTRY) / width);
+  const height = Math.min(Math.max(160, 0.6 * figure.layout.height), 235) + 17 * (rows - 1);
+  plot.style.setProperty("--paper-height", `${height}px`);
+  return { width, height, autosize: false, "margin.t": 18 + 17 * rows };
+}
+
+// What is folded is unfolded on paper.
 function repaint(isPrint) {
   for (const fold of document.querySelectorAll(isPrint ? "details:not([open])" : "details.opened")) {
     fold.open = isPrint;
     fold.classList.toggle("opened", isPrint);
   }
-  for (const { plot, figure } of drawn) {
-    const row = plot.closest(".figures").className.match(/n(\d)/)[1];
-    const height = figure.layout.height;
+  for (const { plot, figure, paper } of drawn) {
+    const { height, margin } = figure.layout;
     const size = isPrint
-      ? { width: PRINT_WIDTH[row], height: Math.min(height, PRINT_HEIGHT), autosize: false }
-      : { width: null, height, autosize: true };
+      ? paper
+      : { width: null, height, autosize: true, "margin.t": margin.t };
     Plotly.relayout(plot, { ...theme(figure, isPrint), ...size });
   }
 }

@@ -47,7 +47,7 @@ class CopyView:
 class SlowRequest:
     """One request's life: (state, seconds after its arrival from, to)."""
 
-    request_id: str
+    conversation_id: str  # of an engine that was not told, the request's own
     latency_s: float
     is_p99: bool  # else the slowest: too few for a P99
     num_requests: int
@@ -151,7 +151,7 @@ def slow_request(requests: Sequence[pa.Table]) -> SlowRequest | None:
     row = place - int(np.searchsorted(table_of, table_of[place]))
     record = finished[table_of[place]].slice(row, 1).to_pylist()[0]
     return SlowRequest(
-        request_id=str(record["request_id"]),
+        conversation_id=str(record["conversation_id"] or record["request_id"]),
         latency_s=float(latency[place]),
         is_p99=is_p99,
         num_requests=count,

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from suite.engine_logs import EngineLogs
 from suite.latency_shares import latency_shares
-from suite.statistics import Floats
+from suite.quantiles import Floats
 
 _SUMMED = (
     "num_preemptions",

@@ -81,14 +81,14 @@ GLOSSARY: dict[str, tuple[str, str]] = {
     ),
     "interval": (
         "Interval",
-        "95 % confidence interval of a percentile from order statistics, without assuming any "
-        "distribution (samples taken as independent). Open where the sample is too small to "
-        "bound it. A percentile itself needs at least one sample expected beyond it: P99 100 "
-        "samples, P99.9 1,000.",
+        "95 % confidence interval. Turns of one conversation are not independent, so it is "
+        "conversations that are counted; a percentile's ends are order statistics, without "
+        "assuming any distribution. Open where the sample is too small to bound it. A percentile "
+        "itself needs at least one sample expected beyond it: P99 100 samples, P99.9 1,000.",
     ),
     "gates": (
         "Gates",
-        "Bounds the workload file sets. A percentile passes or fails only if its whole interval "
+        "Bounds the workload file sets. A number passes or fails only if its whole interval "
         "lies on one side of the bound; otherwise the gate is inconclusive.",
     ),
     "kv_occupancy": (

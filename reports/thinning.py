@@ -9,46 +9,51 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
-from suite.statistics import CONFIDENCE_RATIO
+from suite.intervals import Clusters, Labels, effective_samples, percentile_interval
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 MAX_ECDF_POINTS = 400
 NUM_EXACT_TAIL = 100
+MAX_BAND_POINTS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """95 % intervals of some quantiles of the distribution; NaN = open. All [num_places]."""
+
+    place: Floats
+    low: Floats
+    high: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ecdf:
-    """Steps of the empirical distribution: `ratio` of all samples are ≤ `value`; the quantile at
-    the middle of the step (`place`) lies between `low` and `high` (NaN = open) with 95 %
-    confidence. All of shape [num_points]."""
+    """Steps of the empirical distribution: `ratio` of all samples are ≤ `value`; `place` is the
+    middle of the step. All [num_points]."""
 
     value: Floats
     ratio: Floats
     place: Floats
-    low: Floats
-    high: Floats
+    band: Band
     num_samples: int
     is_thinned: bool
 
 
-def ecdf(samples: Floats, max_points: int = MAX_ECDF_POINTS) -> Ecdf:
-    """Every point is an exact order statistic; the slowest 100 samples are all kept."""
+def ecdf(samples: Floats, clusters: Labels, max_points: int = MAX_ECDF_POINTS) -> Ecdf:
+    """Every point is an exact order statistic; the slowest 100 samples are all kept. `clusters`:
+    the conversation of each sample."""
     ascending = np.sort(samples)
     count = len(ascending)
     ranks = _drawn_ranks(count, max_points)
     ratio = ranks / max(count, 1)
-    place = ratio - 0.5 / max(count, 1)
-    low, high = _band(ascending, place)
     return Ecdf(
         value=ascending[ranks - 1],
         ratio=ratio,
-        place=place,
-        low=low,
-        high=high,
+        place=ratio - 0.5 / max(count, 1),
+        band=_band(ascending, samples, clusters, ranks[evenly(len(ranks), MAX_BAND_POINTS)]),
         num_samples=count,
         is_thinned=len(ranks) < count,
     )
@@ -66,16 +71,36 @@ def _drawn_ranks(count: int, max_points: int) -> Ints:
     return np.unique(np.concatenate([spread, even, ranks[-NUM_EXACT_TAIL:]]))
 
 
-def _band(ascending: Floats, place: Floats) -> tuple[Floats, Floats]:
-    """Order-statistic intervals of many quantiles: `suite.statistics.interval_ranks`, as arrays."""
-    count = len(ascending)
-    if not count:
-        return np.zeros(0), np.zeros(0)
-    tail = (1 - CONFIDENCE_RATIO) / 2
-    low = stats.binom.ppf(tail, count, place).astype(np.int64)
-    high = stats.binom.ppf(1 - tail, count, place).astype(np.int64) + 1
-    open_ended = np.concatenate([[np.nan], ascending, [np.nan]])  # rank 0 and rank count + 1
-    return open_ended[low], open_ended[np.minimum(high, count + 1)]
+def _band(ascending: Floats, samples: Floats, labels: Labels, ranks: Ints) -> Band:
+    """The intervals of metrics.json (suite/intervals.py) at many quantiles."""
+    values = ascending[ranks - 1]
+    place = (ranks - 0.5) / max(len(ascending), 1)
+    ends = [
+        percentile_interval(ascending, float(q), num_effective)
+        for q, num_effective in zip(place, _effective(values, samples, labels), strict=True)
+    ]
+    return Band(
+        place=place,
+        low=np.array([np.nan if end.low is None else end.low for end in ends]),
+        high=np.array([np.nan if end.high is None else end.high for end in ends]),
+    )
+
+
+def _effective(values: Floats, samples: Floats, labels: Labels) -> list[float]:
+    """How many independent samples tell as much about the share that is ≤ each of the ascending
+    values, from one count of the samples by cluster and stretch between two values."""
+    if not len(samples):
+        return []
+    clusters = Clusters.of(labels)
+    if len(clusters) == len(samples):
+        return [float(len(samples))] * len(values)
+    distinct, place = np.unique(values, return_inverse=True)
+    stretch = np.searchsorted(distinct, samples).astype(np.int32)  # i: at most distinct[i]
+    cell = clusters.of_sample * np.int32(len(distinct) + 1) + stretch
+    counts = np.bincount(cell, minlength=len(clusters) * (len(distinct) + 1))
+    hits = np.cumsum(counts.reshape(len(clusters), -1), axis=1, dtype=np.float64)
+    found = [effective_samples(each, clusters.sizes) for each in hits.T[:-1]]
+    return [found[index] for index in place]
 
 
 def evenly(num_items: int, limit: int) -> Ints:

@@ -17,10 +17,9 @@ import plotly.graph_objects as go
 from reports import units
 from reports.axes import MARGIN, base_layout, nines, nines_axis, time_axis
 from reports.palette import Look, faded
-from reports.thinning import Ecdf, evenly
+from reports.thinning import Ecdf
 
 Json = Mapping[str, Any]
-MAX_BAND_POINTS = 100
 FIRST_RATIO = 0.01  # of the samples, the fastest, may lie left of the figure
 TAIL = {"p50": "P50", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9", "max": "max"}
 
@@ -130,10 +129,9 @@ def _steps(each: Ecdf, look: Look, engine: str) -> go.Scatter:
 
 def _band(each: Ecdf, look: Look, engine: str, rightmost: float) -> go.Scatter:
     """Where the 95 % intervals lie; an end that is open runs to the figure's edge."""
-    chosen = evenly(len(each.value), MAX_BAND_POINTS)
-    low, high, y = each.low[chosen], each.high[chosen], nines(each.place[chosen])
-    low = np.where(np.isnan(low), each.value[0], low)
-    high = np.where(np.isnan(high), rightmost, high)
+    y = nines(each.band.place)
+    low = np.where(np.isnan(each.band.low), each.value[0], each.band.low)
+    high = np.where(np.isnan(each.band.high), rightmost, each.band.high)
     return go.Scatter(
         name=f"{engine}, 95 %",
         legendgroup=engine,

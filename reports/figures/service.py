@@ -37,11 +37,10 @@ def service_over_time(view: ServiceView) -> go.Figure:
             hovertemplate="%{y:.3s}",
         )
     if view.widest is not None:
-        at, best, worst, best_user, worst_user = view.widest
         figure.add_annotation(
-            x=at,
-            y=best - worst,
-            text=f"{best_user}<br>against {worst_user}",
+            x=view.at[view.widest.window],
+            y=view.gap[view.widest.window],
+            text=f"{view.widest.best_user}<br>against {view.widest.worst_user}",
             showarrow=True,
             arrowhead=2,
             ax=0,

@@ -102,6 +102,15 @@ function repaint(isPrint) {
     Plotly.relayout(plot, { ...theme(figure, isPrint), ...size });
   }
 }
+// A figure as a data: address of a PNG, for `fsbench report --png`.
+function pictureOf(id, width, scale) {
+  const { figure } = drawn.find(({ plot }) => plot.id === id);
+  const paths = { ...theme(figure, false), paper_bgcolor: colour("--card"), width };
+  const layout = withPaths(figure.layout, paths);
+  const size = { format: "png", width, height: layout.height, scale };
+  return Plotly.toImage({ data: figure.data, layout }, size);
+}
+
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => repaint(false));
 matchMedia("print").addEventListener("change", (print) => repaint(print.matches));
 

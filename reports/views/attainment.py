@@ -9,7 +9,8 @@ import numpy as np
 
 from reports.thinning import Floats, evenly
 from suite.attainment import Attainment
-from suite.statistics import quantile
+from suite.promises import tbt_percentile
+from suite.quantiles import exact_fraction
 from suite.turn_table import Bools, TurnTable
 from workloads.plan import Plan, UserClass
 
@@ -79,13 +80,11 @@ def _planned_places(plan: Plan, users: set[str]) -> dict[tuple[str, int], tuple[
 
 def _used(turns: TurnTable, user_classes: Sequence[UserClass]) -> Floats:
     """Shape [num_turns]; NaN for a turn that failed or got no token."""
-    slo_of = {each.name: each.slo for each in user_classes}
-    bounds = np.searchsorted(turns.gap_turn, np.arange(len(turns) + 1))
     delay = turns.first_token_at - turns.scheduled_at
     used = np.full(len(turns), np.nan)
-    for row in np.flatnonzero(~turns.has_failed & ~np.isnan(delay)):
-        slo = slo_of[str(turns.user_class[row])]
-        gaps = np.sort(turns.gaps[bounds[row] : bounds[row + 1]])
-        steady = quantile(gaps, slo.tbt_percentile) / slo.tbt_s if len(gaps) else 0.0
-        used[row] = max(float(delay[row]) / slo.ttft_s, steady)
+    for each in user_classes:
+        is_mine = (turns.user_class == each.name) & ~turns.has_failed & ~np.isnan(delay)
+        rows = np.flatnonzero(is_mine)
+        tbt = tbt_percentile(turns, rows, exact_fraction(each.slo.tbt_percentile))
+        used[rows] = np.maximum(delay[rows] / each.slo.ttft_s, tbt / each.slo.tbt_s)
     return used

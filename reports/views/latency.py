@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports.thinning import Ecdf, ecdf
-from suite.latencies import samples
-from suite.turn_table import TurnTable
+from suite.latencies import samples_and_rows
+from suite.turn_table import Bools, TurnTable
 from workloads.plan import Plan
 
 SHOWN = ("first_token_delay_s", "tbt_s")
@@ -23,12 +23,17 @@ class LatencyView:
 
 
 def latency_view(turns: TurnTable, plan: Plan) -> LatencyView:
-    lag = samples(turns, np.ones(len(turns), dtype=bool), "driver_lag_s")
+    everyone = np.ones(len(turns), dtype=bool)
     return LatencyView(
         by_class={
-            (key, each.name): ecdf(samples(turns, turns.user_class == each.name, key))
+            (key, each.name): _ecdf(turns, turns.user_class == each.name, key)
             for key in SHOWN
             for each in plan.user_classes
         },
-        driver_lag=ecdf(np.maximum(lag, SMALLEST_LAG_S)),
+        driver_lag=_ecdf(turns, everyone, "driver_lag_s", at_least=SMALLEST_LAG_S),
     )
+
+
+def _ecdf(turns: TurnTable, rows: Bools, key: str, at_least: float = 0.0) -> Ecdf:
+    values, row = samples_and_rows(turns, rows, key)
+    return ecdf(np.maximum(values, at_least), turns.conversation[row])

@@ -9,12 +9,20 @@ import numpy as np
 
 from reports.thinning import Floats, evenly
 from suite.attainment import Attainment
-from suite.fairness import Backlog, backlogs, service_rates
+from suite.fairness import gini_index
+from suite.service import Backlog, ServiceWindows, backlogs, service_rates, service_windows
 from suite.turn_table import TurnTable
 
-NUM_WINDOWS = 20  # as in docs/metrics.md, `service_window_s`
-MIN_WINDOW_S = 1.0
 MAX_LORENZ_POINTS = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Widest:
+    """The window with the largest gap, and between whom it was."""
+
+    window: int
+    best_user: str
+    worst_user: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +34,7 @@ class ServiceView:
     window_s: float
     rate_by_class: Mapping[str, Floats]  # per second of waiting; NaN where nobody waited
     gap: Floats  # per second: best served − worst served of those who waited throughout; NaN if < 2
-    widest: tuple[float, float, float, str, str] | None  # at, best, worst (per s), their users
+    widest: Widest | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,33 +50,26 @@ def service_view(turns: TurnTable, classes: Sequence[str], repeat: int) -> Servi
     """None where nobody was served, or the server did not count its prompts."""
     mine = turns.where(turns.repeat == repeat)
     stretches = _known(mine)
-    if not stretches:
+    windows = service_windows(stretches)
+    if windows is None:
         return None
     start = min(each.start for each in stretches)
-    end = max(each.end for each in stretches)
-    window_s = max(MIN_WINDOW_S, (end - start) / NUM_WINDOWS)
-    edges = start + window_s * np.arange(max(1, round((end - start) / window_s)) + 1)
+    edges = start + windows.window_s * np.arange(windows.service.shape[1] + 1)
     class_of = dict(zip(mine.user_id, mine.user_class, strict=True))
-    rates = {name: _rate(stretches, class_of, name, edges) for name in classes}
-    best, worst, who = _extremes(stretches, edges)
-    gap = (best - worst) / window_s
-    at = (edges[:-1] + edges[1:]) / 2
-    widest = None
-    if not np.isnan(gap).all():
-        place = int(np.nanargmax(gap))
-        ends = (float(best[place]) / window_s, float(worst[place]) / window_s)
-        widest = (float(at[place]), *ends, *who[place])
+    gap, widest = _gaps(windows)
     return ServiceView(
-        repeat=repeat, at=at, window_s=window_s, rate_by_class=rates, gap=gap, widest=widest
+        repeat=repeat,
+        at=(edges[:-1] + edges[1:]) / 2,
+        window_s=windows.window_s,
+        rate_by_class={name: _rate(stretches, class_of, name, edges) for name in classes},
+        gap=gap,
+        widest=widest,
     )
 
 
 def _known(turns: TurnTable) -> list[Backlog]:
-    served = turns.num_chunks > 0
-    good = served & ~turns.has_failed
-    if not served.any() or np.isnan(turns.num_prompt_tokens[good]).any():
-        return []
-    return backlogs(turns)
+    good = (turns.num_chunks > 0) & ~turns.has_failed
+    return [] if np.isnan(turns.num_prompt_tokens[good]).any() else backlogs(turns)
 
 
 def _rate(
@@ -83,35 +84,29 @@ def _rate(
     served, _ = np.histogram(at, edges, weights=amount)
     began = np.array([each.start for each in mine])
     ended = np.array([each.end for each in mine])
-    waited_by = np.maximum(0.0, np.minimum(edges, ended[:, None]) - began[:, None]).sum(axis=0)
+    waited_by = np.array([np.maximum(0.0, np.minimum(edge, ended) - began).sum() for edge in edges])
     waited = np.diff(waited_by)
     is_known = waited > 1e-3 * (edges[1] - edges[0])
-    return np.divide(served, waited, out=np.full(len(waited), np.nan), where=is_known)
+    rate: Floats = np.divide(served, waited, out=np.full(len(waited), np.nan), where=is_known)
+    return rate
 
 
-def _extremes(
-    stretches: Sequence[Backlog], edges: Floats
-) -> tuple[Floats, Floats, list[tuple[str, str]]]:
-    """Per window the most and the least that a user got who waited all through it, and who."""
-    num = len(edges) - 1
-    best, worst = np.full(num, np.nan), np.full(num, np.nan)
-    who = [("", "")] * num
-    seen = np.zeros(num, dtype=int)
-    for each in stretches:
-        first, last = np.searchsorted(edges, [each.start, each.end], side="left")
-        last -= int(last > num or edges[min(last, num)] > each.end)
-        if last <= first:
-            continue
-        served = np.concatenate([[0.0], each.service])
-        got = np.diff(served[each.at.searchsorted(edges[first : last + 1], side="right")])
-        for window, amount in enumerate(got, start=int(first)):
-            seen[window] += 1
-            if not best[window] >= amount:
-                best[window], who[window] = amount, (each.user, who[window][1])
-            if not worst[window] <= amount:
-                worst[window], who[window] = amount, (who[window][0], each.user)
-    best[seen < 2], worst[seen < 2] = np.nan, np.nan
-    return best, worst, who
+def _gaps(windows: ServiceWindows) -> tuple[Floats, Widest | None]:
+    """Largest difference of each window, per second, and the window where it is largest."""
+    is_mine = windows.is_backlogged
+    has_two = is_mine.sum(axis=0) >= 2
+    most = np.where(is_mine, windows.service, -np.inf)
+    least = np.where(is_mine, windows.service, np.inf)
+    gap = np.full(len(has_two), np.nan)
+    gap[has_two] = (most.max(axis=0) - least.min(axis=0))[has_two] / windows.window_s
+    if not has_two.any():
+        return gap, None
+    window = int(np.nanargmax(gap))
+    return gap, Widest(
+        window=window,
+        best_user=windows.users[int(most[:, window].argmax())],
+        worst_user=windows.users[int(least[:, window].argmin())],
+    )
 
 
 def lorenz(shares: Floats) -> Lorenz | None:
@@ -122,8 +117,8 @@ def lorenz(shares: Floats) -> Lorenz | None:
         return None
     count = len(ascending)
     so_far = np.concatenate([[0.0], np.cumsum(ascending)]) / total
-    rank = np.arange(1, count + 1)
-    gini = float(2 * (rank * ascending).sum() / (count * total) - (count + 1) / count)
+    gini = gini_index(ascending)
+    assert gini is not None, total
     drawn = evenly(count + 1, MAX_LORENZ_POINTS)
     return Lorenz(user_ratio=drawn / count, share_ratio=so_far[drawn], gini=gini)
 

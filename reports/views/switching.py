@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from reports.thinning import Floats, buckets, spread_over
 from suite.engine_logs import EngineLogs
-from suite.statistics import PERCENTILES, quantile_rank, samples_needed
+from suite.quantiles import PERCENTILES, quantile_rank, samples_needed
 
 MAX_STRETCHES = 200
 MAX_SPANS = 400

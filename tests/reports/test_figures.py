@@ -10,7 +10,7 @@ import pytest
 from reports.axes import nines, time_axis
 from reports.figures import attainment, latency, service, shares, switching, timeline
 from reports.palette import COLOURS, looks
-from reports.thinning import ecdf
+from reports.thinning import Ecdf, ecdf
 from reports.views.attainment import HeatMap
 from reports.views.service import Lorenz
 from reports.views.switching import KvView, SlowRequest
@@ -18,6 +18,11 @@ from reports.views.timeline import Bar
 from suite.statistics import summarise
 
 LOOK = looks(["a", "b"])
+
+
+def one_each(samples: np.ndarray) -> Ecdf:
+    """Every sample of a conversation of its own."""
+    return ecdf(samples, np.arange(len(samples)))
 
 
 def test_an_engine_looks_the_same_everywhere_and_unlike_the_others():
@@ -45,7 +50,7 @@ def test_an_open_whisker_leaves_the_figure():
 
 
 def test_an_ecdf_draws_the_middle_of_each_step_on_the_axis_of_nines():
-    figure = latency.latency_ecdf({"a": ecdf(np.arange(1.0, 11.0))}, LOOK, "t", slo_s=20.0)
+    figure = latency.latency_ecdf({"a": one_each(np.arange(1.0, 11.0))}, LOOK, "t", slo_s=20.0)
     band, steps = figure.data
     assert steps.y[-1] == pytest.approx(nines(np.array([0.95]))[0])
     assert np.isfinite(steps.y).all()
@@ -55,7 +60,7 @@ def test_an_ecdf_draws_the_middle_of_each_step_on_the_axis_of_nines():
 
 def test_a_band_holds_the_line_and_runs_to_the_edge_where_it_is_open():
     samples = np.random.default_rng(1).lognormal(size=300)
-    figure = latency.latency_ecdf({"a": ecdf(samples)}, LOOK, "t", slo_s=None)
+    figure = latency.latency_ecdf({"a": one_each(samples)}, LOOK, "t", slo_s=None)
     band, _ = figure.data
     low, high = np.split(band.x, 2)
     assert (low <= high[::-1]).all()
@@ -64,7 +69,7 @@ def test_a_band_holds_the_line_and_runs_to_the_edge_where_it_is_open():
 
 def test_a_few_gaps_of_no_length_do_not_take_half_of_the_axis():
     samples = np.concatenate([[1e-7], np.linspace(0.01, 0.1, 999)])
-    figure = latency.latency_ecdf({"a": ecdf(samples)}, LOOK, "t", slo_s=None)
+    figure = latency.latency_ecdf({"a": one_each(samples)}, LOOK, "t", slo_s=None)
     assert 10 ** figure.layout.xaxis.range[0] > 0.005
     assert figure.data[1].x[0] == 1e-7  # still in the line
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from reports import page, side_by_side, tables, units
-from reports.blocks.block import RunData, read_data
+from reports.blocks.block import Block, RunData, read_data
 from reports.blocks.order import all_blocks
+from reports.blocks.ratios import gate_bounds
 from reports.cards import cards
 from reports.offline_page import write_page
 from reports.palette import looks
-from suite.metrics import read_run, write_metrics
-from suite.run_directory import SCHEMA_VERSION, Manifest
+from reports.views.sweep import read_metrics
+from suite.metrics import read_run
+from suite.run_directory import Manifest
 
 MAX_WARNINGS = 4  # on the first screen; the others unfold
 
@@ -26,17 +27,8 @@ def write_report(run: Path) -> Path:
     Raises MetricsError, PlanFileError or GateError.
     """
     manifest, plan = read_run(run)
-    data = read_data(run, manifest, plan, _metrics(run), looks(manifest.engines))
+    data = read_data(run, manifest, plan, read_metrics(run), looks(manifest.engines))
     return render(data, run / "report.html")
-
-
-def _metrics(run: Path) -> dict[str, Any]:
-    path = run / "metrics.json"
-    if path.exists():
-        found: dict[str, Any] = json.loads(path.read_text())
-        if found.get("schema_version") == SCHEMA_VERSION:
-            return found
-    return write_metrics(run)
 
 
 def render(data: RunData, path: Path) -> Path:
@@ -44,7 +36,7 @@ def render(data: RunData, path: Path) -> Path:
     return write_page(
         path,
         "report.html.j2",
-        blocks=all_blocks(data),
+        blocks=_blocks(data),
         title=manifest.name,
         manifest=manifest,
         look=data.look,
@@ -69,6 +61,12 @@ def render(data: RunData, path: Path) -> Path:
         plan_notes=[f"{note.count:,} × {note.what}" for note in data.plan.notes],
         settings=_settings(manifest),
     )
+
+
+def _blocks(data: RunData) -> list[Block]:
+    """The gates' figure first, below their table."""
+    bounds = gate_bounds(data.metrics["gates"])
+    return [*([bounds] if bounds.figures else []), *all_blocks(data)]
 
 
 def _settings(manifest: Manifest) -> list[tuple[str, str]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import re
 from pathlib import Path
 
 from reports.browser import open_browser
@@ -11,6 +13,7 @@ from suite.errors import RunError
 # Beginnings of the figures' ids: what stands for a run in a slide or a README.
 MAIN = ("slo-", "tail-", "ecdf-", "heat-", "timeline-", "latency_shares", "kv-", "sweep-", "ratios")
 WIDTH, SCALE = 760, 2
+NOT_IN_A_NAME = r"[^\w.+-]"  # a user class may be called anything
 
 
 def write_images(page: Path, directory: Path) -> list[Path]:
@@ -22,8 +25,8 @@ def write_images(page: Path, directory: Path) -> list[Path]:
         browser.open(page)
         names = browser.evaluate("[...document.querySelectorAll('.plot')].map(each => each.id)")
         for name in (each for each in names if each.startswith(MAIN)):
-            address = browser.evaluate(f"pictureOf({name!r}, {WIDTH}, {SCALE})")
-            path = directory / f"{name}.png"
+            address = browser.evaluate(f"pictureOf({json.dumps(name)}, {WIDTH}, {SCALE})")
+            path = directory / f"{re.sub(NOT_IN_A_NAME, '_', name)}.png"
             path.write_bytes(base64.b64decode(address.partition(",")[2]))
             written.append(path)
     if not written:

@@ -97,7 +97,7 @@ def comparison_blocks(comparison: Json) -> list[Block]:
 
 
 def _drawn(entries: Sequence[Json]) -> list[Json]:
-    """In the order of DRAWN, all users before the classes; of the classes only what was promised."""
+    """In the order of DRAWN; all users first, then of the classes what they were promised."""
     known = [
         each
         for each in entries

@@ -62,7 +62,7 @@ def read_sweep(runs: Sequence[Path]) -> Sweep:
         SweepPoint(
             engine=engine,
             place=place_of[values[run]],
-            label=str(values[run]),
+            label=_label(values[run]),
             run=run,
             numbers=numbers,
         )
@@ -73,9 +73,13 @@ def read_sweep(runs: Sequence[Path]) -> Sweep:
     return Sweep(
         setting=setting,
         is_number=is_number,
-        ticks=tuple((place, str(value)) for value, place in place_of.items()),
+        ticks=tuple((place, _label(value)) for value, place in place_of.items()),
         points=tuple(sorted(points, key=lambda each: (order[each.engine], each.place))),
     )
+
+
+def _label(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def read_metrics(run: Path) -> dict[str, Any]:

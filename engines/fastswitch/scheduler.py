@@ -16,7 +16,6 @@ from engines.fastswitch.settings import CoreSettings
 from engines.fastswitch.swap import Flight
 
 
-
 @dataclass(slots=True)
 class Decisions:
     num_preemptions: int = 0

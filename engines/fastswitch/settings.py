@@ -8,7 +8,7 @@ Resolving makes a new object, nothing is filled in later.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Self, cast
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -183,7 +183,7 @@ class CoreEngineSettings(EngineSettings):
             for field in fields(Mechanisms)
         }
         chosen = {name: value for name, value in own.items() if value is not None}
-        return replace(base, **cast("dict[str, Any]", chosen))
+        return replace(base, **chosen)
 
     def named_mechanisms(self) -> dict[str, object]:
         """Every mechanism by its field here: what a resolved copy names."""

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from engines.fastswitch.device import Batch, BlockRun, Direction, TransferStats
 from engines.fastswitch.settings import Copy, Layout
+from engines.simulated.constants import Profile
 from engines.simulated.cost_model import CostModel
 from engines.simulated.link_model import LinkModel, LinkTransfer
-from engines.simulated.profile import Profile
 from engines.simulated.transfer_plan import TransferPlan
 
 TOKEN_ID = 7  # what every sample comes to

@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 
 from engines.api import EngineInputError
 from engines.fastswitch.settings import CoreEngineSettings
-from engines.simulated.profile import Profile, load_profile
+from engines.simulated.constants import Profile
+from engines.simulated.profile import load_profile
 
 
 class SimulatedSettings(CoreEngineSettings):

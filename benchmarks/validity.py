@@ -134,7 +134,7 @@ def main() -> None:
     print_table(["", "measured", "simulated", "error"], [*rows, ("preemptions", *preemptions, "")])
     if arguments.save:
         remark = f"{arguments.requests.name}. {MEASURED.remarks()[0]}"
-        settings = MEASURED.model_dump(mode="json")
+        settings = MEASURED.resolved(None).model_dump(mode="json")
         print(write_result("validity", settings=settings, results=results, remark=remark))
 
 

@@ -62,13 +62,10 @@ def fit_steps(steps: Steps, base: Profile, *, source: str) -> StepFit:
         [max(getattr(base.step, name).value, 1e2 * SMALLEST_OVERHEAD_S) for name in CONSTANTS]
     )
     reach = np.log(FACTOR)
-    found = least_squares(
-        errors,
-        start,
-        loss="soft_l1",
-        f_scale=OUTLIER,
-        bounds=(start - reach, start + 2 * reach),
-    )
+    bounds = start - reach, start + 2 * reach
+    # From far off, a robust search would take all steps for outliers.
+    near = least_squares(errors, start, bounds=bounds)
+    found = least_squares(errors, near.x, loss="soft_l1", f_scale=OUTLIER, bounds=bounds)
     profile = with_fitted(base, CONSTANTS, np.exp(found.x), source=source, num_digits=NUM_DIGITS)
     off = np.abs(modelled_s(profile, steps) / steps.duration_s - 1)
     return StepFit(

@@ -38,16 +38,22 @@ def test_a_longer_context_or_one_more_decode_is_never_faster(
     assert seconds(cost, [*decodes, 100, more], prefills) >= before
 
 
-@given(models, contexts, chunks, st.integers(2, 1000), st.integers(0, 8000), st.integers(1, 1000))
+@given(
+    models,
+    contexts,
+    chunks,
+    st.tuples(st.integers(2, 1000), st.integers(0, 8000)),
+    st.integers(1, 1000),
+)
 def test_a_longer_chunk_or_one_that_starts_later_is_never_faster(
     cost: CostModel,
     decodes: list[int],
     prefills: list[tuple[int, int]],
-    num: int,
-    start: int,
+    chunk: tuple[int, int],
     more: int,
 ) -> None:
-    before = seconds(cost, decodes, [*prefills, (num, start)])
+    num, start = chunk
+    before = seconds(cost, decodes, [*prefills, chunk])
     assert before >= seconds(cost, decodes, prefills) or not (prefills or decodes)
     assert seconds(cost, decodes, [*prefills, (num + more, start)]) >= before
     assert seconds(cost, decodes, [*prefills, (num, start + more)]) >= before

@@ -94,9 +94,7 @@ def test_watching_changes_nothing(asked: Submissions) -> None:
             watched.follow(at + gap_s * part)
         at += gap_s
         transfers.append(
-            watched.submit(
-                direction, calls_s=num_copies * 5e-6, num_bytes=float(num_bytes), at=at
-            )
+            watched.submit(direction, calls_s=num_copies * 5e-6, num_bytes=float(num_bytes), at=at)
         )
     seen = [watched.run_until_done(transfer) for transfer in transfers]
     assert seen == pytest.approx([ended(each) for _, each in play(LinkModel(LINK), asked)])

@@ -111,17 +111,7 @@ def main() -> None:
     workload = load_workload(WORKLOAD, overrides(args))
     with tempfile.TemporaryDirectory() as root:
         found = numbers(run(workload, root=Path(root), num_workers=1, observer=Quiet()))
-    rows = [
-        [name.ljust(12), f"{found['virtual'][name] * 1e3:.2f}", f"{value * 1e3:.2f}"]
-        + [f"{found['wall_to_virtual_ratio'][name]:.3f}"]
-        for name, value in found["wall"].items()
-    ]
-    print_table(["milliseconds".ljust(12), "virtual", "wall", "ratio"], rows)
-    worst = max(abs(ratio - 1) for ratio in found["wall_to_virtual_ratio"].values())
-    print(
-        f"furthest apart {worst:.1%} (bound {BOUND_RATIO:.0%}), late {max(found['late_s']):.4f} s"
-    )
-    print(f"driver valid: {found['is_driver_valid']}")
+    show(found)
     if not args.dry:
         settings = {"conversations": args.conversations, "rate": args.rate, "repeats": args.repeats}
         print(write_result("crosscheck", settings=settings, results=found))

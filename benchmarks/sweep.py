@@ -132,7 +132,8 @@ def numbers(plan: Plan, directory: Path) -> dict[str, Any]:
     turns = read_turns([(1, directory)])
     steps = read_engine_logs(directory).steps
     assert steps is not None and len(turns) == plan.num_turns, f"{len(turns)} of {plan.num_turns}"
-    users = judge_users(planned_users(plan), turns, attaining_turns(turns, plan.user_classes), [1])
+    attains = attaining_turns(turns, plan.user_classes)
+    users = judge_users(planned_users(plan), turns, attains, [1])
     everything = np.ones(len(turns), dtype=bool)
     ttft = summarise(samples(turns, everything, "first_token_delay_s"))
     tbt = summarise(samples(turns, everything, "tbt_s"))
@@ -147,7 +148,7 @@ def numbers(plan: Plan, directory: Path) -> dict[str, Any]:
         "tbt_p99_s": tbt.percentiles["p99"],
         "tbt_p999_s": tbt.percentiles["p999"],
         "tbt_max_s": tbt.maximum,
-        "output_tokens_per_s": throughput(turns, [1])["output_tokens_per_s"],
+        "output_tokens_per_s": throughput(turns, attains, [1])["output_tokens_per_s"],
         "users_within_slo_ratio": float(users.is_within_slo.mean()),
         "turn_attainment_ratio": float(users.num_attained_turns.sum() / plan.num_turns),
         "num_steps": len(steps),

@@ -60,7 +60,8 @@ def test_markov_levels_stay_inside_their_range(seed: int, num_levels: int, stay:
 def test_levels_drawn_in_parts_are_those_drawn_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
 ) -> None:
-    text = f"{{pattern: {pattern}, num_updates: 7}}"
+    stay = ", stay: 0.8" if pattern == "markov" else ""
+    text = f"{{pattern: {pattern}, num_updates: 7{stay}}}"
     at_once = trace_of(tmp_path, text).levels
     monkeypatch.setattr("workloads.priorities.DRAWS_AT_ONCE", 7 * 5)  # five of 12 conversations
     assert np.array_equal(trace_of(tmp_path, text).levels, at_once)

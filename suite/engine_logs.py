@@ -16,8 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from engines.api import ENGINE_LOGS
+from engines.api import ENGINE_LOGS, SERVER_METRICS
 from engines.arrow_log import read_arrow_logs
+
+_LOGS = (*ENGINE_LOGS, SERVER_METRICS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,7 @@ class EngineLogs:
 
 
 def read_engine_logs(directory: Path) -> EngineLogs:
-    paths = {name: directory / f"{name}.parquet" for name in ENGINE_LOGS}
+    paths = {name: directory / f"{name}.parquet" for name in _LOGS}
     return EngineLogs(
         **{name: pq.read_table(path) if path.exists() else None for name, path in paths.items()}
     )
@@ -39,7 +41,7 @@ def read_engine_logs(directory: Path) -> EngineLogs:
 
 def finish_engine_logs(directory: Path, started_at_monotonic_s: float | None) -> None:
     """NAME.arrows → NAME.parquet; without a start nothing was played, and nothing is kept."""
-    for name in ENGINE_LOGS:
+    for name in _LOGS:
         log = directory / f"{name}.arrows"
         if not log.exists():
             continue

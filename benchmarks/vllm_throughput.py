@@ -132,7 +132,7 @@ def grouped(measured: Sequence[Result]) -> list[list[Result]]:
 
 def median(repeats: Sequence[Result]) -> Result:
     def of(field: str) -> float:
-        return statistics.median(getattr(result, field) for result in repeats)
+        return float(statistics.median(getattr(result, field) for result in repeats))
 
     first = repeats[0]
     return Result(

@@ -119,7 +119,7 @@ class Arm:
                 request_id=f"idle{i}",
                 prompt_token_ids=[0] * (num_tokens // self._scene.num_idle),
                 sampling=SamplingParams(max_tokens=1, ignore_eos=True),
-                arrived_at=self.device.now,
+                arrived_at=self.clock.now(),
                 conversation_id=f"idle{i}",
             )
             self.engine.submit(request)

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 # Arrow streams an engine may leave in its directory: its steps, the requests that ended, the
-# transfers of KV. Instants in them (`at`, `*_at`) are CLOCK_MONOTONIC seconds.
-ENGINE_LOGS = ("steps", "requests", "transfers")
+# transfers of KV; or what its server told of itself each second. Instants in them (`at`, `*_at`)
+# are CLOCK_MONOTONIC seconds.
+ENGINE_LOGS = ("steps", "requests", "transfers", "server_metrics")
 
 
 class EngineError(Exception):
@@ -32,6 +33,10 @@ class EngineSettings(BaseModel):
 
     kind: str
 
+    def remarks(self) -> list[str]:
+        """What of this engine is not a machine's own doing: one line each, said in every report."""
+        return []
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
@@ -46,6 +51,7 @@ class Endpoint:
     is_fsbench: bool  # takes `conversation_id` and returns token ids on request
     applies_priority_trace: bool  # the engine follows the trace itself, by iteration
     takes_priority: bool  # `priority` may stand in the request body
+    names_conversation: bool = False  # by `vllm_xargs`, for fsbench's scheduler plug-in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +67,81 @@ class RunningEngine(Protocol):
     @property
     def endpoint(self) -> Endpoint: ...
 
+    @property
+    def version(self) -> str | None:
+        """What runs, where that is not this project: name, version, variant. One line."""
+        ...
+
     def is_alive(self) -> bool: ...
 
     def death_note(self) -> str:
         """One line on why it is gone (exit code, the log's last lines); only once it is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtualRequest:
+    """A turn as a virtual engine is asked it; it answers with exactly `num_output_tokens`."""
+
+    request_id: str
+    conversation_id: str
+    prompt_token_ids: list[int]  # the history included; the engine's from then on
+    num_output_tokens: int
+    arrived_at: float  # virtual seconds, not after now
+    priority: int
+
+
+class VirtualToken(Protocol):
+    """One request's next token, there at the step's end."""
+
+    @property
+    def request_id(self) -> str: ...
+
+    @property
+    def token_ids(self) -> list[int]: ...
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Set on the last one."""
+        ...
+
+    @property
+    def num_prompt_tokens(self) -> int: ...
+
+    @property
+    def num_cached_tokens(self) -> int: ...
+
+
+@runtime_checkable
+class VirtualEngine(Protocol):
+    """An engine that is not asked over a socket but stepped, on a clock of its own that starts at
+    0 and jumps. Only a running one has work."""
+
+    @property
+    def max_virtual_time_s(self) -> float | None:
+        """Where the user wants it to end at the latest, virtual …"""
+        ...
+
+    @property
+    def max_wall_time_s(self) -> float | None:
+        """… and real seconds after its start."""
+        ...
+
+    def now(self) -> float: ...
+
+    @property
+    def has_work(self) -> bool: ...
+
+    def submit(self, request: VirtualRequest) -> None: ...
+
+    def abort(self, request_id: str) -> None: ...
+
+    def step(self) -> Sequence[VirtualToken]:
+        """One iteration; the clock is at its end afterwards."""
+        ...
+
+    def idle_until(self, instant: float) -> None:
+        """While there is no work: let the time pass."""
         ...
 
 
@@ -92,7 +169,7 @@ class EngineKind(Protocol):
         model: str | None,
         directory: Path,
         priorities: PriorityUpdates | None,
-    ) -> AbstractContextManager[RunningEngine]:
+    ) -> AbstractContextManager[RunningEngine | VirtualEngine]:
         """Start it, wait until it answers, and on leaving stop it and all it started.
 
         `directory` gets `engine.log` and, where the engine gives them, its own logs (ENGINE_LOGS).

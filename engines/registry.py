@@ -5,8 +5,15 @@ from __future__ import annotations
 from engines.api import EngineInputError, EngineKind
 from engines.fastswitch.kind import FastSwitchKind
 from engines.openai import OpenAIKind
+from engines.simulated.kind import SimulatedKind
+from engines.vllm.kind import VllmKind
 
-KINDS: dict[str, EngineKind] = {"fastswitch": FastSwitchKind(), "openai": OpenAIKind()}
+KINDS: dict[str, EngineKind] = {
+    "fastswitch": FastSwitchKind(),
+    "simulated": SimulatedKind(),
+    "vllm": VllmKind(),
+    "openai": OpenAIKind(),
+}
 
 
 def kind_named(name: str) -> EngineKind:

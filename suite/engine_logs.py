@@ -1,13 +1,15 @@
 """What an engine said of itself in one part of a run: its logs, on the run's clock.
 
 `steps`, `requests` and `transfers`, each where the engine gives it; the columns are those of
-engines/fastswitch/ step_log.py, request_log.py and transfer_log.py. An engine writes Arrow streams
+engines/fastswitch/ step_log.py, request_log.py and transfer_log.py. `server_metrics` is what the
+server of another engine tells (engines/server_metrics.py). An engine writes Arrow streams
 while it runs; afterwards they become Parquet, and instants (`at`, `*_at`, also in lists of structs)
 seconds after the part's start.
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engines.api import ENGINE_LOGS
-from engines.arrow_log import read_arrow_logs
+from engines.arrow_log import mapped_arrow_log
+
+ROWS_PER_GROUP = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,7 @@ class EngineLogs:
     steps: pa.Table | None
     requests: pa.Table | None
     transfers: pa.Table | None
+    server_metrics: pa.Table | None = None
 
 
 def read_engine_logs(directory: Path) -> EngineLogs:
@@ -41,17 +46,19 @@ def finish_engine_logs(directory: Path, started_at_monotonic_s: float | None) ->
         log = directory / f"{name}.arrows"
         if not log.exists():
             continue
-        try:
-            table = read_arrow_logs([log])
-        except ValueError:  # killed before its first bytes went out
-            table = None
-        if table is not None and started_at_monotonic_s is not None:
-            pq.write_table(
-                relative_to(table, started_at_monotonic_s),
-                directory / f"{name}.parquet",
-                compression="zstd",
-            )
+        if started_at_monotonic_s is not None:
+            with contextlib.suppress(ValueError):  # killed before its first bytes went out
+                _rewrite(
+                    mapped_arrow_log(log), directory / f"{name}.parquet", started_at_monotonic_s
+                )
         log.unlink()
+
+
+def _rewrite(table: pa.Table, path: Path, start: float) -> None:
+    """Row group by row group: a log may be larger than the memory."""
+    with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
+        for first in range(0, table.num_rows, ROWS_PER_GROUP):
+            writer.write_table(relative_to(table.slice(first, ROWS_PER_GROUP), start))
 
 
 def relative_to(table: pa.Table, start: float) -> pa.Table:

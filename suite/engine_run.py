@@ -127,7 +127,13 @@ def status(engine: EngineRun) -> str:
     return next(each for each in ("failed", "interrupted", "complete") if each in found)
 
 
-def warnings(engine: EngineRun, settings: Mapping[str, Any], load: Mapping[str, Any]) -> list[str]:
+def version(engine: EngineRun) -> str | None:
+    """What ran, where it was not this project's own engine and told us."""
+    found = dict.fromkeys(part.engine_version for part in engine.parts if part.engine_version)
+    return "; ".join(found) or None
+
+
+def warnings(engine: EngineRun, load: Mapping[str, Any]) -> list[str]:
     """One line each, for a reader of the report: what limits the trust in these numbers."""
     found = []
     if not engine.parts:
@@ -144,7 +150,7 @@ def warnings(engine: EngineRun, settings: Mapping[str, Any], load: Mapping[str, 
         found.append(f"{number['lost']:,} of {number['planned']:,} planned turns left no record")
     if number["failed"]:
         found.append(f"{number['failed']:,} turns failed; they miss their SLO: {_reasons(engine)}")
-    return found + _overload(load) + _emulations(settings)
+    return found + _overload(load)
 
 
 def _reasons(engine: EngineRun) -> str:
@@ -163,15 +169,4 @@ def _overload(load: Mapping[str, Any]) -> list[str]:
         f"overloaded: the backlog grew from {backlog[len(backlog) // 2]:.0f} turns half-way to "
         f"{backlog[-1]:.0f} at the last arrival ({load['served_ratio']:.0%} of what was due was "
         "served), so latencies grow with the length of the run; ask for less"
-    ]
-
-
-def _emulations(settings: Mapping[str, Any]) -> list[str]:
-    """What of an engine was not the machine's own."""
-    link = settings.get("link")
-    if link is None:
-        return []
-    return [
-        "the link between device and host is emulated: "
-        f"{link['bytes_per_s'] / 1e9:g} GB/s, {link['seconds_per_copy'] * 1e6:g} µs a copy"
     ]

@@ -123,17 +123,25 @@ def _hold(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcome:
 
 def _absolute(gate: Gate, side: Side) -> _Held:
     number, runs = side.number(gate.metric), side.between_runs(gate.metric)
-    ends = None if runs is None else runs["interval"]
     return _Held(
         value=number.value,
         bound=gate.bound,
         within=number.interval,
-        between=None if ends is None else Interval(low=ends[0], high=ends[1]),
+        between=None if runs is None else _between_runs(gate.metric, runs),
         num_effective=number.num_effective,
         num_runs=0 if runs is None else len(runs["values"]),
         scale=1.0,
         reason=number.reason,
     )
+
+
+def _between_runs(metric: Metric, runs: Mapping[str, Any]) -> Interval | None:
+    """Of the pooled number; the worst of all repeats has none that their mean could give."""
+    if runs["interval"] is None or metric.pooled_by == "extreme":
+        return None
+    low, high = runs["interval"]
+    scale = len(runs["values"]) if metric.pooled_by == "sum" else 1
+    return Interval(low=low * scale, high=high * scale)
 
 
 def _to_baseline(gate: Gate, side: Side, base: Side | None) -> _Held:
@@ -205,7 +213,7 @@ def _judge(
 
 
 def _side_of(gate: Gate, value: float, bound: float, whole: Interval | None) -> tuple[Outcome, str]:
-    """Where the interval lies; a number without one is compared as it is. An open end is infinite."""
+    """Where the interval lies; a number without one is compared as it is. Open = infinite."""
     low, high = (value, value) if whole is None else (whole.low, whole.high)
     is_low_in = gate.operator[0] == "<" if low is None else gate.holds(low, bound)
     is_high_in = gate.operator[0] == ">" if high is None else gate.holds(high, bound)

@@ -83,7 +83,7 @@ def effective_samples(hits: Floats, sizes: Floats) -> float:
         return float(num_clusters)
     design_effect = ratio_variance(hits, sizes) / (share * (1 - share) / num_samples)
     correction = (student_t(int(num_samples) - 1) / student_t(num_clusters - 1)) ** 2
-    return num_samples / max(1.0, design_effect) * correction
+    return float(num_samples / max(1.0, design_effect) * correction)
 
 
 def percentile_interval(ascending: Floats, q: float, num_effective: float) -> Interval:

@@ -83,6 +83,17 @@ METRICS = (
     *(f"{metric}.{statistic}" for metric in LATENCY_METRICS for statistic in STATISTICS),
     *SCALAR_METRICS,
 )
+_SUMS = ("stall_s", "failed", "lost")
+_EXTREMES = (
+    "max_service_difference",
+    "window_service_difference_max",
+    "worst_user_attainment_ratio",
+    "headroom_best_user_ratio",
+    "slowdown_max",
+    "longest_gap_s",
+    "longest_wait_s",
+    "served_ratio",
+)
 _UNTIMED = ("driver_lag", "context_switch", "counts")  # what a late driver does not falsify
 USER_SHARES = ("users_within_slo_ratio", "turn_attainment_ratio")
 
@@ -142,6 +153,14 @@ class Metric:
             "gini_index",
             "gini_service_index",
         )
+
+    @property
+    def pooled_by(self) -> Literal["mean", "sum", "extreme"]:
+        """How an engine's number comes from its repeats': like a mean of theirs, as their sum, or
+        as the worst or best of them."""
+        if self.key in _EXTREMES or (self.is_latency and self.key == "max"):
+            return "extreme"
+        return "sum" if self.key in _SUMS or self.key.startswith("num_") else "mean"
 
     @property
     def is_timed(self) -> bool:

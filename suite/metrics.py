@@ -6,6 +6,7 @@ Formulas, units and edge cases: docs/metrics.md, whose names are the keys here.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from suite.between_runs import between_runs
 from suite.compare import EngineSide, against, compare_sides
 from suite.context_switch import context_switch
 from suite.engine_logs import read_engine_logs
-from suite.engine_run import EngineRun, counts, read_engine, status, warnings
+from suite.engine_run import EngineRun, counts, read_engine, status, version, warnings
 from suite.errors import InputError
 from suite.fairness import fairness_numbers
 from suite.gate_text import Gate, parse_gates
@@ -74,6 +75,9 @@ def measure_run(run: Path, only: str | None = None) -> MeasuredRun:
     """Every engine, or one. Raises MetricsError, PlanFileError, CutError."""
     manifest, plan = read_run(run)
     rule = measured(plan, manifest.workload)
+    if only is not None and only not in manifest.engines:
+        choices = ", ".join(manifest.engines)
+        raise MetricsError(f"{run}: has no engine {only!r}; choose one of: {choices}")
     names = [only] if only is not None else list(manifest.engines)
     engines = {name: read_engine(run, manifest, rule, plan, name) for name in names}
     return MeasuredRun(
@@ -83,7 +87,7 @@ def measure_run(run: Path, only: str | None = None) -> MeasuredRun:
         measured=rule,
         engines=engines,
         numbers={
-            name: measure_engine(engine, run, manifest.engines[name])
+            name: measure_engine(engine, run, manifest.remarks.get(name, []))
             for name, engine in engines.items()
         },
     )
@@ -136,7 +140,7 @@ def write_metrics(run: Path) -> Json:
     return metrics
 
 
-def measure_engine(engine: EngineRun, run: Path, settings: Json) -> Json:
+def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) -> Json:
     turns = engine.turns
     pooled = numbers(engine, run)
     repeats = [pooled] if len(engine.parts) == 1 else []
@@ -148,6 +152,7 @@ def measure_engine(engine: EngineRun, run: Path, settings: Json) -> Json:
         unavailable = {**unavailable, "between_runs": "needs at least 2 repeats that were recorded"}
     return {
         "status": status(engine),
+        "version": version(engine),
         "is_exact": engine.is_exact,
         "is_driver_valid": engine.is_driver_valid,
         "num_conversations": len(np.unique(turns.conversation)),
@@ -161,7 +166,7 @@ def measure_engine(engine: EngineRun, run: Path, settings: Json) -> Json:
             for part, mine in zip(engine.parts, repeats, strict=True)
         ],
         "between_runs": spread,
-        "warnings": warnings(engine, settings, pooled["steady_state"]),
+        "warnings": [*warnings(engine, pooled["steady_state"]), *remarks],
         "unavailable": unavailable,
     }
 
@@ -170,13 +175,13 @@ def numbers(engine: EngineRun, run: Path) -> Json:
     """What is told of an engine as a whole and of each of its repeats alike."""
     turns, repeats = engine.turns, engine.repeats
     logs = [read_engine_logs(part.directory(run)) for part in engine.parts]
-    has_steps = any(each.steps is not None for each in logs)
+    switching = context_switch(logs)
     has_users = len(engine.users.repeat) > 0
     unavailable = {}
     if not has_users:
         why = "the plan has no users" if engine.parts else "the engine was never started"
         unavailable = dict.fromkeys(("slo", "fairness", "users"), why)
-    if not has_steps:
+    if switching is None:
         unavailable["context_switch"] = "the engine gives no step log"
     return {
         **latency_summaries(turns, np.ones(len(turns), dtype=bool)),
@@ -192,7 +197,7 @@ def numbers(engine: EngineRun, run: Path) -> Json:
         if has_users
         else None,
         "users": {"worst": worst_users(turns, engine.users)} if has_users else None,
-        "context_switch": context_switch(logs) if has_steps else None,
+        "context_switch": switching,
         "counts": counts(engine),
         "unavailable": unavailable,
     }

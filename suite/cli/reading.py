@@ -1,4 +1,4 @@
-"""Commands on the directory a run has left: `report`, `view`, `trace`, `gate`."""
+"""Commands on the directory a run has left: `report`, `view`, `trace`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from suite.cli.app import RunDirectory, app
-from suite.cli.verdict import verdict
 
 
 @app.command()
@@ -71,14 +70,3 @@ def trace(
 
     path = write_trace(directory, engine=engine, repeat=repeat, out=out)
     typer.echo(f"trace: {path}; open it at https://ui.perfetto.dev (it stays on your machine)")
-
-
-@app.command()
-def gate(directory: RunDirectory) -> None:
-    """Judge a run by its workload's gates; the exit code is the verdict."""
-    from reports.terminal import show_gates
-    from suite.metrics import measure
-
-    metrics = measure(directory)
-    show_gates(metrics)
-    raise typer.Exit(verdict(metrics, directory))

@@ -67,17 +67,7 @@ def compare(
             _say(comparison_markdown(comparison, has_all=has_all), out)
         case CompareFormat.HTML:
             assert out is not None
-<<<<<<< HEAD
-            typer.echo(f"comparison: {_write_page(comparison, out)}")
-
-
-def _write_page(comparison: dict[str, Any], out: Path) -> Path:
-    from reports.comparison import write_comparison
-
-    return write_comparison(comparison, out)
-=======
             typer.echo(f"comparison: {write_comparison(comparison, out)}")
->>>>>>> report
 
 
 @app.command()

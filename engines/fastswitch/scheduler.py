@@ -190,9 +190,12 @@ class Scheduler:
         """The step's token budget: one token for each decoding request, prefill takes the rest."""
         # --- decode, and the last token of a prompt, which costs the device the same
         if self._roster.has_changed or self._num_promised:
-            ready = self._ready()
-            self._decodes.replace([each for each in ready if each.num_uncomputed == 1])
-            self._prefilling = [each for each in ready if each.num_uncomputed > 1]
+            decoding: list[Request] = []
+            self._prefilling = []
+            for request in self._ready():
+                is_last = request.num_uncomputed == 1
+                (decoding if is_last else self._prefilling).append(request)
+            self._decodes.replace(decoding)
             self._roster.has_changed = False
         budget = self._max_batch_tokens - len(self._decodes.requests)
         # --- prefill, in chunks

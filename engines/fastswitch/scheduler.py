@@ -54,8 +54,6 @@ class Scheduler:
         self._reuse = reuse
         self._roster = roster
         self._swaps_out = mechanisms.preemption == "swap"
-        self._min_residency = mechanisms.min_residency
-        self._num_steps = 0
         self._max_batch_tokens = core.max_batch_tokens
         self._max_num_seqs = core.max_num_seqs
         self._watermark = max(1, round(core.num_device_blocks * WATERMARK_RATIO))
@@ -67,7 +65,6 @@ class Scheduler:
 
     def schedule(self) -> Work:
         """What to compute now; nothing when everything waits for transfers under way."""
-        self._num_steps += 1
         roster = self._roster
         roster.land()
         if self._num_promised or any(each.num_uncomputed == 1 for each in self._prefilling):
@@ -146,15 +143,13 @@ class Scheduler:
                 break
             if not self._policy.may_displace(request, holder):
                 return None
-            has_stayed = self._num_steps - holder.brought_in_at >= self._min_residency
-            if has_stayed and not holder.has_just_arrived:
+            if not holder.has_just_arrived:
                 victims.append(holder)
                 num_free += len(holder.device_blocks)
         return victims if fits() else None
 
     def _bring_in(self, request: Request) -> None:
         """It runs in this step if nothing had to come, or that was waited for."""
-        request.brought_in_at = self._num_steps
         flight = self._kv.bring_in(request)
         if flight is None:
             if not request.num_preemptions:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal, Self
+from typing import Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -35,8 +35,6 @@ class Mechanisms:
     preemption: Preemption
     reuse: Reuse
     policy: PolicyName
-    # Steps for which nobody may take a holder's place from when it was brought in; 0 = the paper's.
-    min_residency: int = 0
 
 
 # The paper's likely baseline: [R] one copy per block, layer and K or V, waited for before the model
@@ -113,9 +111,6 @@ class FastSwitchSettings(EngineSettings):
     preemption: Preemption | None = Field(None, description="where a preempted request's KV goes")
     reuse: Reuse | None = Field(None, description="what a conversation's next turn finds")
     policy: PolicyName | None = Field(None, description="who holds the device")
-    min_residency: int | None = Field(
-        None, ge=0, description="steps for which a newcomer is not displaced by another"
-    )
 
     model: str | None = Field(None, description="overrides the workload's model")
     dtype: DType = "float32"
@@ -184,12 +179,12 @@ class FastSwitchSettings(EngineSettings):
                 f"preset {self.preset!r} is unknown; choose one of: {', '.join(PRESETS)}"
             )
         base = PRESETS[self.preset]
-        own = {
+        chosen = {
             field.name: getattr(self, "copy_mode" if field.name == "copy" else field.name)
+            or getattr(base, field.name)
             for field in fields(Mechanisms)
         }
-        chosen = {name: value for name, value in own.items() if value is not None}
-        return replace(base, **chosen)
+        return Mechanisms(**cast("dict[str, object]", chosen))  # type: ignore[arg-type]
 
     def resolved(self, model: str | None) -> FastSwitchSettings:
         """A copy that names every mechanism and the model: what a manifest should show."""

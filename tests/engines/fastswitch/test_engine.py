@@ -132,7 +132,6 @@ ARMS = {
         ("per_block", "merged"),
     )
 }
-ARMS["min-residency"] = replace(PRESETS["fastswitch"], min_residency=5)
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -250,23 +249,6 @@ def test_a_more_urgent_newcomer_takes_the_device_and_gives_it_back() -> None:
         11,
         11,
     )
-
-
-@pytest.mark.parametrize("min_residency", [0, 7])
-def test_a_newcomer_may_stay_for_a_while_before_another_takes_its_place(min_residency: int) -> None:
-    bench = Bench(core_settings(replace(VLLM, min_residency=min_residency)))
-    slow = bench.submit("slow", prompt_of(1, 40), 20, priority=5)
-    for _ in range(4):
-        bench.step()
-    bench.submit("urgent", prompt_of(2, 40), 3, priority=0)
-    num_steps = 4
-    while slow.phase is Phase.RUNNING:
-        bench.step()
-        num_steps += 1
-    # It came in step 1, so it is safe in the min_residency steps that begin with that one.
-    assert num_steps == max(5, 1 + min_residency)
-    bench.run()
-    assert bench.tokens["slow"] == undisturbed(prompt_of(1, 40), 20)
 
 
 def test_equal_priorities_do_not_displace_each_other() -> None:

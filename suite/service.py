@@ -43,7 +43,7 @@ def backlogs(turns: TurnTable) -> list[Backlog]:
     rows = rows[np.lexsort((turns.scheduled_at[rows], user_of))]
     rows_of_users = np.split(rows, np.cumsum(np.bincount(user_of))[:-1])
     return [
-        _backlog(str(user), stretch, turns, end, first_chunk, prompt)
+        _backlog(str(user), stretch, turns, end=end, first_chunk=first_chunk, prompt=prompt)
         for user, mine in zip(users, rows_of_users, strict=False)  # without users one empty part
         for stretch in _merged(mine, turns.scheduled_at, end)
     ]
@@ -63,7 +63,7 @@ def _merged(rows: Ints, start: Floats, end: Floats) -> list[list[int]]:
 
 
 def _backlog(
-    user: str, rows: list[int], turns: TurnTable, end: Floats, first_chunk: Ints, prompt: Floats
+    user: str, rows: list[int], turns: TurnTable, *, end: Floats, first_chunk: Ints, prompt: Floats
 ) -> Backlog:
     instants, amounts = [], []
     for row in rows:

@@ -73,7 +73,7 @@ def compare(
 def _write_page(comparison: dict[str, Any], out: Path) -> Path:
     from reports import html
 
-    write: Callable[[dict[str, Any], Path], Path] = html.write_comparison
+    write: Callable[[dict[str, Any], Path], Path] = vars(html)["write_comparison"]
     return write(comparison, out)
 
 

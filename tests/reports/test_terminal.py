@@ -53,7 +53,7 @@ def test_what_limits_the_numbers_comes_first(metrics):
     text = shown(show_summary, metrics, None)
     lines = text.splitlines()
     assert [line.split()[0] for line in lines[:2]] == ["FAIL", "FAIL"]
-    assert lines[2].startswith("! fastswitch TTFT: too few samples (414) for P99.9")
+    assert lines[2].startswith("! fastswitch TTFT: too few samples (484) for P99.9")
 
 
 def test_what_is_piped_does_not_wrap_at_eighty_columns(metrics, capsys):

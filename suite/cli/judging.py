@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,10 +70,9 @@ def compare(
 
 
 def _write_page(comparison: dict[str, Any], out: Path) -> Path:
-    from reports import html
+    from reports.comparison import write_comparison
 
-    write: Callable[[dict[str, Any], Path], Path] = vars(html)["write_comparison"]
-    return write(comparison, out)
+    return write_comparison(comparison, out)
 
 
 @app.command()

@@ -10,8 +10,8 @@ engines on the same conversations, the second 1.1 times slower, paired bootstrap
 within SLO. `jain`: users' attainment drawn from a beta distribution.
 
 An open end holds whatever lies on its side; `open` is how many intervals had one. An exact interval
-for a discrete count covers at least 95 %, as a rule 95 to 97. What lies below 93 stands in the table
-as it is.
+for a discrete count covers at least 95 %, as a rule 95 to 97. What lies below 93 stands in the
+table as it is.
 """
 
 from __future__ import annotations

@@ -193,7 +193,7 @@ def numbers(engine: EngineRun, run: Path) -> Json:
         "throughput": throughput(engine.all_turns, engine.attains_all, repeats),
         "steady_state": steady_state(engine.all_turns, repeats, engine.plan),
         "slo": slo_by_class(engine) if has_users else None,
-        "fairness": fairness_numbers(turns, engine.users, engine.headroom, repeats)
+        "fairness": fairness_numbers(turns, engine.users, engine.headroom, repeats, engine.solo)
         if has_users
         else None,
         "users": {"worst": worst_users(turns, engine.users)} if has_users else None,

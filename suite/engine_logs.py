@@ -46,7 +46,9 @@ def finish_engine_logs(directory: Path, started_at_monotonic_s: float | None) ->
             continue
         if started_at_monotonic_s is not None:
             with contextlib.suppress(ValueError):  # killed before its first bytes went out
-                _rewrite(mapped_arrow_log(log), directory / f"{name}.parquet", started_at_monotonic_s)
+                _rewrite(
+                    mapped_arrow_log(log), directory / f"{name}.parquet", started_at_monotonic_s
+                )
         log.unlink()
 
 

@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS ?= 2
 WORKLOAD ?= workloads/quickstart.yaml
 
 .PHONY: demo test setup lint types unit clean
@@ -27,8 +28,9 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
+# A file at a time to each worker: what a file sets up once is not set up twice.
 unit: setup
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS) --dist loadfile
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 # Arrow streams an engine may leave in its directory: its steps, the requests that ended, the
-# transfers of KV. Instants in them (`at`, `*_at`) are CLOCK_MONOTONIC seconds.
-ENGINE_LOGS = ("steps", "requests", "transfers")
+# transfers of KV; or what its server told of itself each second. Instants in them (`at`, `*_at`)
+# are CLOCK_MONOTONIC seconds.
+ENGINE_LOGS = ("steps", "requests", "transfers", "server_metrics")
 
 
 class EngineError(Exception):
@@ -55,6 +56,7 @@ class Endpoint:
     is_fsbench: bool  # takes `conversation_id` and returns token ids on request
     applies_priority_trace: bool  # the engine follows the trace itself, by iteration
     takes_priority: bool  # `priority` may stand in the request body
+    names_conversation: bool = False  # by `vllm_xargs`, for fsbench's scheduler plug-in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,11 @@ class PriorityUpdates:
 class RunningEngine(Protocol):
     @property
     def endpoint(self) -> Endpoint: ...
+
+    @property
+    def version(self) -> str | None:
+        """What runs, where that is not this project: name, version, variant. One line."""
+        ...
 
     def is_alive(self) -> bool: ...
 

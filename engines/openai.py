@@ -49,6 +49,7 @@ class OpenAISettings(EngineSettings):
 @dataclass(frozen=True, slots=True)
 class AttachedServer:
     endpoint: Endpoint
+    version: str | None = None  # a server need not say
 
     def is_alive(self) -> bool:
         return True  # not ours to watch: a dead server shows as failed turns

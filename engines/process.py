@@ -1,7 +1,8 @@
 """A child process that leaves nothing behind: its own group, a log, a lifeline, a bounded end.
 
 The child's standard input is the lifeline: when its parent is gone, however it went, the pipe
-closes; a child that watches it (`end_with_parent`) then ends by itself.
+closes; a child that watches it (`end_with_parent`) then ends by itself. A program that is not ours
+watches nothing; `kept` puts a keeper before it that does.
 """
 
 from __future__ import annotations
@@ -19,12 +20,27 @@ from pathlib import Path
 from engines.api import EngineError, EngineInputError
 
 POLL_S = 0.05
+GRACE_S = 10.0  # from SIGTERM to SIGKILL
+KEEPER_MARGIN_S = 5.0  # a keeper is given this much more than what it keeps
+TAIL_BYTES = 65_536  # of a log, looked at for its last words
+MAX_WORDS_CHARS = 400
 INPUT_ERROR = 2  # a child's exit status when its settings can not work
 
 
 class ChildProcess:
-    def __init__(self, argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None,
+        grace_s: float = GRACE_S,
+        num_last_lines: int = 1,
+    ) -> None:
+        """`num_last_lines` of its log are told when it dies."""
         self._log = log
+        self._grace_s = grace_s
+        self._num_last_lines = num_last_lines
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 argv,
@@ -48,11 +64,17 @@ class ChildProcess:
         how = f"exit status {status}"
         if status is not None and status < 0:
             how = f"signal {signal.Signals(-status).name}"
-        return f"ended with {how}: {self.last_line()} (log: {self._log})"
+        return f"ended with {how}: {self.last_words()} (log: {self._log})"
 
-    def last_line(self) -> str:
-        lines = self._log.read_text(errors="replace").splitlines()
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+    def last_words(self) -> str:
+        """The last lines of its log that say something, as one line of bounded length."""
+        with self._log.open("rb") as log:  # a log may have grown to gigabytes
+            log.seek(0, os.SEEK_END)
+            log.seek(max(0, log.tell() - TAIL_BYTES))
+            tail = log.read().decode(errors="replace")
+        lines = [" ".join(line.split()) for line in tail.splitlines()]
+        said = [line for line in lines if line][-self._num_last_lines :]
+        return " | ".join(said)[-MAX_WORDS_CHARS:] or "it said nothing"
 
     def wait_until(self, is_ready: Callable[[], bool], *, name: str, timeout_s: float) -> None:
         """Raises EngineInputError or EngineError when it dies first, or takes too long."""
@@ -60,7 +82,7 @@ class ChildProcess:
         while not is_ready():
             if not self.is_alive():
                 if self._process.returncode == INPUT_ERROR:
-                    raise EngineInputError(f"engine {name!r}: {self.last_line()}")
+                    raise EngineInputError(f"engine {name!r}: {self.last_words()}")
                 raise EngineError(f"engine {name!r} died during start-up, {self.death_note()}")
             if time.monotonic() > deadline:
                 raise EngineError(
@@ -68,11 +90,11 @@ class ChildProcess:
                 )
             time.sleep(POLL_S)
 
-    def stop(self, *, grace_s: float = 10.0) -> None:
+    def stop(self) -> None:
         """SIGTERM to the group, SIGKILL after the grace; returns when all of the group is gone."""
         self._signal_group(signal.SIGTERM)
         try:
-            self._process.wait(grace_s)
+            self._process.wait(self._grace_s)
         except subprocess.TimeoutExpired:
             pass
         finally:
@@ -93,13 +115,24 @@ def signal_group(pid: int, number: signal.Signals) -> None:
 
 @contextmanager
 def child_process(
-    argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None
+    argv: Sequence[str],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    grace_s: float = GRACE_S,
+    num_last_lines: int = 1,
 ) -> Iterator[ChildProcess]:
-    child = ChildProcess(argv, log=log, env=env)
+    child = ChildProcess(argv, log=log, env=env, grace_s=grace_s, num_last_lines=num_last_lines)
     try:
         yield child
     finally:
         child.stop()
+
+
+def kept(argv: Sequence[str], *, grace_s: float = GRACE_S) -> list[str]:
+    """The command with a keeper before it; give the child itself KEEPER_MARGIN_S more grace."""
+    keeper = Path(__file__).resolve().with_name("keeper.py")
+    return [sys.executable, "-I", str(keeper), str(grace_s), *argv]
 
 
 def end_with_parent() -> None:

@@ -6,10 +6,12 @@ from engines.api import EngineInputError, EngineKind
 from engines.fastswitch.kind import FastSwitchKind
 from engines.openai import OpenAIKind
 from engines.simulated.kind import SimulatedKind
+from engines.vllm.kind import VllmKind
 
 KINDS: dict[str, EngineKind] = {
     "fastswitch": FastSwitchKind(),
     "simulated": SimulatedKind(),
+    "vllm": VllmKind(),
     "openai": OpenAIKind(),
 }
 

@@ -89,10 +89,12 @@ def _settings(manifest: Manifest) -> list[tuple[str, str]]:
         name: units.size(value) if name.endswith("_bytes") and value is not None else value
         for name, value in manifest.machine.items()
     }
+    versions = {part.engine: part.engine_version for part in manifest.parts if part.engine_version}
     sections: list[tuple[str, Any]] = [
         ("Machine", machine),
         ("Versions", manifest.versions),
         ("Engines as run", manifest.engines),
+        *([("Versions of other engines", versions)] if versions else []),
         ("Workload as resolved", manifest.workload),
     ]
     return [(title, json.dumps(value, indent=2, ensure_ascii=False)) for title, value in sections]

@@ -28,6 +28,9 @@ def show_summary(metrics: Json, report: Path | None, console: Console | None = N
     for engine, text in warnings(metrics):
         console.print(Text.assemble(("! ", "yellow"), (engine, "bold"), f" {text}"))
     console.print(engine_table(metrics))
+    for name, each in metrics["engines"].items():
+        if each["version"] is not None:
+            console.print(Text.assemble((name, "bold"), f" is {each['version']}"), soft_wrap=True)
     show_gates(metrics, console)
     if report is not None:
         console.print(Text.assemble("report: ", (str(report), "bold")), soft_wrap=True)

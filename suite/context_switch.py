@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from suite.engine_logs import EngineLogs
 from suite.latency_shares import latency_shares
+from suite.server_counters import server_counters
 from suite.statistics import Floats
 
 _SUMMED = (
@@ -33,8 +34,16 @@ _SUMMED = (
 )
 
 
-def context_switch(logs: Sequence[EngineLogs]) -> dict[str, object]:
-    """Totals over the parts of one engine, and the ratios between them."""
+def context_switch(logs: Sequence[EngineLogs]) -> dict[str, object] | None:
+    """Totals over the parts of one engine, and the ratios between them: from the engine's own logs,
+    else from what its server told. None where there is neither."""
+    if any(each.steps is not None for each in logs):
+        return _from_logs(logs)
+    told = [each.server_metrics for each in logs if each.server_metrics is not None]
+    return server_counters(told, [key for key in _from_logs([]) if key != "unavailable"])
+
+
+def _from_logs(logs: Sequence[EngineLogs]) -> dict[str, object]:
     steps = [each.steps for each in logs if each.steps is not None]
     totals = {name: sum(_total(table, name) for table in steps) for name in _SUMMED}
     duration_s = sum(_total(table, "duration_s") for table in steps)

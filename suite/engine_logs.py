@@ -1,7 +1,8 @@
 """What an engine said of itself in one part of a run: its logs, on the run's clock.
 
 `steps`, `requests` and `transfers`, each where the engine gives it; the columns are those of
-engines/fastswitch/ step_log.py, request_log.py and transfer_log.py. An engine writes Arrow streams
+engines/fastswitch/ step_log.py, request_log.py and transfer_log.py. `server_metrics` is what the
+server of another engine tells (engines/server_metrics.py). An engine writes Arrow streams
 while it runs; afterwards they become Parquet, and instants (`at`, `*_at`, also in lists of structs)
 seconds after the part's start.
 """
@@ -29,6 +30,7 @@ class EngineLogs:
     steps: pa.Table | None
     requests: pa.Table | None
     transfers: pa.Table | None
+    server_metrics: pa.Table | None = None
 
 
 def read_engine_logs(directory: Path) -> EngineLogs:

@@ -141,6 +141,7 @@ def measure_engine(engine: EngineRun, run: Path) -> Json:
     turns = engine.turns
     return {
         "status": status(engine),
+        "version": version(engine),
         **numbers(engine, run),
         "by_class": {
             each.name: latency_summaries(turns, turns.user_class == each.name)
@@ -167,13 +168,13 @@ def numbers(engine: EngineRun, run: Path) -> Json:
     """What is told of an engine as a whole and of each of its repeats alike."""
     turns, repeats = engine.turns, [part.repeat for part in engine.parts]
     logs = [read_engine_logs(part.directory(run)) for part in engine.parts]
-    has_steps = any(each.steps is not None for each in logs)
+    switching = context_switch(logs)
     has_users = len(engine.users.repeat) > 0
     unavailable = {}
     if not has_users:
         why = "the plan has no users" if engine.parts else "the engine was never started"
         unavailable["slo"] = unavailable["fairness"] = why
-    if not has_steps:
+    if switching is None:
         unavailable["context_switch"] = "the engine gives no step log"
     return {
         **latency_summaries(turns, np.ones(len(turns), dtype=bool)),
@@ -181,7 +182,7 @@ def numbers(engine: EngineRun, run: Path) -> Json:
         "throughput": throughput(turns, repeats),
         "slo": slo_by_class(engine) if has_users else None,
         "fairness": fairness_numbers(turns, engine.users, repeats) if has_users else None,
-        "context_switch": context_switch(logs) if has_steps else None,
+        "context_switch": switching,
         "counts": counts(engine),
         "unavailable": unavailable,
     }
@@ -232,6 +233,12 @@ def status(engine: EngineRun) -> str:
     if len(engine.parts) < engine.num_repeats:
         found.add("interrupted")
     return next(each for each in ("failed", "interrupted", "complete") if each in found)
+
+
+def version(engine: EngineRun) -> str | None:
+    """What ran, where it was not this project's own engine and told us."""
+    found = dict.fromkeys(part.engine_version for part in engine.parts if part.engine_version)
+    return "; ".join(found) or None
 
 
 def warnings(engine: EngineRun) -> list[str]:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal, Protocol
 
-from engines.api import EngineError, PriorityUpdates, RunningEngine, VirtualEngine
+from engines.api import EngineError, RunningEngine, VirtualEngine
 from engines.registry import kind_named
 from suite.driver.live import Progress
 from suite.driver.play import Drive, DriveResult, play
@@ -16,7 +16,7 @@ from suite.engine_logs import finish_engine_logs
 from suite.play_result import PlayResult
 from suite.run_directory import Counts, Part
 from suite.virtual.play import Script, play_virtually
-from suite.workload import Workload
+from suite.workload import Workload, priority_updates
 from workloads.plan import Plan
 
 Status = Literal["complete", "interrupted", "failed"]
@@ -48,6 +48,7 @@ def play_part(
     began_at = time.monotonic()
     result: PlayResult | None = None
     error: EngineError | None = None
+    version: str | None = None
     try:
         with _running(workload, name, directory) as engine:
             if isinstance(engine, VirtualEngine):
@@ -55,6 +56,7 @@ def play_part(
                 result = play_virtually(script, engine, on_progress=observer.on_progress)
                 status, note = _status(result)
             else:
+                version = engine.version
                 drive = _drive(workload, engine, run_directory, directory, num_workers)
                 watch = _death_watch(name, engine)
                 result = play(drive, on_progress=observer.on_progress, should_stop=watch)
@@ -76,6 +78,7 @@ def play_part(
         duration_s=result.duration_s if result else time.monotonic() - began_at,
         counts=_counts(result, workload.plan),
         driver=result.quality if isinstance(result, DriveResult) else None,
+        engine_version=version,
     )
     return part, error
 
@@ -89,18 +92,7 @@ def _running(
         name=name,
         model=workload.spec.model,
         directory=directory,
-        priorities=_priority_updates(workload.plan),
-    )
-
-
-def _priority_updates(plan: Plan) -> PriorityUpdates | None:
-    """The plan's trace in an engine's words: by conversation id and iteration."""
-    if plan.priorities is None:
-        return None
-    return PriorityUpdates(
-        update_frequency=plan.priorities.update_frequency,
-        conversation_ids=[conversation.conversation_id for conversation in plan.conversations],
-        levels=plan.priorities.levels,
+        priorities=priority_updates(workload.plan),
     )
 
 

@@ -4,6 +4,7 @@ runs/<workload>-<UTC time>/
   manifest.json   plan.parquet   metrics.json   report.html
   <engine>/<repeat>/turns.parquet   engine.log
                     steps.parquet   requests.parquet   transfers.parquet   (where it logs them)
+                    server_metrics.parquet   (where its server tells them)
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Part(BaseModel):
     duration_s: float
     counts: Counts
     driver: DriverQuality | None
+    engine_version: str | None = None  # what ran, where that was not this project's own engine
 
     def directory(self, run: Path) -> Path:
         return run / self.engine / str(self.repeat)

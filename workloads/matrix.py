@@ -1,4 +1,4 @@
-"""The `matrix:` of a workload file: which settings are swept over which values, and the cells' names."""
+"""The `matrix:` of a workload file: settings swept over values, and the names of the cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A YAML mapping from a file, and settings laid over it: those of `--set`, those of a sweep's cell."""
+"""A YAML mapping from a file, and settings laid over it: of `--set`, of a sweep's cell."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor`, meant to be overridden
+                continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
                 problem = f"key {key!r} stands here a second time"

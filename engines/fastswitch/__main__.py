@@ -26,9 +26,10 @@ from engines.fastswitch.server.admission import ServedModel
 from engines.fastswitch.server.app import create_app
 from engines.fastswitch.server.engine_bridge import EngineFactory
 from engines.fastswitch.server.serving import bind, serve
-from engines.fastswitch.serving_process import process_main, read_priorities
+from engines.fastswitch.serving_process import process_main
 from engines.fastswitch.settings import CoreSettings, FastSwitchSettings
 from engines.fastswitch.tokenizer import Detokenizer
+from engines.priority_file import read_priorities
 
 
 def run(config: ProcessConfig) -> None:

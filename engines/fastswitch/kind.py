@@ -11,8 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from engines.api import EngineInputError, EngineSettings, PriorityUpdates, RunningEngine
-from engines.fastswitch.serving_process import ServingConfig, serving_process, write_priorities
+from engines.fastswitch.serving_process import ServingConfig, serving_process
 from engines.fastswitch.settings import FastSwitchSettings
+from engines.priority_file import write_priorities
 
 
 class ProcessConfig(ServingConfig):

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from engines.api import Endpoint, EngineError, EngineInputError, PriorityUpdates, RunningEngine
+from engines.api import Endpoint, EngineError, EngineInputError, RunningEngine
 from engines.process import INPUT_ERROR, ChildProcess, child_process, end_with_parent
 
 START_TIMEOUT_S = 300.0
@@ -47,6 +46,7 @@ Config = TypeVar("Config", bound=ServingConfig)
 class RunningServer:
     endpoint: Endpoint
     process: ChildProcess
+    version: str | None = None  # the project's own
 
     def is_alive(self) -> bool:
         return self.process.is_alive()
@@ -56,7 +56,9 @@ class RunningServer:
 
 
 @contextmanager
-def serving_process(argv: list[str], config: ServingConfig, *, name: str) -> Iterator[RunningEngine]:
+def serving_process(
+    argv: list[str], config: ServingConfig, *, name: str
+) -> Iterator[RunningEngine]:
     """Start it, wait until it serves, and on leaving stop it. Raises EngineError."""
     ready_file, directory = config.ready_file, config.log_directory
     assert ready_file is not None and directory is not None, config
@@ -98,25 +100,3 @@ def process_main(module: str, config_type: type[Config], run: Callable[[Config],
         print(error, file=sys.stderr)
         return 1
     return 0
-
-
-def write_priorities(directory: Path, priorities: PriorityUpdates | None) -> Path | None:
-    if priorities is None:
-        return None
-    path = directory / "priorities.npz"
-    np.savez_compressed(
-        path,
-        update_frequency=priorities.update_frequency,
-        conversation_ids=np.array(priorities.conversation_ids, dtype=np.str_),
-        levels=priorities.levels,
-    )
-    return path
-
-
-def read_priorities(path: Path) -> PriorityUpdates:
-    with np.load(path) as stored:
-        return PriorityUpdates(
-            update_frequency=float(stored["update_frequency"]),
-            conversation_ids=stored["conversation_ids"].tolist(),
-            levels=stored["levels"],
-        )

@@ -1,7 +1,8 @@
 """The settings of the embedded engine: every mechanism is a field, a preset names a combination.
 
 `FastSwitchSettings` is what a workload file says (a preset plus overrides, mostly None), of which
-`CoreEngineSettings` holds for every engine around this core; `CoreSettings` is what that comes to. Resolving makes a new object, nothing is filled in later.
+`CoreEngineSettings` holds for every engine around this core; `CoreSettings` is what that comes to.
+Resolving makes a new object, nothing is filled in later.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Literal, Self, cast
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from engines.api import EngineInputError, EngineSettings
+from engines.context_limit import refuse_longer
 
 Allocator = Literal["paged", "sorted", "block_group"]
 Layout = Literal["per_layer", "cross_layer"]
@@ -190,15 +192,10 @@ class CoreEngineSettings(EngineSettings):
 
     def check_longest(self, num_tokens: int) -> None:
         """Raises EngineInputError when prompt and answer of so many tokens together do not fit."""
-        for key, limit in (
-            ("max_context_tokens", self.max_context_tokens),
-            ("kv_tokens", self.kv_tokens),
-        ):
-            if limit is not None and num_tokens > limit:
-                raise EngineInputError(
-                    f"{key} must be >= {num_tokens}, the plan's longest turn with its history, "
-                    f"got {limit}; raise it, or set conversations.max_context_tokens"
-                )
+        refuse_longer(
+            num_tokens,
+            {"max_context_tokens": self.max_context_tokens, "kv_tokens": self.kv_tokens},
+        )
 
     def core(self) -> CoreSettings:
         return CoreSettings(

@@ -12,7 +12,8 @@ from engines.fastswitch.request import RequestOutput
 from engines.fastswitch.server.admission import ServedModel
 from engines.fastswitch.server.app import create_app
 from engines.fastswitch.server.serving import bind, serve
-from engines.fastswitch.serving_process import process_main, read_priorities
+from engines.fastswitch.serving_process import process_main
+from engines.priority_file import read_priorities
 from engines.simulated.emulation import EmulatedEngine, PacedClock
 from engines.simulated.kind import EmulationConfig
 from engines.simulated.settings import SimulatedSettings
@@ -69,7 +70,9 @@ def run(config: EmulationConfig) -> None:
 
     served = _served_model(config.model_name, settings)
     try:
-        serve(create_app(served, make_engine, api_key=api_key), listener, ready_file=config.ready_file)
+        serve(
+            create_app(served, make_engine, api_key=api_key), listener, ready_file=config.ready_file
+        )
     finally:
         print(f"the emulation was late by {clock.max_lag_s:.4f} s at most", flush=True)
         if logs is not None:

@@ -97,5 +97,8 @@ class RequestWriter:
         if priority is not None:
             body["priority"] = priority
         body |= endpoint.extra_body
+        if endpoint.names_conversation:
+            xargs = {**body.get("vllm_xargs", {}), "conversation_id": conversation_id}
+            body["vllm_xargs"] = xargs
         content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
         return b"%s%d\r\n\r\n%s" % (self._head, len(content), content)

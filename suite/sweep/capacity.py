@@ -195,13 +195,13 @@ class CapacitySearch:
 
     def _seed_capacity(self, seed: int, crossing: Crossing | None) -> SeedCapacity:
         if crossing is None:
-            note = "a cell could not be completed"
-            return SeedCapacity(seed=seed, rate=None, next_rate=None, note=note)
+            why = "a cell could not be completed"
+            return SeedCapacity(seed=seed, rate=None, next_rate=None, note=why)
         rate, next_rate = (
             None if place is None else self._lattice.rate(place)
             for place in (crossing.holds, crossing.fails)
         )
-        note = None
+        note: str | None = None
         if rate is None:
             note = f"not even {next_rate:g} conversations per second"
         elif next_rate is None:

@@ -74,9 +74,9 @@ child = os.fork()
 open({str(pids)!r}, "a").write(f"{{os.getpid()}}\\n")
 time.sleep(600)
 """
-    with child_process(python(code), log=tmp_path / "log") as child:
+    with child_process(python(code), log=tmp_path / "log", grace_s=0.3) as child:
         wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2, "both started")
-        child.stop(grace_s=0.3)
+        child.stop()
     wait_for(lambda: not any(is_running(int(pid)) for pid in pids.read_text().split()), "both gone")
 
 

@@ -1,0 +1,128 @@
+"""The command line and the environment of one `vllm serve`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from engines.api import EngineInputError
+from engines.vllm.settings import VllmSettings
+
+PLUGIN = Path(__file__).parent / "plugin"
+_BESIDE_THE_PROJECT = Path(__file__).resolve().parents[2] / ".venv-vllm/bin/vllm"
+
+
+def find_executable(configured: str | None) -> Path:
+    """Raises EngineInputError where there is none."""
+    named = configured or os.environ.get("FSBENCH_VLLM")
+    if named is not None:
+        path = Path(named).expanduser().absolute()
+        if not os.access(path, os.X_OK) or path.is_dir():
+            source = "executable" if configured else "FSBENCH_VLLM"
+            raise EngineInputError(f"{source}: {named} is no program that can be started")
+        return path
+    for path in (Path(".venv-vllm/bin/vllm").absolute(), _BESIDE_THE_PROJECT):
+        if os.access(path, os.X_OK):
+            return path
+    if (found := shutil.which("vllm")) is not None:
+        return Path(found)
+    raise EngineInputError(
+        "kind vllm finds no vllm; run `make vllm`, or name one by executable: or FSBENCH_VLLM"
+    )
+
+
+def serve_command(
+    settings: VllmSettings, *, executable: Path, model_folder: Path, served_name: str, port: int
+) -> list[str]:
+    return [
+        str(executable),
+        "serve",
+        str(model_folder),
+        *("--host", "127.0.0.1", "--port", str(port), "--served-model-name", served_name),
+        *("--dtype", settings.dtype, "--generation-config", "vllm"),
+        *_pool_flags(settings, model_folder),
+        *_scheduling_flags(settings),
+        *("--enable-prompt-tokens-details", "--disable-uvicorn-access-log"),
+        *_given_flags(settings.args),
+    ]
+
+
+def _pool_flags(settings: VllmSettings, model_folder: Path) -> Iterator[str]:
+    yield from ("--block-size", str(settings.block_size))
+    # vLLM keeps one block for itself.
+    num_blocks = settings.kv_tokens // settings.block_size + 1
+    yield from ("--num-gpu-blocks-override", str(num_blocks))
+    yield from ("--max-model-len", str(max_context_tokens(settings, model_folder)))
+    if settings.max_batch_tokens is not None:
+        yield from ("--max-num-batched-tokens", str(settings.max_batch_tokens))
+    if settings.max_num_seqs is not None:
+        yield from ("--max-num-seqs", str(settings.max_num_seqs))
+    yield "--enable-prefix-caching" if settings.prefix_caching else "--no-enable-prefix-caching"
+    if settings.kv_offload_gib is not None:
+        yield from ("--kv-offloading-size", f"{settings.kv_offload_gib:g}")
+
+
+def _scheduling_flags(settings: VllmSettings) -> Iterator[str]:
+    policy = "fcfs" if settings.scheduling == "fcfs" else "priority"
+    yield from ("--scheduling-policy", policy)
+    if settings.scheduling == "trace":
+        # An iteration must have ended before the plug-in decides on the next one.
+        yield from ("--scheduler-cls", "fsbench_vllm.scheduler.TraceScheduler")
+        yield "--no-async-scheduling"
+
+
+def max_context_tokens(settings: VllmSettings, model_folder: Path) -> int:
+    """What model and pool allow, unless the settings say less."""
+    if settings.max_context_tokens is not None:
+        return settings.max_context_tokens
+    path = model_folder / "config.json"
+    try:
+        limit = int(json.loads(path.read_text())["max_position_embeddings"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise EngineInputError(
+            f"{path}: gives no max_position_embeddings; name a Hugging Face model folder, or set "
+            "max_context_tokens"
+        ) from None
+    return min(settings.kv_tokens, limit)
+
+
+def _given_flags(args: dict[str, Any]) -> Iterator[str]:
+    """{enforce-eager: true, tensor-parallel-size: 2}: true and false stand alone, a mapping
+    becomes JSON, a list several values."""
+    for key, value in args.items():
+        name = key.lstrip("-").replace("_", "-")
+        if isinstance(value, bool):
+            yield f"--{name}" if value else f"--no-{name}"
+            continue
+        yield f"--{name}"
+        if isinstance(value, dict):
+            yield json.dumps(value)
+        elif isinstance(value, list):
+            yield from map(str, value)
+        else:
+            yield str(value)
+
+
+def environment(
+    settings: VllmSettings, *, priorities: Path | None, counters: Path
+) -> dict[str, str]:
+    """What is added to this process's own."""
+    given = {
+        # Nothing is fetched and nothing is told to anybody.
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_HOST_IP": "127.0.0.1",
+        # GiB that a CPU build sets aside; what is used of it is given in blocks.
+        "VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1"),
+    }
+    if settings.scheduling == "trace":
+        paths = [str(PLUGIN), *filter(None, [os.environ.get("PYTHONPATH")])]
+        given |= {"PYTHONPATH": os.pathsep.join(paths), "FSBENCH_COUNTERS": str(counters)}
+        if priorities is not None:
+            given["FSBENCH_PRIORITIES"] = str(priorities)
+    return {**given, **settings.env}

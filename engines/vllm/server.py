@@ -1,0 +1,135 @@
+"""One `vllm serve` from its start to its end: a free port, health, warm-up, nothing left behind."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.api import EngineError
+from engines.process import KEEPER_MARGIN_S, ChildProcess, kept
+
+HOST = "127.0.0.1"
+NUM_PORTS_TRIED = 3
+GET_TIMEOUT_S = 5.0
+WARM_UP_TIMEOUT_S = 300.0
+WARM_UP_PROMPT_TOKENS = 64
+WARM_UP_OUTPUT_TOKENS = 8
+LAST_LINES = 4  # vLLM's last line alone seldom says why
+_PORT_IS_TAKEN = "address already in use"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    process: ChildProcess
+    port: int
+
+    def get(self, path: str) -> str:
+        """Raises OSError."""
+        return _exchange(self.port, "GET", path, None, timeout_s=GET_TIMEOUT_S)
+
+    def version(self) -> str:
+        """As it says itself; "unknown version" where it does not."""
+        try:
+            return str(json.loads(self.get("/version"))["version"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return "unknown version"
+
+    def warm_up(self, *, model: str, num_requests: int, name: str) -> None:
+        """Raises EngineError where it does not answer as it should."""
+        body = {
+            "model": model,
+            "prompt": list(range(256, 256 + WARM_UP_PROMPT_TOKENS)),
+            "max_tokens": WARM_UP_OUTPUT_TOKENS,
+            "temperature": 0,
+            "ignore_eos": True,
+        }
+        for _ in range(num_requests):
+            try:
+                _exchange(self.port, "POST", "/v1/completions", body, timeout_s=WARM_UP_TIMEOUT_S)
+            except OSError as error:
+                end = f"; it {self.process.death_note()}" if not self.process.is_alive() else ""
+                raise EngineError(
+                    f"engine {name!r}: the warm-up request failed ({error}){end}"
+                ) from None
+
+
+@contextmanager
+def running_server(
+    command: Callable[[int], list[str]],
+    *,
+    name: str,
+    log: Path,
+    env: dict[str, str],
+    start_timeout_s: float,
+    grace_s: float,
+) -> Iterator[RunningServer]:
+    """`command(port)` starts it. Raises EngineInputError, EngineError."""
+
+    def start() -> RunningServer:
+        port = free_port()
+        process = ChildProcess(
+            kept(command(port), grace_s=grace_s),
+            log=log,
+            env=env,
+            grace_s=grace_s + KEEPER_MARGIN_S,
+            num_last_lines=LAST_LINES,
+        )
+        server = RunningServer(process, port)
+        try:
+            process.wait_until(lambda: _is_healthy(server), name=name, timeout_s=start_timeout_s)
+        except BaseException:
+            process.stop()
+            raise
+        return server
+
+    for attempt in range(1, NUM_PORTS_TRIED + 1):
+        try:
+            server = start()
+            break
+        except EngineError:
+            # vLLM can not bind port 0, so somebody else may take the free one first.
+            was_taken = _PORT_IS_TAKEN in log.read_text(errors="replace").lower()
+            if not was_taken or attempt == NUM_PORTS_TRIED:
+                raise
+            log.rename(log.with_name(f"{log.name}.port-taken-{attempt}"))
+    try:
+        yield server
+    finally:
+        server.process.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind((HOST, 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def _is_healthy(server: RunningServer) -> bool:
+    try:
+        server.get("/health")
+    except OSError:
+        return False
+    return True
+
+
+def _exchange(port: int, method: str, path: str, body: object | None, *, timeout_s: float) -> str:
+    """Raises OSError for whatever is no 200."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=timeout_s)
+    try:
+        content = None if body is None else json.dumps(body)
+        connection.request(method, path, content, {"Content-Type": "application/json"})
+        reply = connection.getresponse()
+        text = reply.read().decode(errors="replace")
+    except http.client.HTTPException as error:
+        raise OSError(f"{method} {path}: {error!r}") from None
+    finally:
+        connection.close()
+    if reply.status != http.client.OK:
+        raise OSError(f"{method} {path}: {reply.status} {reply.reason}: {text[:200]}")
+    return text

@@ -35,7 +35,7 @@ class EngineSettings(BaseModel):
 
     @property
     def is_virtual(self) -> bool:
-        """Whether it runs on a clock of its own, so that other work on the machine does not show."""
+        """Whether it runs on a clock of its own, so that other work beside it does not show."""
         return False
 
     def remarks(self) -> list[str]:

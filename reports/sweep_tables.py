@@ -42,11 +42,14 @@ def sweep_table(manifest: SweepManifest) -> Table:
     found = {(row["cell"], row["engine"]): row for row in manifest.rows}
     cells = list(dict.fromkeys(row["cell"] for row in manifest.rows))
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("cell", overflow="fold")
+    for axis in manifest.axes:
+        table.add_column(axis.label)
     for engine in engines:
         table.add_column(engine, justify="right")
     for cell in cells[:MAX_ROWS]:
-        table.add_row(cell, *(_numbers(found.get((cell, engine))) for engine in engines))
+        row = next(found[cell, engine] for engine in engines if (cell, engine) in found)
+        values = (str(row[axis.key]) for axis in manifest.axes)
+        table.add_row(*values, *(_numbers(found.get((cell, engine))) for engine in engines))
     return table
 
 

@@ -1,4 +1,4 @@
-"""What the commands that run something have in common: where cells run, and how they are stopped."""
+"""What the commands that run something share: where cells run, and how they are stopped."""
 
 from __future__ import annotations
 

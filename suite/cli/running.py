@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @app.command()
 def run(
     workload_file: WorkloadFile,
+    *,
     overrides: Overrides = None,
     out: Annotated[Path, typer.Option(help="Where run directories go.")] = Path("runs"),
     plan_file: Annotated[

@@ -50,6 +50,7 @@ def run_sweep(source: WorkloadSource, matrix: Matrix, where: Where, *, num_worke
 @app.command()
 def capacity(
     workload_file: WorkloadFile,
+    *,
     overrides: Overrides = None,
     target: Annotated[float, typer.Option(help="Share of users within SLO, at least (0–1).")] = 0.9,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds: the workload's and the next.")] = 3,

@@ -1,4 +1,4 @@
-"""A sweep's cells made ready: every one checked, its plan named by its digest, before any is run."""
+"""A sweep's cells made ready: each checked, its plan named by its digest, before any is run."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from suite.sweep.cells import CellTask
 from suite.sweep.run_cell import CellResult, run_cell, set_aside
 from suite.workload import Workload, resolve_workload
 
+RunCell = Callable[[CellTask], CellResult]
 Watch = Callable[[Workload], AbstractContextManager[Observer]]
 
 
@@ -44,8 +45,9 @@ class OneAfterAnother:
 class OverCores:
     """A process for each of `num_jobs` cells at a time."""
 
-    def __init__(self, num_jobs: int) -> None:
+    def __init__(self, num_jobs: int, run: RunCell = run_cell) -> None:
         self._num_jobs = num_jobs
+        self._run_cell = run
 
     def run(self, tasks: Sequence[CellTask]) -> Iterator[CellResult]:
         """A process that is killed takes its pool with it: what had begun there is tried again, a
@@ -78,5 +80,5 @@ class OverCores:
             pre_dispatch="n_jobs",
             return_as="generator_unordered",
         )
-        results: Iterator[CellResult] = parallel(delayed(run_cell)(task) for task in tasks)
+        results: Iterator[CellResult] = parallel(delayed(self._run_cell)(task) for task in tasks)
         return results

@@ -1,4 +1,4 @@
-"""Cells over a Ray cluster: what a node's run has written comes back as bytes, so no disk is shared.
+"""Cells over a Ray cluster: what a node has written comes back as bytes, so no disk is shared.
 
 Ray is an extra (`fsbench[ray]`) and is imported only here, when it is asked for. Every node needs
 the same fsbench; a workload's traces have to lie at the same path there.

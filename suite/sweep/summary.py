@@ -31,6 +31,7 @@ COLUMNS: dict[str, tuple[tuple[str, str], pa.DataType]] = {
     "output_tokens_per_s": (("throughput", "output_tokens_per_s"), pa.float64()),
     "turns_per_s": (("throughput", "turns_per_s"), pa.float64()),
     "num_preemptions": (("context_switch", "num_preemptions"), pa.int64()),
+    "mean_blocks_per_copy": (("context_switch", "mean_blocks_per_copy"), pa.float64()),
     "stall_ratio": (("context_switch", "stall_ratio"), pa.float64()),
     "is_overloaded": (("steady_state", "is_overloaded"), pa.bool_()),
     "served_ratio": (("steady_state", "served_ratio"), pa.float64()),
@@ -39,8 +40,8 @@ COLUMNS: dict[str, tuple[tuple[str, str], pa.DataType]] = {
     "num_turns_lost": (("counts", "lost"), pa.int64()),
 }
 # Those that a metrics.json may give an interval for: two more columns, …_low and …_high.
-WITH_INTERVAL = ("users_within_slo_ratio", "turn_attainment_ratio") + tuple(
-    name for name in COLUMNS if name.startswith(("ttft_", "tbt_"))
+WITH_INTERVAL = tuple(
+    name for name in COLUMNS if name.startswith(("users_within", "turn_attain", "ttft_", "tbt_"))
 )
 
 

@@ -25,6 +25,7 @@ from workloads.yaml_file import Setting
 
 RATE = "arrivals.rate"
 WIDEST_FACTOR = 256.0  # how far from the file's rate is looked, either way
+ROUNDING = 0.01  # of a place: rates are written with six digits
 STRIDE_FACTOR = 1.5  # from one probe to the next until the crossing is passed
 
 EngineSeed = tuple[str, int]
@@ -60,10 +61,10 @@ class Lattice:
         return float(f"{(1 + self.tolerance_ratio) ** place:.6g}")
 
     def at_most(self, rate: float) -> int:
-        return floor(self._place(rate) + 1e-6)
+        return floor(self._place(rate) + ROUNDING)
 
     def at_least(self, rate: float) -> int:
-        return ceil(self._place(rate) - 1e-6)
+        return ceil(self._place(rate) - ROUNDING)
 
     def steps(self, factor: float) -> int:
         return max(1, round(self._place(factor)))

@@ -117,9 +117,7 @@ def test_value_names_are_distinct_and_name_folders(values: list[object]) -> None
         ),
     ],
 )
-def test_a_matrix_that_can_not_be_run_is_refused(
-    tmp_path: Path, matrix: str, problem: str
-) -> None:
+def test_a_matrix_that_can_not_be_run_is_refused(tmp_path: Path, matrix: str, problem: str) -> None:
     message = refusal(tmp_path, matrix=matrix)
     assert problem in message and message.startswith(str(tmp_path / "small.yaml"))
 

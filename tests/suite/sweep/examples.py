@@ -17,7 +17,7 @@ TINY: dict[str, Any] = {
     "seed": 3,
     "conversations": {
         "source": "fixed",
-        "count": 8,
+        "count": 6,
         "turns": 2,
         "prompt_tokens": 40,
         "output_tokens": 6,
@@ -44,9 +44,7 @@ def source_of(folder: Path, **changes: Any) -> WorkloadSource:
     return read_source(write(folder, **changes))
 
 
-def sweep_of(
-    folder: Path, **changes: Any
-) -> tuple[WorkloadSource, Matrix, tuple[SweepCell, ...]]:
+def sweep_of(folder: Path, **changes: Any) -> tuple[WorkloadSource, Matrix, tuple[SweepCell, ...]]:
     source = source_of(folder, **{"matrix": MATRIX, **changes})
     matrix = read_matrix(source)
     assert matrix is not None

@@ -53,8 +53,8 @@ def test_a_sweeps_table_names_what_failed_and_marks_overload() -> None:
     lines = printed(show_sweep, manifest, Path("s")).splitlines()
     assert lines[0] == "! seed=3 failed: killed"
     assert lines[1].split() == ["seed", "mine"]
-    assert lines[2].split() == "1 90 % · 1.5 s · –".split()
-    assert lines[3].split() == "2 25 % · 1.5 s · – ↑".split()
+    assert lines[2].split() == ["1", "90", "%", "·", "1.5", "s", "·", "–"]
+    assert lines[3].split() == ["2", "25", "%", "·", "1.5", "s", "·", "–", "↑"]
     assert lines[-1] == "rows: s/sweep.parquet"
 
 
@@ -78,6 +78,6 @@ def test_a_capacity_table_has_the_ratio_to_the_baseline_and_says_what_is_unknown
     )
     assert not result.is_complete
     lines = printed(show_capacity, result, Path("c.json")).splitlines()
-    assert lines[2].split() == "base 1 1 – 1.1 – –".split()
-    assert lines[3].split() == "mine 2 2 – 2.2 2× 1.82 – 2.2".split()
+    assert lines[2].split() == ["base", "1", "1", "–", "1.1", "–", "–"]
+    assert lines[3].split() == ["mine", "2", "2", "–", "2.2", "2×", "1.82", "–", "2.2"]
     assert lines[-2:] == ["! lost seed 0: no", "result: c.json"]

@@ -140,7 +140,7 @@ def test_a_resumed_sweep_may_grow_but_not_change(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cell seed=1 was run with baseline 'vllm-0.3', now it"):
         resumed(matrix={"seed": [1]}, baseline="fastswitch")
     assert resumed(matrix={"seed": [1, 2]}) == ["seed=2"]
-    with pytest.raises(InputError, match="holds cells that the matrix has not, e.g. seed=1;"):
+    with pytest.raises(InputError, match=r"holds cells that the matrix has not, e\.g\. seed=1;"):
         resumed(matrix={"seed": [2]})
     with pytest.raises(InputError, match="is of a sweep, not of a capacity"):
         resume(sweep.path, kind="capacity", axes=(), cells=())

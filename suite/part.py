@@ -127,7 +127,7 @@ def _status(result: PlayResult) -> tuple[Status, str | None]:
     match result.stopped_by:
         case None:
             return "complete", None
-        case "ctrl-c":
+        case "signal":
             return "interrupted", result.note
         case "caller" | "driver":
             return "failed", result.note

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from typing import Literal
 
 from suite.run_directory import Counts
 
-StoppedBy = Literal["ctrl-c", "caller", "driver"]
+StoppedBy = Literal["signal", "caller", "driver"]
+
+
+def signal_note(number: int) -> str:
+    """Ctrl-C is SIGINT; anything else is said by its name."""
+    name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    return f"stopped by {name}"
+
+
+def interrupt_note(interrupt: KeyboardInterrupt) -> str:
+    """A KeyboardInterrupt that another signal's handler raised has its number as argument."""
+    return signal_note(interrupt.args[0] if interrupt.args else signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

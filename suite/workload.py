@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError, create_model
 
 from engines.api import EngineInputError, EngineSettings, PriorityUpdates
 from engines.registry import KINDS, kind_named
-from suite.gates import parse_gates
+from suite.gate_text import parse_gates
 from workloads.build import build_plan
 from workloads.errors import TraceError, WorkloadError
 from workloads.matrix import read_matrix
@@ -73,6 +73,7 @@ def resolve_workload(source: WorkloadSource, *, plan: Plan | None = None) -> Wor
         engines=list(spec.engines),
         user_classes=[each.name for each in plan.user_classes],  # a plan file may have others
         baseline=spec.baseline,
+        where=str(path),
     )
     longest = summarise(plan).context_tokens.maximum
     for name, settings in engines.items():

@@ -68,10 +68,10 @@ class CostModel:
         num_decodes = num_context_tokens = 0
         num_chunk_tokens = longest = num_sampled = 0
         num_pairs = 0.0
-        for _, token_ids, start, _, sampling, _ in batch.chunks:
-            if sampling is not None:
+        for chunk in batch.chunks:
+            if chunk.sampling is not None:
                 num_sampled += 1
-            num_new = len(token_ids)
+            num_new, start = len(chunk.token_ids), chunk.start
             if num_new == 1:
                 num_decodes += 1
                 num_context_tokens += start + 1

@@ -19,7 +19,7 @@ from engines.api import Endpoint
 from suite.driver.live import LiveView, Progress
 from suite.driver.processes import DriverProcesses, WorkerProcess
 from suite.driver.quality import judge
-from suite.play_result import PlayResult, StoppedBy
+from suite.play_result import PlayResult, StoppedBy, interrupt_note
 from suite.records import read_shards, shard_paths, write_table
 from suite.run_directory import Counts, DriverQuality
 from workloads.plan import Plan
@@ -75,8 +75,8 @@ def play(
     try:
         with processes:
             stop = _watch_until_end(processes, view, on_progress, should_stop)
-    except KeyboardInterrupt:
-        stop = _Stop("ctrl-c", "stopped by Ctrl-C")
+    except KeyboardInterrupt as interrupt:
+        stop = _Stop("signal", interrupt_note(interrupt))
     return _result(drive, plan, view, stop)
 
 
@@ -96,8 +96,8 @@ def _watch_until_end(
 ) -> _Stop | None:
     try:
         stop = _watch(processes, view, on_progress, should_stop)
-    except KeyboardInterrupt:
-        stop = _Stop("ctrl-c", "stopped by Ctrl-C")
+    except KeyboardInterrupt as interrupt:
+        stop = _Stop("signal", interrupt_note(interrupt))
     with contextlib.suppress(KeyboardInterrupt):  # pressed again: wait no longer
         if stop is not None:
             _drain(processes, view, stop.note)

@@ -16,7 +16,7 @@ from statistics import fmean, stdev
 from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
-from suite.statistics import CONFIDENCE_RATIO
+from suite.quantiles import CONFIDENCE_RATIO
 
 SCHEMA_VERSION = 1
 CAPACITY_FILE = "capacity.json"

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from suite import environment
 from suite.errors import InputError
+from suite.play_result import interrupt_note
 from suite.run_directory import Manifest
 from suite.sweep.cells import CellTask, SweepCell
 from suite.sweep.executors import Executor
@@ -60,10 +61,10 @@ class SweepDirectory:
                 on_cell(result)
                 if result.status == "interrupted":
                     raise KeyboardInterrupt
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             for name in running:
                 if self.directory_of(name).exists():
-                    update = {"status": "interrupted", "note": "stopped by Ctrl-C"}
+                    update = {"status": "interrupted", "note": interrupt_note(interrupt)}
                     entries[name] = entries[name].model_copy(update=update)
             self._write(entries)
             raise

@@ -11,6 +11,7 @@ from pathlib import Path
 from suite.driver.live import Progress
 from suite.metrics import write_metrics
 from suite.part import Observer
+from suite.play_result import interrupt_note
 from suite.run_directory import Manifest, Part
 from suite.runner import run_in
 from suite.sweep.cells import CellTask
@@ -72,8 +73,8 @@ def run_cell(
         (task.directory / ERROR_FILE).write_text(traceback.format_exc())
         first_line = next(iter(str(error).splitlines()), "")
         status, note = "failed", f"{type(error).__name__}: {first_line}"
-    except KeyboardInterrupt:
-        status, note = "interrupted", "stopped by Ctrl-C"
+    except KeyboardInterrupt as interrupt:
+        status, note = "interrupted", interrupt_note(interrupt)
     return CellResult(
         name=task.cell.name, status=status, note=note, duration_s=time.monotonic() - began_at
     )

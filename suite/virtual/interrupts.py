@@ -12,7 +12,7 @@ class Interrupts:
     """While entered, in the main thread. The second time the signals act as they did before."""
 
     def __init__(self) -> None:
-        self.has_come = False
+        self.number: int | None = None  # of the signal that came
         self._before: dict[int, signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
@@ -31,5 +31,5 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.has_come = True
+        self.number = number
         signal.signal(number, self._before[number])

@@ -14,7 +14,7 @@ from pathlib import Path
 from engines.api import VirtualEngine
 from engines.arrow_log import ArrowLog
 from suite.driver.live import Progress
-from suite.play_result import PlayResult, StoppedBy
+from suite.play_result import PlayResult, StoppedBy, signal_note
 from suite.records import TURN_SCHEMA, finish_shard
 from suite.virtual.interrupts import Interrupts
 from suite.virtual.journal import Journal
@@ -87,8 +87,8 @@ def _play(
     longest_wall_s = engine.max_wall_time_s or float("inf")
     while (next_at := player.next_at) is not None:
         wall_at = time.monotonic()
-        if interrupts.has_come:
-            return _Stop("ctrl-c", "stopped by Ctrl-C")
+        if interrupts.number is not None:
+            return _Stop("signal", signal_note(interrupts.number))
         if next_at >= longest_virtual_s:
             return _Stop("caller", f"max_virtual_time_s {longest_virtual_s:g} was reached")
         if wall_at - began_at >= longest_wall_s:

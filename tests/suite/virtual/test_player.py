@@ -63,12 +63,17 @@ def test_turns_are_due_when_the_plan_says_and_get_all_they_were_promised(tmp_pat
             record = of[conversation.conversation_id, number]
             if number:
                 due_at += turn.think_time_s
-            assert (record.scheduled_at, record.sent_at) == (pytest.approx(due_at), pytest.approx(due_at))
+            assert (record.scheduled_at, record.sent_at) == (
+                pytest.approx(due_at),
+                pytest.approx(due_at),
+            )
             history += len(turn.new_prompt_token_ids)
             assert record.num_prompt_tokens == history
             assert len(record.token_at) == record.num_output_tokens == turn.num_output_tokens
             assert all(before < after for before, after in pairwise(record.token_at))
-            assert record.scheduled_at < record.token_at[0] and record.done_at == record.token_at[-1]
+            assert (
+                record.scheduled_at < record.token_at[0] and record.done_at == record.token_at[-1]
+            )
             history += turn.num_output_tokens
             due_at = record.done_at
     in_order = [(each.scheduled_at, each.conversation_id) for each in records]
@@ -91,7 +96,9 @@ def test_the_logs_are_those_of_the_embedded_engine(tmp_path: Path) -> None:
 
 
 def test_a_closed_loop_holds_so_many_conversations_in_the_plans_order(tmp_path: Path) -> None:
-    plan = plan_of(arrivals={"process": "closed", "concurrency": 2}, think_time={"distribution": "none"})
+    plan = plan_of(
+        arrivals={"process": "closed", "concurrency": 2}, think_time={"distribution": "none"}
+    )
     _, records = played(plan, tmp_path)
     first = {each.conversation_id: each.scheduled_at for each in records if each.turn == 0}
     ended_at: dict[str, float] = {}

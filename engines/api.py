@@ -34,6 +34,11 @@ class EngineSettings(BaseModel):
 
     kind: str
 
+    @property
+    def is_virtual(self) -> bool:
+        """Whether it runs on a clock of its own, so that other work beside it does not show."""
+        return False
+
     def remarks(self) -> list[str]:
         """What of this engine is not a machine's own doing: one line each, said in every report."""
         return []

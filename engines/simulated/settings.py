@@ -37,6 +37,10 @@ class SimulatedSettings(CoreEngineSettings):
                 raise ValueError(f"{name} bounds time: virtual only; remove it, or time: wall")
         return self
 
+    @property
+    def is_virtual(self) -> bool:
+        return self.time == "virtual"
+
     def resolved(self, model: str | None) -> SimulatedSettings:
         """A copy that names every mechanism. Raises EngineInputError: the profile is unknown, or
         of another model than the workload's."""

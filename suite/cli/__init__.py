@@ -4,7 +4,17 @@ Nothing heavy is imported up here, so that `--help` answers at once; a command i
 needs.
 """
 
-from suite.cli import judging, machine, model, planning, profiling, reading, running, serving
+from suite.cli import (
+    judging,
+    machine,
+    model,
+    planning,
+    profiling,
+    reading,
+    running,
+    serving,
+    sweeping,
+)
 from suite.cli.app import app
 
 __all__ = [
@@ -17,4 +27,5 @@ __all__ = [
     "reading",
     "running",
     "serving",
+    "sweeping",
 ]

@@ -10,7 +10,7 @@ same run, with as many threads:
     prefill  the same; the weights' bytes once
 
 bandwidth: summing 256 MB; rate: a product of square matrices of 1,024. Both are the fastest of many
-tries, a step is the median; on a machine with other work the ratio is too pessimistic for the engine.
+tries, a step is the median: on a machine with other work the ratio says too little of the engine.
 
 Parts of a step, by clocks around the calls: `products` (weights), `gather` (KV out of the blocks; a
 view where they are neighbours), `attention`, `write` (KV into the blocks), `plan` (which rows read

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 # Arrow streams an engine may leave in its directory: its steps, the requests that ended, the
-# transfers of KV. Another engine's server may have told of itself each second. Instants in them
+# transfers of KV; or what another engine's server told of itself each second. Instants in them
 # (`at`, `*_at`) are CLOCK_MONOTONIC seconds.
-ENGINE_LOGS = ("steps", "requests", "transfers")
-SERVER_METRICS = "server_metrics"
+ENGINE_LOGS = ("steps", "requests", "transfers", "server_metrics")
 
 
 class EngineError(Exception):
@@ -33,6 +32,10 @@ class EngineSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     kind: str
+
+    def remarks(self) -> list[str]:
+        """What of this engine is not a machine's own doing: one line each, said in every report."""
+        return []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,72 @@ class RunningEngine(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtualRequest:
+    """A turn as a virtual engine is asked it; it answers with exactly `num_output_tokens`."""
+
+    request_id: str
+    conversation_id: str
+    prompt_token_ids: list[int]  # the history included; the engine's from then on
+    num_output_tokens: int
+    arrived_at: float  # virtual seconds, not after now
+    priority: int
+
+
+class VirtualToken(Protocol):
+    """One request's next token, there at the step's end."""
+
+    @property
+    def request_id(self) -> str: ...
+
+    @property
+    def token_ids(self) -> list[int]: ...
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Set on the last one."""
+        ...
+
+    @property
+    def num_prompt_tokens(self) -> int: ...
+
+    @property
+    def num_cached_tokens(self) -> int: ...
+
+
+@runtime_checkable
+class VirtualEngine(Protocol):
+    """An engine that is not asked over a socket but stepped, on a clock of its own that starts at
+    0 and jumps. Only a running one has work."""
+
+    @property
+    def max_virtual_time_s(self) -> float | None:
+        """Where the user wants it to end at the latest, virtual …"""
+        ...
+
+    @property
+    def max_wall_time_s(self) -> float | None:
+        """… and real seconds after its start."""
+        ...
+
+    def now(self) -> float: ...
+
+    @property
+    def has_work(self) -> bool: ...
+
+    def submit(self, request: VirtualRequest) -> None: ...
+
+    def abort(self, request_id: str) -> None: ...
+
+    def step(self) -> Sequence[VirtualToken]:
+        """One iteration; the clock is at its end afterwards."""
+        ...
+
+    def idle_until(self, instant: float) -> None:
+        """While there is no work: let the time pass."""
+        ...
+
+
 class EngineKind(Protocol):
     """One way to get an engine; `engines.registry.KINDS` holds one object for each."""
 
@@ -100,7 +169,7 @@ class EngineKind(Protocol):
         model: str | None,
         directory: Path,
         priorities: PriorityUpdates | None,
-    ) -> AbstractContextManager[RunningEngine]:
+    ) -> AbstractContextManager[RunningEngine | VirtualEngine]:
         """Start it, wait until it answers, and on leaving stop it and all it started.
 
         `directory` gets `engine.log` and, where the engine gives them, its own logs (ENGINE_LOGS).

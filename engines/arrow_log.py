@@ -3,8 +3,9 @@ batch; whatever was flushed can be read, with or without the stream's end mark."
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
+from operator import attrgetter
 from pathlib import Path
 from types import NoneType, TracebackType, UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
@@ -30,9 +31,13 @@ class ArrowLog:
 
     def flush(self) -> None:
         if self._rows:
-            self._stream.write_batch(pa.RecordBatch.from_pylist(self._rows, schema=self._schema))
+            self.write(pa.RecordBatch.from_pylist(self._rows, schema=self._schema))
             self._rows.clear()
         self._file.flush()
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Rows that are columns already."""
+        self._stream.write_batch(batch)
 
     def close(self) -> None:
         if not self._file.closed:
@@ -50,6 +55,47 @@ class ArrowLog:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class RecordLog:
+    """Dataclass records, which wait as they are and are spelt out column by column on `flush`."""
+
+    def __init__(self, path: Path, record_type: type) -> None:
+        self._schema = schema_of(record_type)
+        self._cells = attrgetter(*self._schema.names)
+        self._records: list[Any] = []
+        self._log = ArrowLog(path, self._schema)
+
+    def __len__(self) -> int:
+        """Of those that wait."""
+        return len(self._records)
+
+    def append(self, record: object) -> None:
+        self._records.append(record)
+
+    def flush(self) -> None:
+        if self._records:
+            columns = zip(*map(self._cells, self._records), strict=True)
+            arrays = [
+                pa.array(_plain(column, field.type), field.type)
+                for column, field in zip(columns, self._schema, strict=True)
+            ]
+            self._log.write(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+            self._records.clear()
+        self._log.flush()
+
+    def close(self) -> None:
+        self.flush()
+        self._log.close()
+
+
+def _plain(column: Sequence[Any], kind: pa.DataType) -> Sequence[Any]:
+    """What `pa.array` takes: dataclasses inside become dicts."""
+    if pa.types.is_struct(kind):
+        return [asdict(value) for value in column]
+    if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
+        return [[asdict(value) for value in values] for values in column]
+    return column
 
 
 def schema_of(record_type: type) -> pa.Schema:
@@ -79,18 +125,44 @@ def _column(name: str, hint: Any) -> pa.Field:
 
 
 def read_arrow_logs(paths: Sequence[Path]) -> pa.Table:
-    """All flushed rows of logs that share a schema; a batch cut short by a kill is left out."""
+    """All flushed rows of logs that share a schema; a batch cut short by a kill is left out.
+
+    Raises ValueError when none of them can be read.
+    """
     batches: list[pa.RecordBatch] = []
     schema = None
     for path in paths:
         with path.open("rb") as file:
-            try:
-                reader = pa.ipc.open_stream(file)
-                schema = schema or reader.schema
-                while True:
-                    batches.append(reader.read_next_batch())
-            except (StopIteration, EOFError, OSError, pa.ArrowInvalid):
-                continue
+            own = _opened(file)
+            if own is not None:
+                schema = schema or own.schema
+                batches += _batches(own)
     if schema is None:
         raise ValueError(f"no readable log among {[str(path) for path in paths]}")
     return pa.Table.from_batches(batches, schema=schema)
+
+
+def mapped_arrow_log(path: Path) -> pa.Table:
+    """The same of one log that lies in the file still: only what is touched takes memory. The
+    file must stay while the table is used. Raises ValueError."""
+    reader = _opened(pa.memory_map(str(path))) if path.stat().st_size else None
+    if reader is None:
+        raise ValueError(f"{path} is no readable log")
+    return pa.Table.from_batches(list(_batches(reader)), schema=reader.schema)
+
+
+def _opened(file: Any) -> Any:
+    """A reader, or None where not even the schema was written."""
+    try:
+        return pa.ipc.open_stream(file)
+    except (EOFError, OSError, pa.ArrowInvalid):
+        return None
+
+
+def _batches(reader: Any) -> Iterator[pa.RecordBatch]:
+    """Up to the end mark, or to a batch that was cut short."""
+    while True:
+        try:
+            yield reader.read_next_batch()
+        except (StopIteration, EOFError, OSError, pa.ArrowInvalid):
+            return

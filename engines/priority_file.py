@@ -9,13 +9,18 @@ import numpy as np
 from engines.api import PriorityUpdates
 
 
-def write_priorities(path: Path, priorities: PriorityUpdates) -> None:
+def write_priorities(directory: Path, priorities: PriorityUpdates | None) -> Path | None:
+    """The file; None where there is no trace."""
+    if priorities is None:
+        return None
+    path = directory / "priorities.npz"
     np.savez_compressed(
         path,
         update_frequency=priorities.update_frequency,
         conversation_ids=np.array(priorities.conversation_ids, dtype=np.str_),
         levels=priorities.levels,
     )
+    return path
 
 
 def read_priorities(path: Path) -> PriorityUpdates:

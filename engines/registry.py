@@ -5,12 +5,14 @@ from __future__ import annotations
 from engines.api import EngineInputError, EngineKind
 from engines.fastswitch.kind import FastSwitchKind
 from engines.openai import OpenAIKind
+from engines.simulated.kind import SimulatedKind
 from engines.vllm.kind import VllmKind
 
 KINDS: dict[str, EngineKind] = {
     "fastswitch": FastSwitchKind(),
-    "openai": OpenAIKind(),
+    "simulated": SimulatedKind(),
     "vllm": VllmKind(),
+    "openai": OpenAIKind(),
 }
 
 

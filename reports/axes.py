@@ -11,7 +11,14 @@ from reports import units
 from reports.thinning import Floats
 
 MARGIN = {"l": 64, "r": 16, "t": 16, "b": 52}
-LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
+LEGEND = {
+    "orientation": "h",
+    "x": 0,
+    "xanchor": "left",
+    "yref": "container",  # at the figure's upper edge, which takes the room it needs
+    "y": 1,
+    "yanchor": "top",
+}
 _FINE, _MIDDLE, _COARSE = (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)
 _NINES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
 

@@ -81,14 +81,14 @@ GLOSSARY: dict[str, tuple[str, str]] = {
     ),
     "interval": (
         "Interval",
-        "95 % confidence interval of a percentile from order statistics, without assuming any "
-        "distribution (samples taken as independent). Open where the sample is too small to "
-        "bound it. A percentile itself needs at least one sample expected beyond it: P99 100 "
-        "samples, P99.9 1,000.",
+        "95 % confidence interval. Turns of one conversation are not independent, so it is "
+        "conversations that are counted; a percentile's ends are order statistics, without "
+        "assuming any distribution. Open where the sample is too small to bound it. A percentile "
+        "itself needs at least one sample expected beyond it: P99 100 samples, P99.9 1,000.",
     ),
     "gates": (
         "Gates",
-        "Bounds the workload file sets. A percentile passes or fails only if its whole interval "
+        "Bounds the workload file sets. A number passes or fails only if its whole interval "
         "lies on one side of the bound; otherwise the gate is inconclusive.",
     ),
     "kv_occupancy": (
@@ -111,5 +111,40 @@ GLOSSARY: dict[str, tuple[str, str]] = {
         "Turn timeline",
         "Every turn as a bar in its conversation's lane: grey while waiting for the first token, "
         "then coloured by the longest gap of its stream.",
+    ),
+    "slo_use": (
+        "Times its SLO",
+        "How much of its promise a turn needed: the larger of first-token delay / TTFT bound and "
+        "token gap (at the class's percentile) / TBT bound. Up to 1 the turn is within its SLO; 2 "
+        "means twice as slow as promised, 0.5 that half the time would have done.",
+    ),
+    "service": (
+        "Service",
+        "Tokens a user received, weighted as in VTC: 1 for each prompt token (history included), "
+        "2 for each output token. The rate is per second in which the user was waiting for an "
+        "answer. The gap compares the best and the worst served of the users who waited all "
+        "through a window, so that nobody counts who asked for nothing.",
+    ),
+    "lorenz": (
+        "Lorenz curve and Gini index",
+        "Users in order from the worst to the best served, against the share of all that they "
+        "have together. The Gini index is twice the area between the curve and the diagonal: 0 "
+        "when all have the same, near 1 when one user has everything.",
+    ),
+    "comparison": (
+        "Ratio and verdict",
+        "The candidate's number / the baseline's. Both played the same plan, so the interval "
+        "comes from resampling the same conversations from both. Better or worse is said only "
+        "where the whole interval lies on one side of 1.",
+    ),
+    "goodput": (
+        "Goodput",
+        "Turns within their SLO per second; DistServe's goodput is the highest load at which 90 % "
+        "of the turns still are.",
+    ),
+    "pareto": (
+        "Pareto front",
+        "The points that no other point beats in both directions at once. Everything off the front "
+        "gives away something for nothing.",
     ),
 }

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
+import yaml
 
-from reports import blocks, page, units
-from reports.glossary import GLOSSARY
+from reports import page, side_by_side, tables, units
+from reports.blocks.block import Block, RunData, read_data
+from reports.blocks.order import all_blocks
+from reports.blocks.ratios import gate_bounds
+from reports.cards import cards
+from reports.offline_page import write_page
 from reports.palette import looks
-from suite.metrics import read_run, write_metrics
-from suite.run_directory import SCHEMA_VERSION, Manifest
+from reports.views.sweep import read_metrics
+from suite.metrics import read_run
+from suite.run_directory import Manifest
 
-_HERE = Path(__file__).parent
+MAX_WARNINGS = 4  # on the first screen; the others unfold
 
 
 def write_report(run: Path) -> Path:
@@ -25,62 +27,46 @@ def write_report(run: Path) -> Path:
     Raises MetricsError, PlanFileError or GateError.
     """
     manifest, plan = read_run(run)
-    metrics = _metrics(run)
-    look = looks(manifest.engines)
-    data = blocks.read_data(run, manifest, plan, metrics, look)
-    html = render(manifest, metrics, data)
-    partial = run / "report.html.partial"
-    partial.write_text(html, encoding="utf-8")
-    return partial.replace(run / "report.html")
+    data = read_data(run, manifest, plan, read_metrics(run), looks(manifest.engines))
+    return render(data, run / "report.html")
 
 
-def _metrics(run: Path) -> dict[str, Any]:
-    path = run / "metrics.json"
-    if path.exists():
-        found: dict[str, Any] = json.loads(path.read_text())
-        if found.get("schema_version") == SCHEMA_VERSION:
-            return found
-    return write_metrics(run)
-
-
-def render(manifest: Manifest, metrics: dict[str, Any], data: blocks.RunData) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    shown = blocks.all_blocks(data)
-    return environment.get_template("report.html.j2").render(
+def render(data: RunData, path: Path) -> Path:
+    manifest, metrics = data.manifest, data.metrics
+    return write_page(
+        path,
+        "report.html.j2",
+        blocks=_blocks(data),
+        title=manifest.name,
         manifest=manifest,
         look=data.look,
         verdict=page.verdict(metrics),
+        validity=page.validity(metrics, manifest.parts),
+        cost=page.cost(manifest),
+        labels=page.labels(manifest),
         warnings=page.warnings(metrics),
-        is_driver_valid=all(part.driver is None or part.driver.is_valid for part in manifest.parts),
-        cards=page.cards(metrics, data.look),
-        gates=page.gate_table(metrics["gates"]) if metrics["gates"] else None,
-        comparison=page.comparison_table(metrics),
-        classes=page.class_table(metrics),
-        blocks=shown,
-        figures=[(each.figure_id, _script_json(each)) for block in shown for each in block.figures],
-        glossary=GLOSSARY,
+        num_warnings=MAX_WARNINGS,
+        cards=cards(metrics, data.look),
+        gates=tables.gate_table(metrics["gates"]) if metrics["gates"] else None,
+        comparison=side_by_side.comparison_table(metrics),
+        how_to_compare=side_by_side.how_to_read(metrics),
+        classes=tables.class_table(metrics),
+        worst_users=tables.worst_users_table(metrics),
+        driver=tables.driver_table(manifest.parts),
+        left_out=[
+            (name, text)
+            for name, each in data.engines.items()
+            for text in each.switching.unavailable
+        ],
         plan_notes=[f"{note.count:,} × {note.what}" for note in data.plan.notes],
         settings=_settings(manifest),
-        css=_asset("report.css"),
-        javascript=_asset("report.js"),
-        plotly=Markup(get_plotlyjs()),
     )
 
 
-def _asset(name: str) -> Markup:
-    return Markup((_HERE / name).read_text(encoding="utf-8"))
-
-
-def _script_json(each: blocks.Figure) -> Markup:
-    """Safe inside <script>: no text of a run can close the element."""
-    text = str(each.figure.to_json()).replace("<", "\\u003c")
-    return Markup(text)
+def _blocks(data: RunData) -> list[Block]:
+    """The gates' figure first, below their table."""
+    bounds = gate_bounds(data.metrics["gates"])
+    return [*([bounds] if bounds.figures else []), *all_blocks(data)]
 
 
 def _settings(manifest: Manifest) -> list[tuple[str, str]]:
@@ -97,4 +83,7 @@ def _settings(manifest: Manifest) -> list[tuple[str, str]]:
         *([("Versions of other engines", versions)] if versions else []),
         ("Workload as resolved", manifest.workload),
     ]
-    return [(title, json.dumps(value, indent=2, ensure_ascii=False)) for title, value in sections]
+    return [
+        (title, yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=90))
+        for title, value in sections
+    ]

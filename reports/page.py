@@ -1,45 +1,32 @@
-"""What the page shows, as values: headline, cards, tables. Made from metrics.json alone."""
+"""What the page says first: who was served, at what cost, what is simulated, whether to believe it.
+
+Made from metrics.json and the manifest alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from reports import units
-from reports.palette import Look
+from reports.entries import entry
+from suite.run_directory import Manifest, Part
 
 Json = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CardRow:
-    engine: str
-    colour: str
-    value: str
-    detail: str  # small print behind the value: interval, samples, or why there is none
-    fill_ratio: float | None  # length of the bar, 0–1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    title: str
-    term: str  # key of the glossary
-    rows: tuple[CardRow, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    text: str
-    detail: str = ""
-    sort_key: float | str = ""
-    mark: str = ""  # CSS class: pass, fail, inconclusive, best
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+USERS = "slo.users_within_slo_ratio"
+# What of an engine's settings somebody has to pay for: key ▸ how it reads.
+COSTS = {
+    "model": "model",
+    "profile": "GPU",
+    "torch_device": "device",
+    "num_threads": "threads",
+    "dtype": "number format",
+    "kv_tokens": "KV cache tokens",
+    "swap_tokens": "host swap tokens",
+    "kv_offload_gib": "host KV GiB",
+    "link": "link",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,32 +34,64 @@ class Verdict:
     outcome: str  # pass, fail, inconclusive, none
     label: str
     headline: str
+    contrast: str  # what the intervals allow to say; empty without a comparison
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One line of the first screen with a mark before it."""
+
+    outcome: str  # pass, fail, inconclusive
+    label: str
+    text: str
 
 
 def verdict(metrics: Json) -> Verdict:
     outcomes = [gate["outcome"] for gate in metrics["gates"]]
-    headline = _headline(metrics["engines"])
-    if not outcomes:
-        return Verdict(outcome="none", label="No gates", headline=headline)
-    passed = f"{outcomes.count('pass')} of {len(outcomes)} gate checks passed"
-    for outcome in ("fail", "inconclusive"):
-        if number := outcomes.count(outcome):
-            word = "failed" if outcome == "fail" else "inconclusive"
-            return Verdict(
-                outcome=outcome, label=f"{number} {word}", headline=f"{headline} {passed}."
-            )
-    return Verdict(outcome="pass", label="All passed", headline=f"{headline} {passed}.")
+    outcome, label = "none", "No gates"
+    if outcomes:
+        outcome = next(each for each in ("fail", "inconclusive", "pass") if each in outcomes)
+        number = outcomes.count(outcome)
+        word = {"fail": "failed", "inconclusive": "inconclusive", "pass": "passed"}[outcome]
+        label = f"{number} of {len(outcomes)} gate checks {word}"
+    return Verdict(
+        outcome=outcome,
+        label=label,
+        headline=_headline(metrics["engines"]),
+        contrast=_contrast(metrics),
+    )
 
 
 def _headline(engines: Json) -> str:
-    known = {
-        name: each["slo"]["users_within_slo_ratio"] for name, each in engines.items() if each["slo"]
-    }
+    """In the manifest's order: a ranking would name a winner where there may be none."""
+    known = {name: each["slo"] for name, each in engines.items() if each["slo"]}
     if not known:
         return "Nothing was measured."
-    ordered = sorted(known.items(), key=lambda item: -item[1])
-    parts = [f"{name} {units.percent(ratio)}" for name, ratio in ordered]
+    parts = [
+        f"{name} {units.percent(slo['users_within_slo_ratio'])}" for name, slo in known.items()
+    ]
     return f"Users kept within their SLO: {', '.join(parts)}."
+
+
+def _contrast(metrics: Json) -> str:
+    baseline = metrics["baseline"]
+    said = []
+    for name in metrics["engines"]:
+        found = entry(metrics, name, USERS)
+        if found is None or found["ratio"] is None:
+            continue
+        ratio = f"{units.times(found['ratio'])}, 95 % {units.times_interval(found['interval'])}"
+        words = {
+            "better": f"{name} kept more users than {baseline} ({ratio}).",
+            "worse": f"{name} kept fewer users than {baseline} ({ratio}).",
+            "same": f"{name} kept as many users as {baseline}.",
+        }
+        said.append(
+            words.get(
+                found["verdict"], f"{name} and {baseline} are not told apart by this run ({ratio})."
+            )
+        )
+    return " ".join(said)
 
 
 def warnings(metrics: Json) -> list[tuple[str, str]]:
@@ -96,269 +115,81 @@ def _too_few(summary: Json) -> list[str]:
     return [f"too few samples for {names} ({list(missing.values())[-1]})"]
 
 
-def cards(metrics: Json, look: Mapping[str, Look]) -> list[Card]:
-    engines = metrics["engines"]
-    specs: list[tuple[str, str, Callable[[Json], tuple[str, str, float | None]]]] = [
-        ("Users within SLO", "users_within_slo", _users_within),
-        ("P99 TTFT", "ttft", lambda each: _percentile(each["ttft_s"], "p99")),
-        ("P99.9 TBT", "tbt", lambda each: _percentile(each["tbt_s"], "p999")),
-        ("Preemptions", "preemptions", _preemptions),
-        ("Failed or lost turns", "failed_lost", _failed_or_lost),
-    ]
-    made = []
-    for title, term, read in specs:
-        values = {name: read(each) for name, each in engines.items()}
-        largest = max((value for _, _, value in values.values() if value is not None), default=0.0)
-        scale = 1.0 if term == "users_within_slo" else largest
-        rows = tuple(
-            CardRow(
-                engine=name,
-                colour=look[name].colour,
-                value=text,
-                detail=detail,
-                fill_ratio=value / scale if value is not None and scale else None,
-            )
-            for name, (text, detail, value) in values.items()
-        )
-        made.append(Card(title=title, term=term, rows=rows))
-    return made
+def labels(manifest: Manifest) -> list[tuple[str, str]]:
+    """(label, the engines it holds for): what of the numbers is not a machine's own."""
+    found: dict[str, list[str]] = {}
+    for name, settings in manifest.engines.items():
+        if settings.get("kind") == "simulated":
+            is_virtual = settings.get("time", "virtual") == "virtual"
+            label = "simulated, virtual time" if is_virtual else "simulated GPU, wall time"
+            found.setdefault(label, []).append(name)
+        elif settings.get("link") is not None:
+            found.setdefault("emulated link", []).append(name)
+    return [(label, ", ".join(names)) for label, names in found.items()]
 
 
-def _users_within(engine: Json) -> tuple[str, str, float | None]:
-    slo = engine["slo"]
-    if slo is None:
-        return units.MISSING, engine["unavailable"]["slo"], None
-    ratio = slo["users_within_slo_ratio"]
-    text = f"{units.count(slo['num_users_within_slo'])} of {units.count(slo['num_users'])}"
-    return units.percent(ratio), text, ratio
+def cost(manifest: Manifest) -> Fact:
+    """Whether the engines were given the same to work with: without that, more users served is
+    no merit."""
+    engines = manifest.engines
+    unknown = [name for name, each in engines.items() if each.get("kind") == "openai"]
+    if unknown:
+        who = ", ".join(unknown)
+        text = f"not known: {who} was attached to, not started; make sure it costs the same"
+        return Fact(outcome="inconclusive", label="Cost", text=text)
+    same, differ = [], []
+    for key, word in COSTS.items():
+        values = {name: each.get(key) for name, each in engines.items()}
+        if all(value is None for value in values.values()):
+            continue
+        if len({repr(value) for value in values.values()}) == 1:
+            same.append(f"{word} {_cost_value(next(iter(values.values())))}")
+        else:
+            each = ", ".join(f"{_cost_value(value)} ({name})" for name, value in values.items())
+            differ.append(f"{word} {each}")
+    if differ:
+        return Fact(outcome="inconclusive", label="Unequal cost", text="; ".join(differ))
+    return Fact(outcome="pass", label="Equal cost", text="; ".join(same) or "the same settings")
 
 
-def _percentile(summary: Json, name: str) -> tuple[str, str, float | None]:
-    value = summary[name]
+def _cost_value(value: object) -> str:
     if value is None:
-        return units.MISSING, summary["unavailable"][name], None
-    return units.duration(value), units.duration_interval(summary["interval"][name]), value
+        return "none"
+    if isinstance(value, dict):
+        return " ".join(f"{key} {_cost_value(each)}" for key, each in value.items())
+    return units.count(value) if isinstance(value, int | float) else str(value)
 
 
-def _preemptions(engine: Json) -> tuple[str, str, float | None]:
-    switch = engine["context_switch"]
-    if switch is None:
-        return units.MISSING, engine["unavailable"]["context_switch"], None
-    number = switch["num_preemptions"]
-    return units.count(number), f"stalled {units.percent(switch['stall_ratio'])}", number
+def validity(metrics: Json, parts: Sequence[Part]) -> Fact:
+    """Whether the run may be believed at all; the details stand in the warnings."""
+    broken, doubtful = [], []
+    for name, each in metrics["engines"].items():
+        if each["status"] != "complete":
+            broken.append(f"{name} is {each['status']}")
+        counts = each["counts"]
+        if counts["recorded"] and counts["failed"] == counts["recorded"]:
+            broken.append(f"every turn of {name} failed")
+        elif counts["failed"] or counts["lost"]:
+            number = counts["failed"] + counts["lost"]
+            doubtful.append(f"{name} left {units.count(number)} turns without a whole answer")
+        if (each.get("steady_state") or {}).get("is_overloaded"):
+            doubtful.append(f"{name} was overloaded: its backlog grew to the end")
+    if any(part.driver is not None and not part.driver.is_valid for part in parts):
+        broken.append("the load driver was out of its bounds: read the warnings before the numbers")
+    if broken:
+        text = "; ".join(broken + doubtful)
+        return Fact(outcome="fail", label="Not valid", text=text)
+    if doubtful:
+        return Fact(outcome="inconclusive", label="Read with care", text="; ".join(doubtful))
+    return Fact(outcome="pass", label="Valid run", text=_trusted(parts))
 
 
-def _failed_or_lost(engine: Json) -> tuple[str, str, float | None]:
-    counts = engine["counts"]
-    number = counts["failed"] + counts["lost"]
-    detail = f"{units.count(counts['failed'])} failed, {units.count(counts['lost'])} lost"
-    return units.count(number), f"{detail}, of {units.count(counts['planned'])}", number
-
-
-def gate_table(gates: Sequence[Json]) -> Table:
-    return Table(
-        columns=("Verdict", "Gate", "Engine", "Observed", "95 % interval", "Bound", "Samples"),
-        rows=tuple(_gate_row(gate) for gate in gates),
-    )
-
-
-def gate_value(gate: Json, value: float | None) -> str:
-    """A gate's observed value or bound, in the unit of its metric."""
-    if gate["unit"] == "s":
-        return units.duration(value)
-    return units.percent(value) if gate["metric"].endswith("_ratio") else units.count(value)
-
-
-def _gate_row(gate: Json) -> tuple[Cell, ...]:
-    interval = gate["interval"]
-    return (
-        Cell(text=gate["outcome"].upper(), mark=gate["outcome"]),
-        Cell(text=gate["gate"], detail=gate["reason"], mark="code"),
-        Cell(text=gate["engine"]),
-        Cell(text=gate_value(gate, gate["observed"]), sort_key=_key(gate["observed"])),
-        Cell(text=units.duration_interval(interval) if interval else units.MISSING),
-        Cell(
-            text=f"{gate['operator']} {gate_value(gate, gate['bound'])}",
-            sort_key=_key(gate["bound"]),
-        ),
-        Cell(text=units.count(gate["num_samples"]), sort_key=_key(gate["num_samples"])),
-    )
-
-
-def _key(value: float | None) -> float | str:
-    return "" if value is None else value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Line:
-    """One line of the comparison: where the number lies, how it reads, which way is better."""
-
-    title: str
-    path: tuple[str, ...]
-    show: Callable[[float | None], str]
-    better: int  # −1 smaller, +1 larger, 0 neither
-
-
-_LINES = (
-    _Line(
-        title="Users within SLO",
-        path=("slo", "users_within_slo_ratio"),
-        show=units.percent,
-        better=1,
-    ),
-    _Line(
-        title="Turns within SLO",
-        path=("slo", "turn_attainment_ratio"),
-        show=units.percent,
-        better=1,
-    ),
-    *(
-        _Line(title=f"{name} {label}", path=(key, percentile), show=units.duration, better=-1)
-        for name, key in (("TTFT", "ttft_s"), ("TBT", "tbt_s"))
-        for label, percentile in (("P50", "p50"), ("P99", "p99"), ("P99.9", "p999"))
-    ),
-    _Line(title="TPOT P50", path=("tpot_s", "p50"), show=units.duration, better=-1),
-    _Line(title="End-to-end P99", path=("e2e_s", "p99"), show=units.duration, better=-1),
-    _Line(title="Longest gap", path=("fairness", "longest_gap_s"), show=units.duration, better=-1),
-    _Line(
-        title="Output tokens/s",
-        path=("throughput", "output_tokens_per_s"),
-        show=units.count,
-        better=1,
-    ),
-    _Line(title="Tokens a chunk", path=("tokens_per_chunk_mean",), show=units.count, better=0),
-    _Line(
-        title="Jain's index (attainment)",
-        path=("fairness", "jain_index"),
-        show=units.count,
-        better=1,
-    ),
-    _Line(
-        title="Worst user's attainment",
-        path=("fairness", "worst_user_attainment_ratio"),
-        show=units.percent,
-        better=1,
-    ),
-    _Line(
-        title="Preemptions", path=("context_switch", "num_preemptions"), show=units.count, better=0
-    ),
-    _Line(
-        title="Stalled for transfers",
-        path=("context_switch", "stall_ratio"),
-        show=units.percent,
-        better=-1,
-    ),
-    *(
-        _Line(
-            title=f"Latency spent {name}",
-            path=("context_switch", "latency_shares", key),
-            show=units.percent,
-            better=-1,
-        )
-        for name, key in (
-            ("preempted", "preempted_ratio"),
-            ("waiting for swap-ins", "swap_wait_ratio"),
-        )
-    ),
-    _Line(
-        title="Blocks per copy",
-        path=("context_switch", "mean_blocks_per_copy"),
-        show=units.count,
-        better=1,
-    ),
-    *(
-        _Line(
-            title=f"{name} bandwidth",
-            path=("context_switch", key),
-            show=units.rate,
-            better=1,
-        )
-        for name, key in (("Swap-out", "swap_out_bytes_per_s"), ("Swap-in", "swap_in_bytes_per_s"))
-    ),
-    _Line(
-        title="Transfers waited for in conflict",
-        path=("context_switch", "num_conflicts"),
-        show=units.count,
-        better=0,
-    ),
-    _Line(
-        title="Prompt tokens reused",
-        path=("context_switch", "reused_tokens_ratio"),
-        show=units.percent,
-        better=1,
-    ),
-)
-
-
-def comparison_table(metrics: Json) -> Table:
-    """Engines as columns; beside each value its multiple of the baseline's."""
-    engines, baseline = metrics["engines"], metrics["baseline"]
-    return Table(
-        columns=("", *(f"{name} (baseline)" if name == baseline else name for name in engines)),
-        rows=tuple(_comparison_row(line, engines, baseline) for line in _LINES),
-    )
-
-
-def _comparison_row(line: _Line, engines: Json, baseline: str | None) -> tuple[Cell, ...]:
-    values = {name: _at(each, line.path) for name, each in engines.items()}
-    known = [value for value in values.values() if value is not None]
-    best = max(known, key=lambda value: line.better * value) if known and line.better else None
-    base = values.get(baseline) if baseline else None
-    return (
-        Cell(text=line.title),
-        *(
-            Cell(
-                text=line.show(value),
-                detail=units.times(value / base)
-                if value is not None and base and name != baseline
-                else "",
-                sort_key=_key(value),
-                mark="best"
-                if best is not None and value == best and min(known) < max(known)
-                else "",
-            )
-            for name, value in values.items()
-        ),
-    )
-
-
-def _at(engine: Json, path: tuple[str, ...]) -> float | None:
-    """None where any group on the way was not measured."""
-    found: Any = engine
-    for key in path:
-        found = (found or {}).get(key)
-    return cast("float | None", found)
-
-
-def class_table(metrics: Json) -> Table:
-    columns = ("Engine", "User class", "Users within SLO", "Turns within SLO")
-    return Table(
-        columns=(*columns, "TTFT P50", "TTFT P99", "TBT P99", "TBT P99.9", "Turns"),
-        rows=tuple(
-            _class_row(name, user_class, engine)
-            for name, engine in metrics["engines"].items()
-            for user_class in engine["by_class"]
-        ),
-    )
-
-
-def _class_row(name: str, user_class: str, engine: Json) -> tuple[Cell, ...]:
-    slo = engine["slo"]["by_class"][user_class] if engine["slo"] else {}
-    latencies = engine["by_class"][user_class]
-    ratios = [slo.get("users_within_slo_ratio"), slo.get("turn_attainment_ratio")]
-    tails = [
-        latencies[key][percentile]
-        for key, percentile in (
-            ("ttft_s", "p50"),
-            ("ttft_s", "p99"),
-            ("tbt_s", "p99"),
-            ("tbt_s", "p999"),
-        )
-    ]
-    return (
-        Cell(text=name),
-        Cell(text=user_class),
-        *(Cell(text=units.percent(ratio), sort_key=_key(ratio)) for ratio in ratios),
-        *(Cell(text=units.duration(value), sort_key=_key(value)) for value in tails),
-        Cell(text=units.count(slo.get("num_turns")), sort_key=_key(slo.get("num_turns"))),
-    )
+def _trusted(parts: Sequence[Part]) -> str:
+    said = ["every planned turn left a whole answer"]
+    lags = [part.driver.lag_p99_s for part in parts if part.driver and part.driver.lag_p99_s]
+    if lags:
+        said.append(f"the driver sent within {units.duration(max(lags))} of the plan (P99)")
+    sources = {part.driver.time_source for part in parts if part.driver is not None}
+    if sources == {"kernel"}:
+        said.append("tokens stamped by the kernel")
+    return ", ".join(said)

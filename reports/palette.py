@@ -24,6 +24,9 @@ STATE_COLOURS = {
     "stalled": "#882255",
     "computing": "#44AA99",
 }
+# User classes, where lines are not engines: Tol's "muted", without those of the states.
+CLASS_COLOURS = ("#4477CC", "#AA7700", "#AA4499", "#117733", "#999933", "#661100")
+SWAP_OUT, SWAP_IN = "#AA4499", "#117733"  # Tol's "muted" too
 STALL_SCALE = "Plasma"  # even steps of lightness; nothing in it looks like WAITING
 
 
@@ -44,3 +47,9 @@ def looks(engines: Iterable[str]) -> dict[str, Look]:
         )
         for index, name in enumerate(engines)
     }
+
+
+def faded(colour: str, ratio: float = 0.16) -> str:
+    """`#RRGGBB` as a CSS colour of that opacity, for bands."""
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{ratio})"

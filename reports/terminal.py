@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from reports import units
-from reports.page import gate_value, warnings
+from reports.wording import (
+    compared_rows,
+    entry_name,
+    gate_name,
+    gate_text,
+    times_interval_text,
+    value_text,
+    worst_first,
+)
 from workloads.plan import Plan
 from workloads.plan_summary import PlanSummary, summarise
 
@@ -19,41 +27,77 @@ if TYPE_CHECKING:
     from suite.driver.calibrate import Calibration  # brings the whole driver with it
 
 Json = Mapping[str, Any]
-_STYLE = {"fail": "bold red", "inconclusive": "yellow", "pass": "green"}  # worst first
+_STYLE = {"fail": "bold red", "inconclusive": "yellow", "pass": "green"}
+_VERDICT_STYLE = {"worse": "bold red", "better": "green"}
+PIPED_COLUMNS = 200  # of a table that goes to no terminal: nothing in it needs more
+
+
+def console_for_output() -> Console:
+    """As wide as the terminal; where there is none, as wide as the tables are, for a file or a
+    pipe has no edge to wrap at."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPED_COLUMNS)
 
 
 def show_summary(metrics: Json, report: Path | None, console: Console | None = None) -> None:
-    """The end of a run: what limits trust in it, the engines, the gates, the report's path."""
-    console = console or Console()
-    for engine, text in warnings(metrics):
-        console.print(Text.assemble(("! ", "yellow"), (engine, "bold"), f" {text}"))
+    """The end of a run, worst news first: failed gates, what limits trust, the engines, the other
+    gates, the report's path."""
+    console = console or console_for_output()
+    gates = worst_first(metrics["gates"])
+    _print_gates([each for each in gates if each["outcome"] == "fail"], console)
+    for name, engine in metrics["engines"].items():
+        for text in engine["warnings"]:
+            line = Text.assemble(("! ", "yellow"), (name, "bold"), f" {text}")
+            console.print(line, soft_wrap=True)
     console.print(engine_table(metrics))
-    for name, each in metrics["engines"].items():
-        if each["version"] is not None:
-            console.print(Text.assemble((name, "bold"), f" is {each['version']}"), soft_wrap=True)
-    show_gates(metrics, console)
+    for name, engine in metrics["engines"].items():
+        if engine["version"] is not None:  # not this project's own
+            line = Text.assemble((name, "bold"), f" is {engine['version']}")
+            console.print(line, soft_wrap=True)
+    _print_gates([each for each in gates if each["outcome"] != "fail"], console)
     if report is not None:
         console.print(Text.assemble("report: ", (str(report), "bold")), soft_wrap=True)
 
 
 def show_gates(metrics: Json, console: Console | None = None) -> None:
     """One line a verdict, failures first."""
-    console = console or Console()
-    order = list(_STYLE)
-    for gate in sorted(metrics["gates"], key=lambda each: order.index(each["outcome"])):
-        prefix = f"{gate['engine']}: "
-        got = f"{prefix}{gate['gate'].removeprefix(prefix)}"
-        got += f", got {gate_value(gate, gate['observed'])}"
-        if gate["interval"]:
-            got += f" (95 %: {units.duration_interval(gate['interval'])})"
-        if gate["reason"]:
-            got += f"; {gate['reason']}"
+    _print_gates(worst_first(metrics["gates"]), console or console_for_output())
+
+
+def _print_gates(gates: Sequence[Json], console: Console) -> None:
+    for gate in gates:
         verdict = (f"{gate['outcome'].upper():<13}", _STYLE[gate["outcome"]])
-        console.print(Text.assemble(verdict, got), soft_wrap=True)
+        line = Text.assemble(verdict, f"{gate_name(gate)}, {gate_text(gate)}")
+        console.print(line, soft_wrap=True)
+
+
+def show_comparison(
+    comparison: Json, console: Console | None = None, *, has_all: bool = False
+) -> None:
+    """A table for each engine and what it is held against, what got worse first."""
+    console = console or console_for_output()
+    base_of = {each["label"]: each["baseline"] for each in comparison["sides"]}
+    for text in comparison["warnings"]:
+        console.print(Text.assemble(("! ", "yellow"), text), soft_wrap=True)
+    for label, entries in comparison["comparisons"].items():
+        console.print(Text.assemble((label, "bold"), f" against {base_of[label]}"), soft_wrap=True)
+        table = _plain_table("", "baseline", "this", "ratio", "95 % interval", "")
+        for each in compared_rows(entries, has_all=has_all):
+            table.add_row(
+                entry_name(each),
+                value_text(each["metric"], each["baseline"]),
+                value_text(each["metric"], each["value"]),
+                units.times(each["ratio"]),
+                times_interval_text(each["interval"]),
+                Text(each["verdict"], style=_VERDICT_STYLE.get(each["verdict"], "")),
+            )
+        console.print(table)
+    if not comparison["is_paired"]:
+        console.print("not paired: intervals are wider than on the same plan")
 
 
 def engine_table(metrics: Json) -> Table:
-    """Engines as columns, so that two or three fit into eighty characters."""
+    """Engines as columns; percentiles with their 95 % intervals."""
     engines = metrics["engines"]
     table = _plain_table("", *engines)
     for title, read in _LINES:
@@ -61,10 +105,17 @@ def engine_table(metrics: Json) -> Table:
     return table
 
 
-def _tail(key: str) -> Callable[[Json], str]:
-    return lambda engine: "  ".join(
-        f"{units.duration(engine[key][name]):>7}" for name in ("p50", "p99", "p999")
-    )
+def _tail(key: str, percentile: str) -> Callable[[Json], str]:
+    """The percentile and its interval."""
+
+    def read(engine: Json) -> str:
+        summary = engine[key]
+        value = units.duration(summary[percentile])
+        if summary[percentile] is None:
+            return value
+        return f"{value} ({units.duration_interval(summary['interval'][percentile])})"
+
+    return read
 
 
 def _within_slo(engine: Json) -> str:
@@ -75,6 +126,14 @@ def _within_slo(engine: Json) -> str:
     return f"{units.percent(slo['users_within_slo_ratio'])} ({number})"
 
 
+def _worst_user(engine: Json) -> str:
+    fairness = engine["fairness"]
+    if fairness is None:
+        return units.MISSING
+    kept = units.percent(fairness["worst_user_attainment_ratio"])
+    return f"{kept} of turns: {fairness['worst_user_id']} ({fairness['worst_user_class']})"
+
+
 def _failed_or_lost(engine: Json) -> Text:
     counts = engine["counts"]
     number = f"{counts['failed']} failed, {counts['lost']} lost"
@@ -83,8 +142,14 @@ def _failed_or_lost(engine: Json) -> Text:
 
 _LINES: tuple[tuple[str, Callable[[Json], str | Text]], ...] = (
     ("users within SLO", _within_slo),
-    ("TTFT P50 P99 P99.9", _tail("ttft_s")),
-    ("TBT P50 P99 P99.9", _tail("tbt_s")),
+    ("worst user", _worst_user),
+    ("TTFT P50", _tail("ttft_s", "p50")),
+    ("TTFT P99", _tail("ttft_s", "p99")),
+    ("TTFT P99.9", _tail("ttft_s", "p999")),
+    ("TBT P50", _tail("tbt_s", "p50")),
+    ("TBT P99", _tail("tbt_s", "p99")),
+    ("TBT P99.9", _tail("tbt_s", "p999")),
+    ("longest gap", lambda each: units.duration((each["fairness"] or {}).get("longest_gap_s"))),
     ("output tokens/s", lambda each: units.count(each["throughput"]["output_tokens_per_s"])),
     (
         "preemptions",
@@ -96,7 +161,7 @@ _LINES: tuple[tuple[str, Callable[[Json], str | Text]], ...] = (
 
 def show_plan(plan: Plan, console: Console | None = None) -> None:
     """What a plan will ask of an engine, class by class, and what was cut on the way to it."""
-    console = console or Console()
+    console = console or console_for_output()
     summary = summarise(plan)
     console.print(
         Text.assemble((plan.name, "bold"), f", seed {plan.seed}, plan {summary.digest[:12]}")
@@ -162,7 +227,7 @@ def _plain_table(first: str, *others: str) -> Table:
 
 def show_calibration(found: Calibration, console: Console | None = None) -> None:
     """How far the driver's stamps are from the truth on this machine."""
-    console = console or Console()
+    console = console or console_for_output()
     lag = units.duration(found.lag_p99_s)
     tails = (found.error_p50_s, found.error_p99_s, found.error_p999_s, found.error_max_s)
     console.print(

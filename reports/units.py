@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 MISSING = "–"
+Ends = Sequence[float | None]
 
 
 def duration(seconds: float | None) -> str:
@@ -19,16 +22,28 @@ def duration(seconds: float | None) -> str:
     return f"{_three_digits(seconds)} s" if size < 600 else f"{_three_digits(seconds / 60)} min"
 
 
-def duration_interval(interval: list[float | None] | tuple[float | None, ...] | None) -> str:
-    """`0.99 s to 1.4 s`; an open end is said in words."""
-    if interval is None:
+def interval(ends: Ends | None, show: Callable[[float | None], str]) -> str:
+    """`0.99 s to 1.4 s` with `show` for each end; an open end is said in words."""
+    if ends is None:
         return MISSING
-    low, high = interval
+    low, high = ends
     if low is None and high is None:
         return "unbounded"
     if low is None:
-        return f"at most {duration(high)}"
-    return f"at least {duration(low)}" if high is None else f"{duration(low)} to {duration(high)}"
+        return f"at most {show(high)}"
+    return f"at least {show(low)}" if high is None else f"{show(low)} to {show(high)}"
+
+
+def duration_interval(ends: Ends | None) -> str:
+    return interval(ends, duration)
+
+
+def percent_interval(ends: Ends | None) -> str:
+    return interval(ends, percent)
+
+
+def times_interval(ends: Ends | None) -> str:
+    return interval(ends, times)
 
 
 def percent(ratio: float | None) -> str:

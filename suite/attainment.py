@@ -10,11 +10,12 @@ A user is within SLO when the share of their planned turns that attain is at lea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from suite.statistics import exact_fraction
+from suite.intervals import Clusters, share_interval
+from suite.quantiles import Interval, exact_fraction
 from suite.turn_table import Bools, Floats, Ints, Strings, TurnTable
 from workloads.plan import Plan, UserClass
 
@@ -47,6 +48,20 @@ class Attainment:
         """Share of the user's planned turns that attained."""
         ratio: Floats = self.num_attained_turns / self.num_planned_turns
         return ratio
+
+    def rows_of(self, turns: TurnTable) -> Ints:
+        """[num_turns]: the row of each turn's user and repeat."""
+        row_of = {
+            key: row for row, key in enumerate(zip(self.user_id, self.repeat.tolist(), strict=True))
+        }
+        keys = zip(turns.user_id, turns.repeat.tolist(), strict=True)
+        return np.array([row_of[key] for key in keys], dtype=np.int64)
+
+    def mean_of_turns(self, turns: TurnTable, values: Floats) -> Floats:
+        """[num_users]: Σ over the user's turns / planned turns; one without a record adds 0."""
+        totals = np.bincount(self.rows_of(turns), weights=values, minlength=len(self.repeat))
+        mean: Floats = totals / self.num_planned_turns
+        return mean
 
     def where(self, chosen: Bools) -> Attainment:
         return Attainment(
@@ -83,12 +98,15 @@ def attaining_turns(turns: TurnTable, user_classes: Sequence[UserClass]) -> Bool
     The q-quantile of n gaps is ≤ bound exactly when at least ⌈q·n⌉ gaps are, so nothing is sorted.
     """
     is_within = np.zeros(len(turns), dtype=bool)
-    num_gaps = np.bincount(turns.gap_turn, minlength=len(turns))
+    num_gaps = turns.num_gaps
+    bound = np.full(len(turns), np.inf)
+    for each in user_classes:
+        bound[turns.user_class == each.name] = each.slo.tbt_s
+    is_short = turns.gaps <= bound[turns.gap_turn]
+    num_short = np.bincount(turns.gap_turn[is_short], minlength=len(turns))
     for each in user_classes:
         rows = turns.user_class == each.name
         q = exact_fraction(each.slo.tbt_percentile)
-        is_short = turns.gaps <= each.slo.tbt_s
-        num_short = np.bincount(turns.gap_turn[is_short], minlength=len(turns))
         # in integers: num_short ≥ ⌈q · n⌉  ⇔  num_short · denominator ≥ numerator · n
         has_steady_stream = num_short * q.denominator >= q.numerator * num_gaps
         delay = turns.first_token_at - turns.scheduled_at  # NaN (no token) compares as a miss
@@ -100,19 +118,35 @@ def judge_users(
     users: Users, turns: TurnTable, attains: Bools, repeats: Sequence[int]
 ) -> Attainment:
     """Every planned user in every repeat that began; turns without a record count as missed."""
-    row_of = {user: row for row, user in enumerate(users.user_id)}
-    attained = np.zeros((len(repeats), len(row_of)), dtype=np.int64)
-    repeat_row = {repeat: row for row, repeat in enumerate(repeats)}
-    for user, repeat in zip(turns.user_id[attains], turns.repeat[attains], strict=True):
-        attained[repeat_row[int(repeat)], row_of[user]] += 1
-    planned = np.tile(users.num_planned_turns, len(repeats))
-    target = np.tile(users.attainment_target, len(repeats))
-    num_attained = attained.reshape(-1)
-    return Attainment(
-        user_id=np.tile(users.user_id, len(repeats)),
-        user_class=np.tile(users.user_class, len(repeats)),
-        repeat=np.repeat(np.array(repeats, dtype=np.int64), len(row_of)),
-        num_planned_turns=planned,
-        num_attained_turns=num_attained,
-        is_within_slo=num_attained >= target * planned - _ROUNDING,
+    num_users, num_repeats = len(users.user_id), len(repeats)
+    judged = Attainment(
+        user_id=np.tile(users.user_id, num_repeats),
+        user_class=np.tile(users.user_class, num_repeats),
+        repeat=np.repeat(np.array(repeats, dtype=np.int64), num_users),
+        num_planned_turns=np.tile(users.num_planned_turns, num_repeats),
+        num_attained_turns=np.zeros(num_users * num_repeats, dtype=np.int64),
+        is_within_slo=np.zeros(num_users * num_repeats, dtype=bool),
     )
+    rows = judged.rows_of(turns)[attains]
+    num_attained = np.bincount(rows, minlength=len(judged.repeat))
+    target = np.tile(users.attainment_target, num_repeats)
+    return replace(
+        judged,
+        num_attained_turns=num_attained,
+        is_within_slo=num_attained >= target * judged.num_planned_turns - _ROUNDING,
+    )
+
+
+def share_intervals(users: Attainment) -> dict[str, Interval | None]:
+    """Of the shares of users and of turns; a user is a cluster, over all repeats."""
+    if not len(users.repeat):
+        return {"users_within_slo_ratio": None, "turn_attainment_ratio": None}
+    clusters = Clusters.of(np.unique(users.user_id, return_inverse=True)[1])
+    num_turns = clusters.sums(users.num_planned_turns.astype(np.float64))
+    num_attained = clusters.sums(users.num_attained_turns.astype(np.float64))
+    return {
+        "users_within_slo_ratio": share_interval(
+            clusters.sums(users.is_within_slo), clusters.sizes
+        ),
+        "turn_attainment_ratio": share_interval(num_attained, num_turns),
+    }

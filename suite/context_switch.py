@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from suite.engine_logs import EngineLogs
 from suite.latency_shares import latency_shares
+from suite.quantiles import Floats
 from suite.server_counters import server_counters
-from suite.statistics import Floats
 
 _SUMMED = (
     "num_preemptions",
@@ -36,7 +36,7 @@ _SUMMED = (
 
 def known_context_switch(logs: Sequence[EngineLogs]) -> dict[str, object] | None:
     """From the engine's own logs, else from what its server told; None where there is neither."""
-    if any(each.steps is not None for each in logs):
+    if any(each.steps is not None or each.transfers is not None for each in logs):
         return context_switch(logs)
     told = [each.server_metrics for each in logs if each.server_metrics is not None]
     return server_counters(told, [key for key in context_switch([]) if key != "unavailable"])

@@ -9,6 +9,7 @@ seconds after the part's start.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from engines.api import ENGINE_LOGS, SERVER_METRICS
-from engines.arrow_log import read_arrow_logs
+from engines.api import ENGINE_LOGS
+from engines.arrow_log import mapped_arrow_log
 
-_LOGS = (*ENGINE_LOGS, SERVER_METRICS)
+ROWS_PER_GROUP = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ class EngineLogs:
 
 
 def read_engine_logs(directory: Path) -> EngineLogs:
-    paths = {name: directory / f"{name}.parquet" for name in _LOGS}
+    paths = {name: directory / f"{name}.parquet" for name in ENGINE_LOGS}
     return EngineLogs(
         **{name: pq.read_table(path) if path.exists() else None for name, path in paths.items()}
     )
@@ -41,21 +42,23 @@ def read_engine_logs(directory: Path) -> EngineLogs:
 
 def finish_engine_logs(directory: Path, started_at_monotonic_s: float | None) -> None:
     """NAME.arrows → NAME.parquet; without a start nothing was played, and nothing is kept."""
-    for name in _LOGS:
+    for name in ENGINE_LOGS:
         log = directory / f"{name}.arrows"
         if not log.exists():
             continue
-        try:
-            table = read_arrow_logs([log])
-        except ValueError:  # killed before its first bytes went out
-            table = None
-        if table is not None and started_at_monotonic_s is not None:
-            pq.write_table(
-                relative_to(table, started_at_monotonic_s),
-                directory / f"{name}.parquet",
-                compression="zstd",
-            )
+        if started_at_monotonic_s is not None:
+            with contextlib.suppress(ValueError):  # killed before its first bytes went out
+                _rewrite(
+                    mapped_arrow_log(log), directory / f"{name}.parquet", started_at_monotonic_s
+                )
         log.unlink()
+
+
+def _rewrite(table: pa.Table, path: Path, start: float) -> None:
+    """Row group by row group: a log may be larger than the memory."""
+    with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
+        for first in range(0, table.num_rows, ROWS_PER_GROUP):
+            writer.write_table(relative_to(table.slice(first, ROWS_PER_GROUP), start))
 
 
 def relative_to(table: pa.Table, start: float) -> pa.Table:

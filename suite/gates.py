@@ -1,108 +1,32 @@
-"""Gates: one line of text each, held against metrics.json.
+"""Gates held against what was measured: pass, fail, or not to be told yet, and what would tell.
 
-    [ENGINE:] METRIC[.STATISTIC][[CLASS]] OPERATOR BOUND
-
-    ttft.p99 <= 1.5s                             every engine
-    fastswitch: tbt.p999 <= 1.05 * baseline      one engine, against the baseline's own number
-    ttft.p99[interactive] <= 800ms               one user class
-    slo.users_within_slo_ratio >= 0.9
-
-A gate without an engine applies to every engine; one against the baseline skips the baseline.
-A percentile passes or fails only when its whole interval lies on one side of the bound, and is
-inconclusive otherwise; any other number is simply compared.
+A number with an interval passes or fails only when its whole interval lies on one side of the
+bound. Numbers that have none, and those of exact (simulated) runs, are compared as they are.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from math import exp, hypot, inf, log
-from typing import Any, Literal, cast
+from functools import lru_cache
+from math import ceil, log
+from typing import Any, Literal
 
-from suite.errors import InputError
-from workloads.units import parse_duration
+from suite.compare import Ratio, Side, ratio_of
+from suite.gate_text import Gate
+from suite.intervals import hull
+from suite.metric_names import Metric, Number
+from suite.quantiles import PERCENTILES, Interval, interval_ranks
 
-LATENCY_METRICS = ("ttft", "first_token_delay", "tbt", "tpot", "e2e", "driver_lag")
-PERCENTILE_NAMES = ("p50", "p90", "p95", "p99", "p999")
-STATISTICS = ("mean", *PERCENTILE_NAMES, "max")
-SLO_METRICS = ("slo.users_within_slo_ratio", "slo.turn_attainment_ratio")
-SCALAR_METRICS = (
-    *SLO_METRICS,
-    "fairness.jain_index",
-    "fairness.jain_service_index",
-    "fairness.max_service_difference",
-    "fairness.worst_user_attainment_ratio",
-    "fairness.p5_user_attainment_ratio",
-    "fairness.mean_user_attainment_ratio",
-    "fairness.longest_gap_s",
-    "throughput.output_tokens_per_s",
-    "throughput.turns_per_s",
-    "context_switch.num_preemptions",
-    "context_switch.num_swap_out_blocks",
-    "context_switch.num_swap_in_blocks",
-    "context_switch.num_copies",
-    "context_switch.num_conflicts",
-    "context_switch.num_sync_swap_ins",
-    "context_switch.num_async_swap_ins",
-    "context_switch.num_contaminated_blocks",
-    "context_switch.num_group_splits",
-    "context_switch.mean_blocks_per_copy",
-    "context_switch.swap_out_bytes_per_s",
-    "context_switch.swap_in_bytes_per_s",
-    "context_switch.stall_s",
-    "context_switch.stall_ratio",
-    "context_switch.reused_tokens_ratio",
-    "counts.failed",
-    "counts.lost",
-)
-METRICS = (
-    *(f"{metric}.{statistic}" for metric in LATENCY_METRICS for statistic in STATISTICS),
-    *SCALAR_METRICS,
-)
-ALLOWED = (
-    f"{', '.join(LATENCY_METRICS)} with .{', .'.join(STATISTICS)}; {', '.join(SCALAR_METRICS)}"
-)
-DURATION_SCALARS = ("fairness.longest_gap_s", "context_switch.stall_s")
-
-Operator = Literal["<=", "<", ">=", ">"]
-_GATE = re.compile(
-    r"(?:(?P<engine>[^:\s]+)\s*:\s*)?(?P<metric>[\w.]+)(?:\[(?P<user_class>[^\]]+)\])?"
-    r"\s*(?P<operator><=|>=|<|>)\s*(?P<bound>.+)"
-)
-_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
-_TIMES_BASELINE = re.compile(rf"(?:(?P<factor>{_NUMBER})\s*\*\s*)?baseline")
-
-
-class GateError(InputError):
-    """A gate that can not be understood. One line: which gate, what is wrong, what to write."""
+MAX_GROWTH = 1000.0  # a run that would have to be longer than this is not the way to settle it
+DRIVER_NOTE = "the driver was out of its bounds (see the warnings): the time may be its own"
 
 
 class Outcome(StrEnum):
     PASS = "pass"
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
-    text: str
-    engine: str | None  # None = every engine
-    metric: str  # one of METRICS
-    user_class: str | None  # None = all users
-    operator: Operator
-    bound: float  # in seconds for durations; the factor where it is times_baseline
-    is_times_baseline: bool
-
-    @property
-    def is_duration(self) -> bool:
-        return self.metric in DURATION_SCALARS or self.metric.split(".")[0] in LATENCY_METRICS
-
-    @property
-    def is_upper_bound(self) -> bool:
-        return self.operator in ("<=", "<")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,104 +39,32 @@ class GateOutcome:
     user_class: str | None
     operator: str
     observed: float | None
-    bound: float | None  # resolved: for a gate against the baseline, factor · its number
-    interval: tuple[float | None, float | None] | None  # of what is held against the bound
+    bound: float | None  # resolved: for a gate against a baseline, factor · its number
+    interval: Interval | None  # of what is held against the bound, in its unit
     num_samples: int | None
     unit: Literal["s", ""]
     outcome: Outcome
     reason: str
+    baseline: str | None  # what `baseline` meant
+    is_exact: bool
+    more_conversations: int | None = None
+    more_repeats: int | None = None
 
     def as_json(self) -> dict[str, Any]:
-        interval = None if self.interval is None else list(self.interval)
-        return {**asdict(self), "interval": interval, "outcome": str(self.outcome)}
-
-
-def parse_gate(text: str) -> Gate:
-    """Raises GateError."""
-    match = _GATE.fullmatch(text.strip())
-    if match is None:
-        raise GateError(
-            f"gate {text!r}: must read METRIC <= BOUND or METRIC >= BOUND, such as "
-            "'ttft.p99 <= 1.5s', 'tbt.p999 <= 1.05 * baseline' or 'mine: ttft.p99[batch] <= 2s'"
-        )
-    metric, user_class = match["metric"], match["user_class"]
-    if metric not in METRICS:
-        raise GateError(f"gate {text!r}: metric {metric!r} is unknown;{_nearest(metric)}{ALLOWED}")
-    if user_class and metric in SCALAR_METRICS and metric not in SLO_METRICS:
-        raise GateError(
-            f"gate {text!r}: {metric} is not known per user class; "
-            f"drop [{user_class}], or use a latency or an slo metric"
-        )
-    gate = Gate(
-        text=text.strip(),
-        engine=match["engine"],
-        metric=metric,
-        user_class=user_class,
-        operator=cast(Operator, match["operator"]),
-        bound=1.0,
-        is_times_baseline=False,
-    )
-    return _with_bound(gate, match["bound"].strip())
-
-
-def _nearest(metric: str) -> str:
-    near = difflib.get_close_matches(metric.replace("_s.", "."), METRICS, n=1)
-    return f" did you mean {near[0]!r}? Choose from: " if near else " choose from: "
-
-
-def _with_bound(gate: Gate, bound: str) -> Gate:
-    if against := _TIMES_BASELINE.fullmatch(bound):
-        return replace(gate, bound=float(against["factor"] or 1), is_times_baseline=True)
-    if gate.is_duration:
-        try:
-            return replace(gate, bound=parse_duration(bound))
-        except ValueError as error:
-            raise GateError(f"gate {gate.text!r}: the bound {error}, or 1.05 * baseline") from error
-    if not re.fullmatch(_NUMBER, bound):
-        raise GateError(
-            f"gate {gate.text!r}: {gate.metric} has no unit, got the bound {bound!r}; "
-            "write a plain number such as 0.9, or 1.05 * baseline"
-        )
-    return replace(gate, bound=float(bound))
-
-
-def parse_gates(
-    texts: Iterable[str],
-    *,
-    engines: Sequence[str],
-    user_classes: Sequence[str],
-    baseline: str | None,
-) -> tuple[Gate, ...]:
-    """Every gate, with its engine and class known to the workload. Raises GateError."""
-    gates = tuple(parse_gate(text) for text in texts)
-    for gate in gates:
-        _check_scope(gate, "engine", gate.engine, engines)
-        _check_scope(gate, "user class", gate.user_class, user_classes)
-        if gate.is_times_baseline and baseline is None:
-            raise GateError(
-                f"gate {gate.text!r}: the workload names no baseline; add `baseline: ENGINE`"
-            )
-        if gate.is_times_baseline and gate.engine == baseline:
-            raise GateError(f"gate {gate.text!r}: holds the baseline {baseline!r} against itself")
-    return gates
-
-
-def _check_scope(gate: Gate, what: str, name: str | None, known: Sequence[str]) -> None:
-    if name is not None and name not in known:
-        raise GateError(
-            f"gate {gate.text!r}: {what} {name!r} is unknown; choose one of: {', '.join(known)}"
-        )
+        ends = None if self.interval is None else [self.interval.low, self.interval.high]
+        return {**asdict(self), "interval": ends, "outcome": str(self.outcome)}
 
 
 def evaluate(
-    gates: Iterable[Gate], engines: Mapping[str, Any], baseline: str | None
+    gates: Iterable[Gate], sides: Mapping[str, Side], references: Mapping[str, Side | None]
 ) -> list[GateOutcome]:
-    """`engines` as in metrics.json. One outcome per gate and engine it applies to."""
+    """One outcome per gate and engine it applies to. `references`: what `baseline` means for each
+    engine; an engine without an entry is skipped (the baseline itself), None = has none."""
     return [
-        _hold(gate, name, engines[name], engines.get(baseline or ""))
+        _hold(gate, name, side, references.get(name))
         for gate in gates
-        for name in engines
-        if gate.engine in (None, name) and not (gate.is_times_baseline and name == baseline)
+        for name, side in sides.items()
+        if gate.engine in (None, name) and not (gate.is_times_baseline and name not in references)
     ]
 
 
@@ -225,139 +77,197 @@ def exit_code(outcomes: Iterable[Outcome | str]) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Observed:
+class _Held:
+    """What is held against the bound: the number itself, or its ratio to the baseline's."""
+
     value: float | None
-    low: float  # −inf … inf where the interval is open; both = value where there is none
-    high: float
-    num_samples: int | None
-    is_percentile: bool
-    reason: str  # why there is no value
+    bound: float | None
+    within: Interval | None
+    between: Interval | None
+    num_effective: float | None
+    num_runs: int
+    scale: float  # brings it back into the metric's unit
+    reason: str
 
 
-def _hold(gate: Gate, name: str, engine: Any, baseline: Any) -> GateOutcome:
-    observed = _observe(gate, engine)
-    bound: float | None = gate.bound
-    if gate.is_times_baseline:
-        reference = _observe(gate, baseline)
-        bound = None if reference.value is None else gate.bound * reference.value
-        if reference.value is None:
-            observed = replace(observed, reason=f"the baseline has none: {reference.reason}")
-        elif observed.is_percentile and observed.value is not None:
-            observed = _against(observed, reference)
-    outcome, reason = _judge(gate, observed, bound)
+def _hold(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcome:
+    metric, number = gate.metric, side.number(gate.metric)
+    held = _to_baseline(gate, side, base) if gate.is_times_baseline else _absolute(gate, side)
+    involved = [side, base] if gate.is_times_baseline and base is not None else [side]
+    is_exact = all(each.is_exact for each in involved if each is not None)
+    is_late = metric.is_timed and any(
+        each.is_driver_valid is False for each in involved if each is not None
+    )
+    whole = None if is_exact else hull(held.within, held.between)
+    outcome, reason = _judge(gate, held, whole, is_late=is_late)
+    is_open = outcome is Outcome.INCONCLUSIVE and not is_late and held.value is not None
     return GateOutcome(
         gate=gate.text,
         engine=name,
-        metric=gate.metric,
-        user_class=gate.user_class,
+        metric=metric.name,
+        user_class=metric.user_class,
         operator=gate.operator,
-        observed=observed.value,
-        bound=bound,
-        interval=(_finite(observed.low), _finite(observed.high))
-        if observed.is_percentile and observed.value is not None
-        else None,
-        num_samples=observed.num_samples,
-        unit="s" if gate.is_duration else "",
+        observed=number.value,
+        bound=None if held.bound is None else held.bound * held.scale,
+        interval=_scaled(whole, held.scale),
+        num_samples=number.num_samples,
+        unit=metric.unit,
         outcome=outcome,
+        reason=reason,
+        baseline=base.label if gate.is_times_baseline and base is not None else None,
+        is_exact=is_exact,
+        more_conversations=_more_conversations(held, metric, side) if is_open else None,
+        more_repeats=_more_repeats(held) if is_open else None,
+    )
+
+
+def _absolute(gate: Gate, side: Side) -> _Held:
+    number, runs = side.number(gate.metric), side.between_runs(gate.metric)
+    return _Held(
+        value=number.value,
+        bound=gate.bound,
+        within=number.interval,
+        between=None if runs is None else _between_runs(gate.metric, runs),
+        num_effective=number.num_effective,
+        num_runs=0 if runs is None else len(runs["values"]),
+        scale=1.0,
+        reason=number.reason,
+    )
+
+
+def _between_runs(metric: Metric, runs: Mapping[str, Any]) -> Interval | None:
+    """Of the pooled number; the worst of all repeats has none that their mean could give."""
+    if runs["interval"] is None or metric.pooled_by == "extreme":
+        return None
+    low, high = runs["interval"]
+    scale = len(runs["values"]) if metric.pooled_by == "sum" else 1
+    return Interval(low=low * scale, high=high * scale)
+
+
+def _to_baseline(gate: Gate, side: Side, base: Side | None) -> _Held:
+    number = side.number(gate.metric)
+    if base is None:
+        return _nothing("the baseline has no engine of this name")
+    other = base.number(gate.metric)
+    if number.value is None or other.value is None:
+        return _nothing(number.reason or f"the baseline has none: {other.reason}")
+    ratio = ratio_of(side, base, gate.metric)
+    if ratio.value is None:  # the baseline is 0, and so is any multiple of it
+        return _at_zero(number, gate)
+    return _Held(
+        value=ratio.value,
+        bound=gate.bound,
+        within=_usable(ratio, gate.metric),
+        between=ratio.between_runs,
+        num_effective=number.num_effective,
+        num_runs=len(ratio.ratios_of_runs),
+        scale=other.value,
+        reason="",
+    )
+
+
+def _usable(ratio: Ratio, metric: Metric) -> Interval | None:
+    """A percentile that nothing bounds is open, and not as good as exact."""
+    if ratio.interval is None and metric.is_percentile:
+        return Interval(low=None, high=None)
+    return ratio.interval
+
+
+def _nothing(reason: str) -> _Held:
+    return _Held(
+        value=None,
+        bound=None,
+        within=None,
+        between=None,
+        num_effective=None,
+        num_runs=0,
+        scale=1.0,
         reason=reason,
     )
 
 
-def _observe(gate: Gate, engine: Any) -> _Observed:
-    """An engine that never ran lost everything and failed nothing: that is no observation."""
-    if engine["counts"]["recorded"] == 0:
-        return _nothing("no turn of this engine was recorded")
-    return _look_up(gate, engine)
-
-
-def _look_up(gate: Gate, engine: Any) -> _Observed:
-    """The gate's number in an engine's metrics, with its interval where it is a percentile."""
-    group, key = gate.metric.split(".")
-    if group not in LATENCY_METRICS:
-        values = engine[group]
-        if values is None:
-            return _nothing(engine["unavailable"].get(group, "it was not measured"))
-        values = values if gate.user_class is None else values["by_class"][gate.user_class]
-        if values[key] is None:
-            return _nothing(values.get("unavailable", {}).get(key, "nothing was measured"))
-        return _plain(float(values[key]), values.get("num_users") if group == "slo" else None)
-    scope = engine if gate.user_class is None else engine["by_class"][gate.user_class]
-    summary = scope[f"{group}_s"]
-    if summary[key] is None:
-        return _nothing(summary["unavailable"].get(key, "nothing was measured"))
-    if key not in PERCENTILE_NAMES:
-        return _plain(summary[key], summary["count"])
-    low, high = summary["interval"][key]
-    return _Observed(
-        value=summary[key],
-        low=-inf if low is None else low,
-        high=inf if high is None else high,
-        num_samples=summary["count"],
-        is_percentile=True,
+def _at_zero(number: Number, gate: Gate) -> _Held:
+    return _Held(
+        value=number.value,
+        bound=0.0,
+        within=Interval(low=None, high=None) if gate.metric.is_percentile else None,
+        between=None,
+        num_effective=None,
+        num_runs=0,
+        scale=1.0,
         reason="",
     )
 
 
-def _nothing(reason: str) -> _Observed:
-    return _Observed(
-        value=None, low=-inf, high=inf, num_samples=None, is_percentile=False, reason=reason
-    )
+def _judge(
+    gate: Gate, held: _Held, whole: Interval | None, *, is_late: bool
+) -> tuple[Outcome, str]:
+    if held.value is None or held.bound is None:
+        return Outcome.INCONCLUSIVE, held.reason
+    if is_late:
+        return Outcome.INCONCLUSIVE, DRIVER_NOTE
+    bound = held.bound * held.scale
+    if gate.metric.is_share and bound > 1 and gate.is_times_baseline:
+        return Outcome.INCONCLUSIVE, f"the bound {bound:.4g} is more than a share can be"
+    return _side_of(gate, held.value, held.bound, whole)
 
 
-def _plain(value: float, num_samples: int | None) -> _Observed:
-    return _Observed(
-        value=value,
-        low=value,
-        high=value,
-        num_samples=num_samples,
-        is_percentile=False,
-        reason="",
-    )
-
-
-def _against(observed: _Observed, reference: _Observed) -> _Observed:
-    """Widen the interval by the baseline's own uncertainty, so that the bound can stay a number.
-
-    The two intervals combine on the log scale as distances from their estimates, root of the sum
-    of squares (Zou & Donner's MOVER): exact for equal-tailed normal intervals, and it needs
-    nothing but the intervals.
-    """
-    assert observed.value is not None and reference.value is not None
-    if min(observed.value, reference.value) <= 0 or reference.low <= 0:
-        return replace(observed, low=-inf, high=inf)
-    below = hypot(
-        _log_ratio(observed.value, observed.low), _log_ratio(reference.high, reference.value)
-    )
-    above = hypot(
-        _log_ratio(observed.high, observed.value), _log_ratio(reference.value, reference.low)
-    )
-    return replace(observed, low=observed.value * exp(-below), high=observed.value * exp(above))
-
-
-def _log_ratio(large: float, small: float) -> float:
-    return inf if small <= 0 or large == inf else log(large / small)
-
-
-def _judge(gate: Gate, observed: _Observed, bound: float | None) -> tuple[Outcome, str]:
-    if observed.value is None or bound is None:
-        return Outcome.INCONCLUSIVE, observed.reason
-    ends = [_holds(gate.operator, end, bound) for end in (observed.low, observed.high)]
-    if all(ends):
-        return Outcome.PASS, ""
-    if not any(ends):
-        return Outcome.FAIL, ""
-    if inf in (observed.high, -observed.low):
+def _side_of(gate: Gate, value: float, bound: float, whole: Interval | None) -> tuple[Outcome, str]:
+    """Where the interval lies; a number without one is compared as it is. Open = infinite."""
+    low, high = (value, value) if whole is None else (whole.low, whole.high)
+    is_low_in = gate.operator[0] == "<" if low is None else gate.holds(low, bound)
+    is_high_in = gate.operator[0] == ">" if high is None else gate.holds(high, bound)
+    if is_low_in == is_high_in:
+        return (Outcome.PASS if is_low_in else Outcome.FAIL), ""
+    if None in (low, high):
         return Outcome.INCONCLUSIVE, "too few samples to bound it with confidence (interval open)"
-    return Outcome.INCONCLUSIVE, "its interval reaches over the bound; more samples would settle it"
+    return Outcome.INCONCLUSIVE, "its interval reaches over the bound"
 
 
-def _holds(operator: Operator, value: float, bound: float) -> bool:
-    if operator == "<=":
-        return value <= bound
-    if operator == "<":
-        return value < bound
-    return value >= bound if operator == ">=" else value > bound
+def _scaled(interval: Interval | None, scale: float) -> Interval | None:
+    if interval is None:
+        return None
+    low, high = (None if end is None else end * scale for end in (interval.low, interval.high))
+    return Interval(low=low, high=high)
 
 
-def _finite(value: float) -> float | None:
-    return value if abs(value) != inf else None
+def _more_conversations(held: _Held, metric: Metric, side: Side) -> int | None:
+    """How many more, if the numbers stay as they are: the interval shrinks with √n."""
+    growth = _growth(held, held.within)
+    if growth is None and held.within is not None and metric.is_percentile and held.num_effective:
+        growth = num_bounding(metric.key) / held.num_effective  # first of all it must close
+    if growth is None or not 1 < growth <= MAX_GROWTH:
+        return None
+    return ceil(side.num_conversations * (growth - 1))
+
+
+def _more_repeats(held: _Held) -> int | None:
+    growth = _growth(held, held.between)
+    if growth is None or not 1 < growth <= MAX_GROWTH:
+        return None
+    return ceil(held.num_runs * (growth - 1))
+
+
+def _growth(held: _Held, interval: Interval | None) -> float | None:
+    """(half-width towards the bound / distance to it)², on the log scale where there is one."""
+    if interval is None or held.value is None or held.bound is None or held.value == held.bound:
+        return None
+    end = interval.high if held.bound > held.value else interval.low
+    if end is None:
+        return None
+    if min(end, held.value, held.bound) > 0:
+        return (log(end / held.value) / log(held.bound / held.value)) ** 2
+    return ((end - held.value) / (held.bound - held.value)) ** 2
+
+
+@lru_cache(maxsize=16)
+def num_bounding(percentile: str) -> int:
+    """The fewest independent samples whose order statistics bound it on both sides: 368 for P99."""
+    q, num = PERCENTILES[percentile], 1
+    while None in interval_ranks(num, q):
+        num *= 2
+    low, high = num // 2, num
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if None in interval_ranks(middle, q) else (low, middle)
+    return high

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from suite.statistics import PERCENTILES, Floats, quantile_rank, samples_needed
+from suite.quantiles import PERCENTILES, Floats, quantile_rank, samples_needed
 
 STATES = ("queued", "preempted", "swap_wait", "held", "stalled", "computing")
 

@@ -8,13 +8,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal, Protocol
 
-from engines.api import EngineError, PriorityUpdates, RunningEngine
+from engines.api import EngineError, RunningEngine, VirtualEngine
 from engines.registry import kind_named
 from suite.driver.live import Progress
 from suite.driver.play import Drive, DriveResult, play
 from suite.engine_logs import finish_engine_logs
+from suite.play_result import PlayResult
 from suite.run_directory import Counts, Part
-from suite.workload import Workload
+from suite.virtual.play import Script, play_virtually
+from suite.workload import Workload, priority_updates
 from workloads.plan import Plan
 
 Status = Literal["complete", "interrupted", "failed"]
@@ -44,19 +46,24 @@ def play_part(
     directory.mkdir(parents=True)
     observer.on_part_start(name, repeat)
     began_at = time.monotonic()
-    result: DriveResult | None = None
+    result: PlayResult | None = None
     error: EngineError | None = None
     version: str | None = None
     try:
         with _running(workload, name, directory) as engine:
-            version = engine.version
-            drive = _drive(workload, engine, run_directory, directory, num_workers)
-            watch = _death_watch(name, engine)
-            result = play(drive, on_progress=observer.on_progress, should_stop=watch)
-            status, note = _status(result)
-            died = watch()
-            if died is not None:  # also where all turns had failed before anybody looked
-                status, note = "failed", died
+            if isinstance(engine, VirtualEngine):
+                script = _script(workload, directory)
+                result = play_virtually(script, engine, on_progress=observer.on_progress)
+                status, note = _status(result)
+            else:
+                version = engine.version
+                drive = _drive(workload, engine, run_directory, directory, num_workers)
+                watch = _death_watch(name, engine)
+                result = play(drive, on_progress=observer.on_progress, should_stop=watch)
+                status, note = _status(result)
+                died = watch()
+                if died is not None:  # also where all turns had failed before anybody looked
+                    status, note = "failed", died
     except EngineError as caught:
         status, note, error = "failed", str(caught), caught
     except KeyboardInterrupt:
@@ -70,7 +77,7 @@ def play_part(
         started_at_monotonic_s=result.started_at_monotonic_s if result else None,
         duration_s=result.duration_s if result else time.monotonic() - began_at,
         counts=_counts(result, workload.plan),
-        driver=result.quality if result else None,
+        driver=result.quality if isinstance(result, DriveResult) else None,
         engine_version=version,
     )
     return part, error
@@ -78,25 +85,14 @@ def play_part(
 
 def _running(
     workload: Workload, name: str, directory: Path
-) -> AbstractContextManager[RunningEngine]:
+) -> AbstractContextManager[RunningEngine | VirtualEngine]:
     settings = workload.engines[name]
     return kind_named(settings.kind).running(
         settings,
         name=name,
         model=workload.spec.model,
         directory=directory,
-        priorities=_priority_updates(workload.plan),
-    )
-
-
-def _priority_updates(plan: Plan) -> PriorityUpdates | None:
-    """The plan's trace in an engine's words: by conversation id and iteration."""
-    if plan.priorities is None:
-        return None
-    return PriorityUpdates(
-        update_frequency=plan.priorities.update_frequency,
-        conversation_ids=[conversation.conversation_id for conversation in plan.conversations],
-        levels=plan.priorities.levels,
+        priorities=priority_updates(workload.plan),
     )
 
 
@@ -119,17 +115,25 @@ def _drive(
     )
 
 
-def _status(result: DriveResult) -> tuple[Status, str | None]:
+def _script(workload: Workload, directory: Path) -> Script:
+    return Script(
+        plan=workload.plan,
+        directory=directory,
+        turn_timeout_s=workload.spec.driver.turn_timeout,
+    )
+
+
+def _status(result: PlayResult) -> tuple[Status, str | None]:
     match result.stopped_by:
         case None:
             return "complete", None
-        case "ctrl-c":
+        case "signal":
             return "interrupted", result.note
         case "caller" | "driver":
             return "failed", result.note
 
 
-def _counts(result: DriveResult | None, plan: Plan) -> Counts:
+def _counts(result: PlayResult | None, plan: Plan) -> Counts:
     if result is not None:
         return result.counts
     return Counts(planned=plan.num_turns, recorded=0, failed=0, lost=plan.num_turns)

@@ -2,7 +2,7 @@
 
 Instants are float seconds after the run's start, on the driver's CLOCK_MONOTONIC. The start itself
 (absolute CLOCK_MONOTONIC seconds) stands in the file's schema metadata as `started_at_monotonic_s`,
-so that an engine's own log of the same host can be laid beside it.
+so that an engine's own log of the same host can be laid beside it. Virtual time starts at 0.
 
 Rows are appended to an Arrow stream while the run goes on (a killed run stays readable up to its
 last flushed batch) and rewritten as Parquet when it ends.
@@ -10,15 +10,16 @@ last flushed batch) and rewritten as Parquet when it ends.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from engines.arrow_log import read_arrow_logs
+from engines.arrow_log import mapped_arrow_log, read_arrow_logs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class TurnRecord:
     num_cached_tokens: int | None  # of those, how many the server says it did not recompute
     num_output_tokens: int | None  # as counted by the server
     num_coalesced: int  # reads that carried more than one token event: their gaps are merged
-    time_source: str  # "kernel" (SO_TIMESTAMPNS) or "user"
+    time_source: str  # "kernel" (SO_TIMESTAMPNS), "user", or "virtual"
     finish_reason: str | None
     error: str | None  # one line; None = the turn succeeded
 
@@ -66,6 +67,8 @@ TURN_SCHEMA = pa.schema(
     ]
 )
 _COLUMNS = tuple(TURN_SCHEMA.names)
+_ORDER = [("scheduled_at", "ascending"), ("conversation_id", "ascending")]
+_ROWS_PER_GROUP = 4096
 STARTED_AT_KEY = b"started_at_monotonic_s"
 TIME_SOURCE_KEY = b"time_source"
 
@@ -86,11 +89,11 @@ def read_shards(directory: Path) -> pa.Table:
         table = read_arrow_logs(paths)
     except ValueError:
         return TURN_SCHEMA.empty_table()
-    return table.sort_by([("scheduled_at", "ascending"), ("conversation_id", "ascending")])
+    return table.sort_by(_ORDER)
 
 
 def time_source_of(table: pa.Table) -> str:
-    """`kernel` or `user` if all rows agree, else `mixed`; `none` without rows."""
+    """`kernel`, `user` or `virtual` if all rows agree, else `mixed`; `none` without rows."""
     sources = sorted(set(table["time_source"].to_pylist()))
     if not sources:
         return "none"
@@ -100,19 +103,45 @@ def time_source_of(table: pa.Table) -> str:
 def write_table(path: Path, table: pa.Table, *, started_at_monotonic_s: float | None) -> None:
     """turns.parquet, whole or not at all. Without a start (None) there are no rows either."""
     assert started_at_monotonic_s is not None or not table.num_rows, table.num_rows
-    metadata = {TIME_SOURCE_KEY: time_source_of(table).encode()}
+    _write(path, [table], time_source_of(table), started_at_monotonic_s)
+
+
+def finish_shard(shard: Path, path: Path, *, started_at_monotonic_s: float) -> None:
+    """One log → turns.parquet, in order of `scheduled_at`. Of a log larger than the memory only
+    the rows between the first and the last of a group are held."""
+    table = mapped_arrow_log(shard)
+    _write(path, _in_order(table), time_source_of(table), started_at_monotonic_s)
+    shard.unlink()
+
+
+def _in_order(table: pa.Table) -> Iterator[pa.Table]:
+    """Rows lie in the order in which turns ended, which is about that in which they were sent."""
+    order = pc.sort_indices(table, sort_keys=_ORDER).to_numpy()
+    for first in range(0, len(order), _ROWS_PER_GROUP):
+        rows = order[first : first + _ROWS_PER_GROUP]
+        lowest, highest = int(rows.min()), int(rows.max())
+        yield table.slice(lowest, highest + 1 - lowest).combine_chunks().take(rows - lowest)
+
+
+def _write(
+    path: Path, groups: Iterable[pa.Table], time_source: str, started_at_monotonic_s: float | None
+) -> None:
+    metadata = {TIME_SOURCE_KEY: time_source.encode()}
     if started_at_monotonic_s is not None:
         metadata[STARTED_AT_KEY] = repr(started_at_monotonic_s).encode()
+    schema = TURN_SCHEMA.with_metadata(metadata)
     # Instants pack best with their bytes split.
     instants = ["scheduled_at", "sent_at", "done_at", "token_at.list.element"]
     partial = path.with_name(path.name + ".partial")
-    pq.write_table(
-        table.cast(TURN_SCHEMA).replace_schema_metadata(metadata),
+    with pq.ParquetWriter(
         partial,
+        schema,
         compression="zstd",
         use_dictionary=["conversation_id", "user_id", "user_class", "time_source"],
         column_encoding=dict.fromkeys(instants, "BYTE_STREAM_SPLIT"),
-    )
+    ) as writer:
+        for group in groups:
+            writer.write_table(group.cast(schema))
     partial.replace(path)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Counts(BaseModel):
@@ -71,6 +71,7 @@ class Manifest(BaseModel):
     seed: int
     workload: dict[str, Any]  # resolved: defaults and --set applied
     engines: dict[str, dict[str, Any]]  # settings as run, presets resolved
+    remarks: dict[str, list[str]] = {}  # by engine: what in it is modelled or emulated
     baseline: str | None
     gates: list[str]
     repeats: int

@@ -70,6 +70,7 @@ def _open_directory(workload: Workload, root: Path) -> tuple[Path, Manifest]:
             name: settings.model_dump(mode="json", by_alias=True)
             for name, settings in workload.engines.items()
         },
+        remarks={name: settings.remarks() for name, settings in workload.engines.items()},
         baseline=workload.spec.baseline,
         gates=workload.spec.gates,
         repeats=workload.spec.repeats,

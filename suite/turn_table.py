@@ -21,6 +21,7 @@ from suite.records import TURN_SCHEMA, read_shards
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int32]  # of turns and conversations: half the memory where tokens are many
 Bools = npt.NDArray[np.bool_]
 Strings = npt.NDArray[np.object_]
 
@@ -34,6 +35,7 @@ COLUMNS = (
     "done_at",
     "num_prompt_tokens",
     "num_output_tokens",
+    "planned_output_tokens",
     "token_at",
     "tokens_per_chunk",
     "error",
@@ -46,6 +48,7 @@ class TurnTable:
 
     repeat: Ints  # from 1
     conversation_id: Strings
+    conversation: Indices  # 0, 1, … in order of the ids; the same in all repeats
     turn: Ints
     user_id: Strings
     user_class: Strings
@@ -54,27 +57,40 @@ class TurnTable:
     done_at: Floats
     num_prompt_tokens: Floats  # NaN where the server did not count
     num_output_tokens: Floats  # as counted by the server, else the tokens received
+    planned_output_tokens: Ints
     error: Strings  # "" = the turn succeeded
     first_token_at: Floats
     last_token_at: Floats
     num_chunks: Ints
     token_at: Floats  # [num_chunks in all], turn after turn
-    tokens_per_chunk: Floats  # as token_at
-    token_turn: Ints  # row that each chunk belongs to
+    tokens_per_chunk: Indices  # as token_at
+    token_turn: Indices  # row that each chunk belongs to
     gaps: Floats  # between neighbouring chunks of one turn
-    gap_turn: Ints
+    gap_turn: Indices
 
     @property
     def has_failed(self) -> Bools:
         failed: Bools = self.error != ""
         return failed
 
+    @property
+    def first_chunk(self) -> Ints:
+        """[num_turns + 1]: the chunks of row i are first_chunk[i] … first_chunk[i + 1] − 1."""
+        return np.concatenate([[0], np.cumsum(self.num_chunks)])
+
+    @property
+    def num_gaps(self) -> Ints:
+        """[num_turns]"""
+        return np.maximum(self.num_chunks - 1, 0)
+
     def __len__(self) -> int:
         return len(self.turn)
 
     def where(self, chosen: Bools) -> TurnTable:
         """The chosen rows, renumbered."""
-        row_of = np.cumsum(chosen) - 1
+        if chosen.all():
+            return self
+        row_of = (np.cumsum(chosen) - 1).astype(np.int32)
         chunks, gaps = chosen[self.token_turn], chosen[self.gap_turn]
         flat: dict[str, Any] = {
             "token_at": self.token_at[chunks],
@@ -108,16 +124,21 @@ def _part(directory: Path) -> pa.Table:
 
 
 def _from_columns(table: pa.Table, repeat: Ints) -> TurnTable:
-    token_at, starts = _flat(table, "token_at")
-    tokens_per_chunk, _ = _flat(table, "tokens_per_chunk")
+    token_at, starts = _flat(table, "token_at", np.float64)
+    tokens_per_chunk, _ = _flat(table, "tokens_per_chunk", np.int32)
     num_chunks = np.diff(starts)
-    token_turn = np.repeat(np.arange(len(num_chunks)), num_chunks)
+    rows = np.arange(len(num_chunks), dtype=np.int32)
+    token_turn = np.repeat(rows, num_chunks)
     num_received = np.bincount(token_turn, weights=tokens_per_chunk, minlength=len(num_chunks))
     num_output = _floats(table, "num_output_tokens")
-    is_same_turn = token_turn[1:] == token_turn[:-1]
+    is_gap = np.ones(len(token_at), dtype=bool)  # the chunk and the one before it in its turn
+    is_gap[starts[:-1][num_chunks > 0]] = False
+    gaps = np.diff(token_at, prepend=0.0)[is_gap]
+    conversation_id = _strings(table, "conversation_id")
     return TurnTable(
         repeat=repeat,
-        conversation_id=_strings(table, "conversation_id"),
+        conversation_id=conversation_id,
+        conversation=np.unique(conversation_id, return_inverse=True)[1].astype(np.int32),
         turn=table["turn"].to_numpy().astype(np.int64),
         user_id=_strings(table, "user_id"),
         user_class=_strings(table, "user_class"),
@@ -126,20 +147,22 @@ def _from_columns(table: pa.Table, repeat: Ints) -> TurnTable:
         done_at=_floats(table, "done_at"),
         num_prompt_tokens=_floats(table, "num_prompt_tokens"),
         num_output_tokens=np.where(np.isnan(num_output), num_received, num_output),
-        error=table["error"].fill_null("").to_numpy(zero_copy_only=False).astype(np.str_),
+        planned_output_tokens=table["planned_output_tokens"].to_numpy().astype(np.int64),
+        error=_strings(table, "error", fill=""),
         first_token_at=_at_ends(token_at, starts[:-1], num_chunks),
         last_token_at=_at_ends(token_at, starts[1:] - 1, num_chunks),
         num_chunks=num_chunks,
         token_at=token_at,
         tokens_per_chunk=tokens_per_chunk,
         token_turn=token_turn,
-        gaps=np.diff(token_at)[is_same_turn],
-        gap_turn=token_turn[1:][is_same_turn],
+        gaps=gaps,
+        gap_turn=np.repeat(rows, np.maximum(num_chunks - 1, 0)),
     )
 
 
-def _strings(table: pa.Table, name: str) -> Strings:
-    strings: Strings = table[name].cast(pa.string()).to_numpy()
+def _strings(table: pa.Table, name: str, *, fill: str | None = None) -> Strings:
+    column = table[name].cast(pa.string())
+    strings: Strings = (column if fill is None else column.fill_null(fill)).to_numpy()
     return strings
 
 
@@ -150,11 +173,11 @@ def _floats(table: pa.Table, name: str) -> Floats:
     return floats
 
 
-def _flat(table: pa.Table, name: str) -> tuple[Floats, Ints]:
+def _flat(table: pa.Table, name: str, dtype: type) -> tuple[Any, Ints]:
     """A list column as (values, starts): row i is values[starts[i]:starts[i + 1]]."""
     lengths = pc.list_value_length(table[name]).to_numpy()
     starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    return pc.list_flatten(table[name]).to_numpy().astype(np.float64), starts
+    return pc.list_flatten(table[name]).to_numpy().astype(dtype, copy=False), starts
 
 
 def _at_ends(values: Floats, index: Ints, num_chunks: Ints) -> Floats:

@@ -83,6 +83,13 @@ class PriorityTrace:
     update_interval_s: float  # the same for engines that show no iterations; 0 = never
     levels: npt.NDArray[np.uint8]  # shape [num_updates, num_conversations], plan order
 
+    def level_at(self, conversation: int, elapsed_ns: int) -> int:
+        """Of the plan's n-th conversation, by the time since the run's start."""
+        row = 0
+        if self.update_interval_s > 0:
+            row = elapsed_ns // round(self.update_interval_s * 1e9) % len(self.levels)
+        return int(self.levels[row, conversation])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:

@@ -31,7 +31,7 @@ from workloads.spec_traffic import (
     Spec,
     ThinkTimeSpec,
 )
-from workloads.units import Duration
+from workloads.units import Duration, parse_duration
 from workloads.yaml_file import apply_overrides, read_yaml
 
 RUN_DIRECTORY_FILES = frozenset({"manifest.json", "plan.parquet", "metrics.json", "report.html"})
@@ -151,6 +151,39 @@ class DriverSpec(Spec):
     )
 
 
+def _share_or_duration(value: float | str) -> float | str:
+    if isinstance(value, str):
+        parse_duration(value)
+    elif not 0 <= value < 1:
+        raise ValueError(
+            f"must be a share of the conversations in [0, 1) or a duration such as 30s, got {value}"
+        )
+    return value
+
+
+Cut = Annotated[float | str, AfterValidator(_share_or_duration)]
+
+
+class MeasureSpec(Spec):
+    """Which conversations are played but not judged; the rule looks at the plan alone."""
+
+    warm_up: Cut = Field(
+        default=0.0,
+        description="Leave out conversations that start in the first so many seconds (30s), or the "
+        "first share of them (0.1).",
+    )
+    drain: Cut = Field(
+        default=0.0, description="The same at the end, back from the last planned start."
+    )
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> MeasureSpec:
+        shares = [cut for cut in (self.warm_up, self.drain) if not isinstance(cut, str)]
+        if sum(shares) >= 1:
+            raise ValueError(f"warm_up and drain leave nothing to measure, got {sum(shares):g}")
+        return self
+
+
 class WorkloadSpec(Spec):
     """One experiment: conversations, users and their SLOs, and the engines that answer."""
 
@@ -175,6 +208,9 @@ class WorkloadSpec(Spec):
         default=None, description="The engine that others are compared with."
     )
     repeats: int = Field(default=1, ge=1, description="Runs of each engine, interleaved: A B A B.")
+    measure: MeasureSpec = Field(
+        default=MeasureSpec(), description="What is cut before measuring. Default: nothing."
+    )
     gates: list[str] = Field(
         default_factory=list, description="Bounds such as `ttft.p99 <= 1.5s`; a miss fails the run."
     )
@@ -192,6 +228,16 @@ class WorkloadSpec(Spec):
                 raise ValueError(
                     f"{key} can be trace only with conversations.trace "
                     f"{' or '.join(traces)}, got conversations.trace {trace}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _cuts_know_instants(self) -> WorkloadSpec:
+        for key, cut in (("warm_up", self.measure.warm_up), ("drain", self.measure.drain)):
+            if isinstance(cut, str) and self.arrivals.process == "closed":
+                raise ValueError(
+                    f"measure.{key} must be a share such as 0.1 with arrivals.process closed, "
+                    f"where no start is planned, got {cut!r}"
                 )
         return self
 

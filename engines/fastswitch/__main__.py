@@ -1,13 +1,10 @@
 """The engine's process: load a model, warm it up, serve it.
 
 Started by the suite, or by `fsbench serve`.
-
-Exit status: 0 told to stop, 1 the engine died, 2 the settings can not work (one line says why).
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -15,7 +12,7 @@ from collections.abc import Callable
 
 import torch
 
-from engines.api import EngineError, EngineInputError
+from engines.api import EngineInputError
 from engines.fastswitch.device import Device
 from engines.fastswitch.devices.link import EmulatedLink
 from engines.fastswitch.devices.loading import LoadedModel, load_model
@@ -29,27 +26,10 @@ from engines.fastswitch.server.admission import ServedModel
 from engines.fastswitch.server.app import create_app
 from engines.fastswitch.server.engine_bridge import EngineFactory
 from engines.fastswitch.server.serving import bind, serve
+from engines.fastswitch.serving_process import process_main
 from engines.fastswitch.settings import CoreSettings, FastSwitchSettings
 from engines.fastswitch.tokenizer import Detokenizer
 from engines.priority_file import read_priorities
-from engines.process import INPUT_ERROR, end_with_parent
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m engines.fastswitch")
-    parser.add_argument("--config", metavar="JSON", required=True)
-    config = ProcessConfig.model_validate_json(parser.parse_args().config)
-    if config.has_lifeline:
-        end_with_parent()
-    try:
-        run(config)
-    except EngineInputError as error:
-        print(error, file=sys.stderr)
-        return INPUT_ERROR
-    except EngineError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
 
 
 def run(config: ProcessConfig) -> None:
@@ -168,4 +148,4 @@ def warm_up(core: CoreSettings, device: Device, *, max_context_tokens: int) -> N
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(process_main("engines.fastswitch", ProcessConfig, run))

@@ -1,7 +1,8 @@
 """The settings of the embedded engine: every mechanism is a field, a preset names a combination.
 
-`FastSwitchSettings` is what a workload file says (a preset plus overrides, mostly None);
-`CoreSettings` is what that comes to. Resolving makes a new object, nothing is filled in later.
+`FastSwitchSettings` is what a workload file says (a preset plus overrides, mostly None), of which
+`CoreEngineSettings` holds for every engine around this core; `CoreSettings` is what that comes to.
+Resolving makes a new object, nothing is filled in later.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Literal, Self, cast
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from engines.api import EngineInputError, EngineSettings
+from engines.context_limit import refuse_longer
 
 Allocator = Literal["paged", "sorted", "block_group"]
 Layout = Literal["per_layer", "cross_layer"]
@@ -99,10 +101,9 @@ class LinkSettings(BaseModel):
     seconds_per_copy: float = Field(ge=0, description="cost of one copy call")
 
 
-class FastSwitchSettings(EngineSettings):
-    """`kind: fastswitch`, the embedded engine."""
+class CoreEngineSettings(EngineSettings):
+    """What every engine around this core takes, whatever device it steps."""
 
-    kind: Literal["fastswitch"] = "fastswitch"
     preset: str = Field("fastswitch", description="a named combination of the mechanisms below")
     allocator: Allocator | None = Field(None, description="how device and host blocks are found")
     layout: Layout | None = Field(None, description="how a block lies in memory")
@@ -111,12 +112,6 @@ class FastSwitchSettings(EngineSettings):
     preemption: Preemption | None = Field(None, description="where a preempted request's KV goes")
     reuse: Reuse | None = Field(None, description="what a conversation's next turn finds")
     policy: PolicyName | None = Field(None, description="who holds the device")
-
-    model: str | None = Field(None, description="overrides the workload's model")
-    dtype: DType = "float32"
-    torch_device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu or cuda")
-    num_threads: int = Field(1, ge=1, le=1024, description="torch's threads; CPU only")
-    weights_seed: int = 0
 
     block_size: int = Field(16, ge=1, description="tokens a block")
     kv_tokens: int = Field(ge=2, description="device pool: how many tokens' KV fit")
@@ -129,9 +124,6 @@ class FastSwitchSettings(EngineSettings):
     )
     num_copy_threads: int | None = Field(
         None, ge=0, le=64, description="that move KV beside the model; default 0 for sync, else 2"
-    )
-    link: LinkSettings | None = Field(
-        None, description="emulate this link between the pools; shown as such in every report"
     )
     max_context_tokens: int | None = Field(
         None, ge=2, description="longest prompt plus answer; default: what model and pool allow"
@@ -186,11 +178,8 @@ class FastSwitchSettings(EngineSettings):
         }
         return Mechanisms(**cast("dict[str, object]", chosen))  # type: ignore[arg-type]
 
-    def resolved(self, model: str | None) -> FastSwitchSettings:
-        """A copy that names every mechanism and the model: what a manifest should show."""
-        chosen = self.model or model
-        if chosen is None:
-            raise EngineInputError("no model is named; set model: in the workload or the engine")
+    def named_mechanisms(self) -> dict[str, object]:
+        """Every mechanism by its field here: what a resolved copy names."""
         mechanisms = self.mechanisms()
         named = {
             "copy_mode" if field.name == "copy" else field.name: getattr(mechanisms, field.name)
@@ -199,7 +188,14 @@ class FastSwitchSettings(EngineSettings):
         num_threads = self.num_copy_threads
         if num_threads is None:
             num_threads = 0 if mechanisms.swap == "sync" else 2
-        return self.model_copy(update={**named, "model": chosen, "num_copy_threads": num_threads})
+        return {**named, "num_copy_threads": num_threads}
+
+    def check_longest(self, num_tokens: int) -> None:
+        """Raises EngineInputError when prompt and answer of so many tokens together do not fit."""
+        refuse_longer(
+            num_tokens,
+            {"max_context_tokens": self.max_context_tokens, "kv_tokens": self.kv_tokens},
+        )
 
     def core(self) -> CoreSettings:
         return CoreSettings(
@@ -212,3 +208,32 @@ class FastSwitchSettings(EngineSettings):
             group_tokens=self.group_tokens,
             group_victim=self.group_victim,
         )
+
+
+class FastSwitchSettings(CoreEngineSettings):
+    """`kind: fastswitch`, the embedded engine."""
+
+    kind: Literal["fastswitch"] = "fastswitch"
+    model: str | None = Field(None, description="overrides the workload's model")
+    dtype: DType = "float32"
+    torch_device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu or cuda")
+    num_threads: int = Field(1, ge=1, le=1024, description="torch's threads; CPU only")
+    weights_seed: int = 0
+    link: LinkSettings | None = Field(
+        None, description="emulate this link between the pools; shown as such in every report"
+    )
+
+    def resolved(self, model: str | None) -> FastSwitchSettings:
+        """A copy that names every mechanism and the model: what a manifest should show."""
+        chosen = self.model or model
+        if chosen is None:
+            raise EngineInputError("no model is named; set model: in the workload or the engine")
+        return self.model_copy(update={**self.named_mechanisms(), "model": chosen})
+
+    def remarks(self) -> list[str]:
+        if self.link is None:
+            return []
+        return [
+            "the link between device and host is emulated: "
+            f"{self.link.bytes_per_s / 1e9:g} GB/s, {self.link.seconds_per_copy * 1e6:g} µs a copy"
+        ]

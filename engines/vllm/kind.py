@@ -63,9 +63,9 @@ class VllmKind:
         executable = find_executable(resolved.executable)
         check_offloading(resolved, executable)
         served_name = Path(resolved.model).name
-        trace, counters = directory / "priorities.npz", directory / "scheduler_counters.npy"
-        if resolved.scheduling == "trace" and priorities is not None:
-            write_priorities(trace, priorities)
+        counters = directory / "scheduler_counters.npy"
+        is_traced = resolved.scheduling == "trace"
+        trace = write_priorities(directory, priorities) if is_traced else None
         with _model_folder(resolved, directory) as folder:
 
             def command(port: int) -> list[str]:
@@ -82,9 +82,7 @@ class VllmKind:
                 name=name,
                 model_folder=folder,
                 log=directory / "engine.log",
-                env=environment(
-                    resolved, priorities=trace if trace.exists() else None, counters=counters
-                ),
+                env=environment(resolved, priorities=trace, counters=counters),
                 start_timeout_s=resolved.start_timeout_s,
                 grace_s=resolved.stop_grace_s,
             ) as server:

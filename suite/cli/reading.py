@@ -1,4 +1,4 @@
-"""Commands on the directory a run has left: `report`, `view`, `trace`, `gate`."""
+"""Commands on the directory a run has left: `report`, `view`, `trace`."""
 
 from __future__ import annotations
 
@@ -8,22 +8,36 @@ from typing import Annotated
 import typer
 
 from suite.cli.app import RunDirectory, app
-from suite.cli.verdict import verdict
 
 
 @app.command()
-def report(directory: RunDirectory) -> None:
+def report(
+    directory: RunDirectory,
+    png: Annotated[
+        Path | None,
+        typer.Option("--png", metavar="DIR", help="Also the main figures as pictures (Chromium)."),
+    ] = None,
+) -> None:
     """Measure a run's records again; write its metrics.json and report.html anew."""
     from reports.html import write_report
     from suite.metrics import write_metrics
 
     write_metrics(directory)
-    typer.echo(f"report: {write_report(directory)}")
+    page = write_report(directory)
+    typer.echo(f"report: {page}")
+    if png is not None:
+        from reports.images import write_images
+
+        typer.echo(f"pictures: {len(write_images(page, png))} in {png}")
 
 
 @app.command()
-def view(directory: RunDirectory) -> None:
-    """Open a run's report in the browser."""
+def view(
+    directory: RunDirectory,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve it on loopback instead.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0 = a free one.")] = 0,
+) -> None:
+    """Open a run's report in the browser, or serve it."""
     import webbrowser
 
     from suite.errors import InputError
@@ -31,6 +45,11 @@ def view(directory: RunDirectory) -> None:
     page = directory / "report.html"
     if not page.exists():
         raise InputError(f"{page}: no report there; write it with: fsbench report {directory}")
+    if serve:
+        from reports.serving import serve_page
+
+        serve_page(page, port, lambda address: typer.echo(f"{address} (Ctrl-C ends it)"))
+        return
     typer.echo(page.resolve().as_uri())
     webbrowser.open(page.resolve().as_uri())
 
@@ -51,14 +70,3 @@ def trace(
 
     path = write_trace(directory, engine=engine, repeat=repeat, out=out)
     typer.echo(f"trace: {path}; open it at https://ui.perfetto.dev (it stays on your machine)")
-
-
-@app.command()
-def gate(directory: RunDirectory) -> None:
-    """Judge a run by its workload's gates; the exit code is the verdict."""
-    from reports.terminal import show_gates
-    from suite.metrics import measure
-
-    metrics = measure(directory)
-    show_gates(metrics)
-    raise typer.Exit(verdict(metrics, directory))

@@ -40,8 +40,8 @@ def run(
 def _interrupt_on_sigterm() -> None:
     """Being told to end is the same as Ctrl-C: keep what was measured, leave no process."""
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def interrupt(number: int, _: object) -> None:
+        raise KeyboardInterrupt(number)
 
     signal.signal(signal.SIGTERM, interrupt)
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import pyarrow.compute as pc
 
@@ -20,6 +19,7 @@ from engines.api import Endpoint
 from suite.driver.live import LiveView, Progress
 from suite.driver.processes import DriverProcesses, WorkerProcess
 from suite.driver.quality import judge
+from suite.play_result import PlayResult, StoppedBy, interrupt_note
 from suite.records import read_shards, shard_paths, write_table
 from suite.run_directory import Counts, DriverQuality
 from workloads.plan import Plan
@@ -40,22 +40,13 @@ class Drive:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DriveResult:
-    started_at_monotonic_s: float | None  # None: the driver never started
-    duration_s: float  # from the start to the last turn's end
-    counts: Counts
+class DriveResult(PlayResult):
     quality: DriverQuality
-    stopped_by: Literal["ctrl-c", "caller", "driver"] | None  # None: the plan was played to its end
-    note: str | None  # one line on why
-
-    @property
-    def is_interrupted(self) -> bool:
-        return self.stopped_by is not None
 
 
 @dataclass(frozen=True, slots=True)
 class _Stop:
-    by: Literal["ctrl-c", "caller", "driver"]
+    by: StoppedBy
     note: str
 
 
@@ -84,8 +75,8 @@ def play(
     try:
         with processes:
             stop = _watch_until_end(processes, view, on_progress, should_stop)
-    except KeyboardInterrupt:
-        stop = _Stop("ctrl-c", "stopped by Ctrl-C")
+    except KeyboardInterrupt as interrupt:
+        stop = _Stop("signal", interrupt_note(interrupt))
     return _result(drive, plan, view, stop)
 
 
@@ -105,8 +96,8 @@ def _watch_until_end(
 ) -> _Stop | None:
     try:
         stop = _watch(processes, view, on_progress, should_stop)
-    except KeyboardInterrupt:
-        stop = _Stop("ctrl-c", "stopped by Ctrl-C")
+    except KeyboardInterrupt as interrupt:
+        stop = _Stop("signal", interrupt_note(interrupt))
     with contextlib.suppress(KeyboardInterrupt):  # pressed again: wait no longer
         if stop is not None:
             _drain(processes, view, stop.note)

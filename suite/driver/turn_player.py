@@ -169,11 +169,7 @@ class TurnPlayer:
         trace = self._priorities
         if trace is None:
             return None
-        row = 0
-        if trace.update_interval_s > 0:
-            interval_ns = round(trace.update_interval_s * 1e9)
-            row = (planned.due_ns - self._started_at_ns) // interval_ns % len(trace.levels)
-        return int(trace.levels[row, planned.index])
+        return trace.level_at(planned.index, planned.due_ns - self._started_at_ns)
 
     def _at_s(self, at_ns: int) -> float:
         return (at_ns - self._started_at_ns) / 1e9

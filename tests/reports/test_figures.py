@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from reports import figures, share_bars
 from reports.axes import nines, time_axis
+from reports.figures import attainment, latency, service, shares, switching, timeline
 from reports.palette import COLOURS, looks
-from reports.thinning import ecdf
+from reports.thinning import Ecdf, ecdf
+from reports.views.attainment import HeatMap
+from reports.views.service import Lorenz
+from reports.views.switching import KvView, SlowRequest
+from reports.views.timeline import Bar
 from suite.statistics import summarise
 
 LOOK = looks(["a", "b"])
+
+
+def one_each(samples: np.ndarray) -> Ecdf:
+    """Every sample of a conversation of its own."""
+    return ecdf(samples, np.arange(len(samples)))
 
 
 def test_an_engine_looks_the_same_everywhere_and_unlike_the_others():
@@ -22,7 +33,7 @@ def test_an_engine_looks_the_same_everywhere_and_unlike_the_others():
 
 def test_tails_show_percentiles_and_whiskers_and_skip_what_is_not_available():
     summary = summarise(np.arange(1, 401) / 400).as_json()
-    (trace,) = figures.tail_percentiles({"a": summary}, LOOK, "t").data
+    (trace,) = latency.tail_percentiles({"a": summary}, LOOK, "t").data
     assert list(trace.y) == [summary[name] for name in ("p50", "p90", "p95", "p99", "max")]
     low, high = summary["interval"]["p50"]
     assert trace.error_y.array[0] == pytest.approx(high - summary["p50"])
@@ -31,7 +42,7 @@ def test_tails_show_percentiles_and_whiskers_and_skip_what_is_not_available():
 
 
 def test_an_open_whisker_leaves_the_figure():
-    figure = figures.tail_percentiles(
+    figure = latency.tail_percentiles(
         {"a": summarise(np.arange(1, 201) / 200).as_json()}, LOOK, "t"
     )
     (trace,) = figure.data
@@ -39,11 +50,28 @@ def test_an_open_whisker_leaves_the_figure():
 
 
 def test_an_ecdf_draws_the_middle_of_each_step_on_the_axis_of_nines():
-    figure = figures.latency_ecdf({"a": ecdf(np.arange(1.0, 11.0))}, LOOK, "t", slo_s=20.0)
-    (trace,) = figure.data
-    assert trace.y[-1] == pytest.approx(nines(np.array([0.95]))[0])
-    assert np.isfinite(trace.y).all()
+    figure = latency.latency_ecdf({"a": one_each(np.arange(1.0, 11.0))}, LOOK, "t", slo_s=20.0)
+    band, steps = figure.data
+    assert steps.y[-1] == pytest.approx(nines(np.array([0.95]))[0])
+    assert np.isfinite(steps.y).all()
     assert figure.layout.xaxis.range[1] > np.log10(20.0)  # the SLO is in sight
+    assert band.fill == "toself"
+
+
+def test_a_band_holds_the_line_and_runs_to_the_edge_where_it_is_open():
+    samples = np.random.default_rng(1).lognormal(size=300)
+    figure = latency.latency_ecdf({"a": one_each(samples)}, LOOK, "t", slo_s=None)
+    band, _ = figure.data
+    low, high = np.split(band.x, 2)
+    assert (low <= high[::-1]).all()
+    assert high[0] == pytest.approx(10 ** figure.layout.xaxis.range[1])  # above P99 of 300: open
+
+
+def test_a_few_gaps_of_no_length_do_not_take_half_of_the_axis():
+    samples = np.concatenate([[1e-7], np.linspace(0.01, 0.1, 999)])
+    figure = latency.latency_ecdf({"a": one_each(samples)}, LOOK, "t", slo_s=None)
+    assert 10 ** figure.layout.xaxis.range[0] > 0.005
+    assert figure.data[1].x[0] == 1e-7  # still in the line
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.01, 0.02), (0.01, 1.0), (1e-5, 100.0), (0.0, 0.0)])
@@ -54,16 +82,19 @@ def test_a_time_axis_is_labelled_with_few_ticks_in_sight(low, high):
     assert 1 <= len(seen) <= 9
 
 
+def bar(gap_s: float, lane: int = 0) -> Bar:
+    return Bar(
+        lane=lane,
+        scheduled_at=1.0,
+        first_token_at=3.0,
+        last_token_at=7.0,
+        longest_gap_s=gap_s,
+        label="c0",
+    )
+
+
 def test_a_timeline_bar_begins_at_the_plan_and_waits_until_the_first_token():
-    turn = {
-        "lane": 0,
-        "scheduled_at": 1.0,
-        "first_token_at": 3.0,
-        "last_token_at": 7.0,
-        "longest_gap_s": 0.5,
-        "label": "c0",
-    }
-    waiting, streaming, *_ = figures.turn_timeline([turn], [], 1, (0.01, 1.0)).data
+    waiting, streaming, *_ = timeline.turn_timeline([bar(0.5)], [], 1, (0.01, 1.0)).data
     assert (waiting.base[0], waiting.x[0]) == (1.0, 2.0)
     assert (streaming.base[0], streaming.x[0]) == (3.0, 4.0)
 
@@ -77,7 +108,7 @@ def test_the_parts_of_a_bar_are_the_shares_in_the_order_of_a_requests_life():
         "stalled_ratio": 0.05,
         "computing_ratio": 0.2,
     }
-    figure = share_bars.latency_shares({"a": ratios, "b": {**ratios, "queued_ratio": 0.0}})
+    figure = shares.latency_shares({"a": ratios, "b": {**ratios, "queued_ratio": 0.0}})
     assert [f"{trace.name.replace(' ', '_')}_ratio" for trace in figure.data] == list(ratios)
     assert [trace.x[0] for trace in figure.data] == list(ratios.values())
     assert [list(trace.y) for trace in figure.data] == [["a", "b"]] * 6
@@ -86,19 +117,82 @@ def test_the_parts_of_a_bar_are_the_shares_in_the_order_of_a_requests_life():
 
 
 def test_longer_gaps_are_brighter():
-    def bar(gap):
-        return {
-            "lane": 0,
-            "scheduled_at": 0.0,
-            "first_token_at": 1.0,
-            "last_token_at": 2.0,
-            "longest_gap_s": gap,
-            "label": "",
-        }
-
-    figure = figures.turn_timeline([bar(0.01), bar(0.1), bar(1.0)], [], 1, (0.01, 1.0))
+    bars = [bar(0.01), bar(0.1), bar(1.0)]
+    figure = timeline.turn_timeline(bars, [], 1, (0.01, 1.0))
     shades = [
         sum(int(part) for part in shade[4:-1].split(",")) for shade in figure.data[1].marker.color
     ]
     assert shades == sorted(shades)
     assert len(set(shades)) == 3
+
+
+def test_a_slow_request_shows_its_states_in_their_places():
+    slow = SlowRequest(
+        conversation_id="c1",
+        latency_s=3.0,
+        is_p99=True,
+        num_requests=200,
+        spans=(("queued", 0.0, 1.0), ("computing", 1.0, 2.5), ("queued", 2.5, 3.0)),
+    )
+    traces = {trace.name: trace for trace in shares.slow_requests({"a": slow}).data}
+    assert list(traces["queued"].base) == [0.0, 2.5]
+    assert list(traces["queued"].x) == [1.0, 0.5]
+    assert list(traces["computing"].x) == [1.5]
+    assert not traces["stalled"].x
+
+
+def test_a_heat_map_is_even_about_the_slo_and_marks_what_has_no_answer():
+    view = HeatMap(
+        repeat=1,
+        user_id=("u1", "u2"),
+        user_class=("x", "x"),
+        used=np.array([[1.0, 4.0], [0.5, np.nan]]),
+        is_missed=np.array([[False, False], [False, True]]),
+        num_users=2,
+        num_turns=2,
+    )
+    heat, missed = attainment.slo_heat_map(view).data
+    assert heat.z[0].tolist() == [0.0, 2.0]
+    assert heat.z[1][0] == -1.0
+    assert (heat.zmin, heat.zmax) == (-3, 3)
+    assert (list(missed.x), list(missed.y)) == ([2], [1])
+    assert heat.text[0][1] == "u1 (x), turn 2: 4× its SLO, missed"
+
+
+def test_whiskers_of_shares_stay_between_none_and_all():
+    numbers = {"a": {"all": {"r": 0.4, "interval": {"r": [0.3, None]}}, "x": {"r": None}}}
+    (bars,) = attainment.attainment_by_class(numbers, "r", LOOK, "t").data
+    assert bars.error_y.array.tolist() == [pytest.approx(0.6), 0.0]
+    assert bars.error_y.arrayminus.tolist() == [pytest.approx(0.1), 0.0]
+
+
+def test_the_bandwidth_of_swapping_has_its_own_panel_on_the_same_time():
+    ratio = np.array([0.5, 1.0])
+    view = KvView(
+        repeat=1,
+        num_steps=2,
+        stretch_s=1.0,
+        at=np.array([0.5, 1.5]),
+        device_ratio=ratio,
+        host_ratio=ratio,
+        preemptions=np.array([0.0, 2.0]),
+        swap_out_bytes_per_s=np.array([2e6, 0.0]),
+        swap_in_bytes_per_s=np.array([0.0, 1e6]),
+    )
+    figure = switching.kv_over_time(view, LOOK["a"])
+    traces = {trace.name: trace for trace in figure.data}
+    assert list(traces["swap-out"].y) == [2.0, 0.0]
+    assert traces["swap-out"].yaxis == "y3"
+    assert figure.layout.yaxis3.domain[1] < figure.layout.yaxis.domain[0]
+    without = replace(view, swap_out_bytes_per_s=None, swap_in_bytes_per_s=None)
+    assert "swap-out" not in {each.name for each in switching.kv_over_time(without, LOOK["a"]).data}
+
+
+def test_lorenz_curves_name_their_gini():
+    curve = Lorenz(
+        user_ratio=np.array([0.0, 0.5, 1.0]), share_ratio=np.array([0.0, 0.25, 1.0]), gini=0.25
+    )
+    even, line = service.lorenz_curves({"a": curve}, LOOK).data
+    assert list(even.y) == [0, 1]
+    assert line.name == "a, Gini 0.25"
+    assert list(line.y) == [0.0, 0.25, 1.0]

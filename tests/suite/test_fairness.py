@@ -9,14 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from suite.fairness import (
-    Backlog,
-    backlogs,
-    jain_index,
-    max_service_difference,
-    service_rates,
-)
+from suite.fairness import jain_index
 from suite.records import TurnRecord, write_turns
+from suite.service import Backlog, backlogs, max_service_difference, service_rates
 from suite.turn_table import read_turns
 
 
@@ -147,7 +142,7 @@ def test_without_turns_nobody_waits(tmp_path):
 def test_too_many_overlapping_waits_are_not_compared(monkeypatch):
     waits = [stretch(user, 0.0, 1.0, [(0.5, 1)]) for user in "abc"]
     assert max_service_difference(waits) == 0.0
-    monkeypatch.setattr("suite.fairness.MAX_PAIRS", 2)
+    monkeypatch.setattr("suite.service.MAX_PAIRS", 2)
     assert max_service_difference(waits) is None
 
 

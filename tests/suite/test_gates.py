@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from suite.gates import GateError, Outcome, evaluate, exit_code, parse_gate, parse_gates
+from suite.compare import EngineSide, against
+from suite.gate_text import GateError, parse_gate, parse_gates
+from suite.gates import Outcome, evaluate, exit_code
 from suite.statistics import summarise
 
 
@@ -21,12 +23,21 @@ def engine(samples, *, users_within=0.9, class_samples=None, switch=None):
         },
         "context_switch": switch,
         "counts": {"recorded": 9, "failed": 3, "lost": 0},
+        "is_exact": False,
+        "is_driver_valid": True,
+        "num_conversations": 100,
+        "between_runs": None,
         "unavailable": {} if switch else {"context_switch": "the engine gives no step log"},
     }
 
 
 def judge(text, engines, baseline=None):
-    return evaluate([parse_gate(text)], engines, baseline)
+    return judge_all([parse_gate(text)], engines, baseline)
+
+
+def judge_all(gates, engines, baseline=None):
+    sides = {name: EngineSide(name, each, None) for name, each in engines.items()}
+    return evaluate(gates, sides, against(sides, baseline))
 
 
 THOUSAND = np.arange(1, 1001) / 1000  # P99 0.99 s, interval about 0.983 to 0.996
@@ -51,13 +62,13 @@ THOUSAND = np.arange(1, 1001) / 1000  # P99 0.99 s, interval about 0.983 to 0.99
 )
 def test_a_gate_reads_as_it_is_written(text, metric, bound):
     gate = parse_gate(text)
-    assert (gate.metric, gate.bound, gate.is_times_baseline) == (metric, bound, False)
-    assert (gate.engine, gate.user_class) == (None, None)
+    assert (gate.metric.name, gate.bound, gate.is_times_baseline) == (metric, bound, False)
+    assert (gate.engine, gate.metric.user_class) == (None, None)
 
 
 def test_a_gate_may_name_an_engine_and_a_class():
     gate = parse_gate("vllm-0.3: ttft.p99[interactive] <= 1s")
-    assert (gate.engine, gate.user_class) == ("vllm-0.3", "interactive")
+    assert (gate.engine, gate.metric.user_class) == ("vllm-0.3", "interactive")
 
 
 @pytest.mark.parametrize(("text", "factor"), [("1.05 * baseline", 1.05), ("baseline", 1.0)])
@@ -98,12 +109,16 @@ def test_a_wrong_gate_is_refused_in_one_line_that_says_what_to_write(text, said)
 )
 def test_a_gate_out_of_the_workloads_scope_is_refused(text, said):
     with pytest.raises(GateError, match=said):
-        parse_gates([text], engines=["a", "b"], user_classes=["interactive"], baseline="b")
+        parse_gates(
+            [text], engines=["a", "b"], user_classes=["interactive"], baseline="b", where="w.yaml"
+        )
 
 
 def test_a_baseline_gate_without_a_baseline_is_refused():
     with pytest.raises(GateError, match="add `baseline: ENGINE`"):
-        parse_gates(["ttft.p99 <= baseline"], engines=["a"], user_classes=[], baseline=None)
+        parse_gates(
+            ["ttft.p99 <= baseline"], engines=["a"], user_classes=[], baseline=None, where="w.yaml"
+        )
 
 
 @pytest.mark.parametrize(
@@ -116,7 +131,7 @@ def test_a_percentile_is_judged_by_its_whole_interval(bound, outcome):
     assert found.observed == 0.99
     assert found.num_samples == 1000
     assert found.interval is not None
-    low, high = found.interval
+    low, high = found.interval.low, found.interval.high
     assert low < 0.99 < high
 
 
@@ -126,7 +141,7 @@ def test_an_open_interval_can_fail_but_not_pass():
     (failing,) = judge("ttft.p99 <= 500ms", {"a": engine(samples)})
     assert (passing.outcome, failing.outcome) == (Outcome.INCONCLUSIVE, Outcome.FAIL)
     assert passing.interval is not None
-    assert passing.interval[1] is None
+    assert passing.interval.high is None
     assert "too few samples to bound it" in passing.reason
 
 
@@ -170,8 +185,8 @@ def test_a_baseline_gate_takes_the_baselines_uncertainty_into_account(factor, ou
     assert found.bound == pytest.approx(factor * 0.99)
     assert found.interval is not None
     assert alone.interval is not None
-    assert found.interval[0] < alone.interval[0]
-    assert found.interval[1] > alone.interval[1]
+    assert found.interval.low < alone.interval.low
+    assert found.interval.high > alone.interval.high
 
 
 def test_what_the_engine_does_not_give_is_inconclusive():
@@ -197,6 +212,6 @@ def test_an_engine_that_never_ran_passes_no_gate():
     never = engine(THOUSAND)
     never["counts"] = {"recorded": 0, "failed": 0, "lost": 9}
     gates = [parse_gate("counts.failed <= 0"), parse_gate("fast: counts.failed <= baseline")]
-    outcomes = evaluate(gates, {"fast": engine(THOUSAND), "base": never}, "base")
+    outcomes = judge_all(gates, {"fast": engine(THOUSAND), "base": never}, "base")
     assert [each.outcome for each in outcomes if each.engine == "base"] == [Outcome.INCONCLUSIVE]
     assert outcomes[-1].outcome is Outcome.INCONCLUSIVE

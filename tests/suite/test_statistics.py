@@ -10,14 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suite.statistics import (
-    PERCENTILES,
-    interval_ranks,
-    quantile,
-    quantile_interval,
-    samples_needed,
-    summarise,
-)
+from suite.intervals import percentile_interval
+from suite.quantiles import PERCENTILES, interval_ranks, quantile, samples_needed
+from suite.statistics import summarise
 
 SAMPLES = st.lists(
     st.floats(min_value=0, max_value=1e6, allow_nan=False, width=32), min_size=1, max_size=300
@@ -91,9 +86,9 @@ def test_interval_ranks_equal_exact_binomial_tails(n, q):
 def test_an_end_that_no_sample_can_be_is_open():
     """0.999^n ≤ 2.5 % only from n = 3,688 on: below that nothing bounds P99.9 from above."""
     p999 = PERCENTILES["p999"]
-    assert quantile_interval(np.arange(3687.0), p999).high is None
-    assert quantile_interval(np.arange(3688.0), p999).high == 3687.0
-    assert quantile_interval(np.arange(5.0), Fraction(1, 2)).low is None
+    assert percentile_interval(np.arange(3687.0), p999, 3687).high is None
+    assert percentile_interval(np.arange(3688.0), p999, 3688).high == 3687.0
+    assert percentile_interval(np.arange(5.0), 0.5, 5).low is None
 
 
 @pytest.mark.parametrize(("name", "n"), [("p50", 100), ("p99", 2000)])

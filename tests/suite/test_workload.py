@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from suite.gates import GateError
+from suite.gate_text import GateError
 from suite.workload import load_workload
 from tests.reports.synthetic_run import make_plan
 

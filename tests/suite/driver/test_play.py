@@ -117,7 +117,7 @@ def test_ctrl_c_keeps_what_was_measured(
 
     drive = drive_of(tmp_path, plan, engine.endpoint())
     result = play(drive, on_progress=press_when_one_is_done)
-    assert result.stopped_by == "ctrl-c"
+    assert result.stopped_by == "signal"
     assert (result.counts.recorded, result.counts.failed, result.counts.lost) == (1, 0, 1)
     [record] = read_turns(drive.directory / "turns.parquet")
     assert len(record.token_at) == 3

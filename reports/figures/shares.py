@@ -1,4 +1,4 @@
-"""Where the time went: shares of the latency as stacked bars."""
+"""Where the time went, drawn: shares of the latency, and one slow request moment by moment."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from reports import units
 from reports.axes import LEGEND, base_layout
 from reports.palette import STATE_COLOURS
+from reports.views.switching import SlowRequest
 
 
 def latency_shares(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
@@ -45,4 +46,42 @@ def latency_shares(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
         zeroline=False,
     )
     figure.update_yaxes(autorange="reversed", showgrid=False, automargin=True)
+    return figure
+
+
+def slow_requests(slow: Mapping[str, SlowRequest]) -> go.Figure:
+    """One bar an engine: the states of one slow request from its arrival on, in their order."""
+    figure = go.Figure(
+        layout=base_layout(
+            barmode="overlay",
+            bargap=0.35,
+            height=150 + 46 * len(slow),
+            legend={**LEGEND, "traceorder": "normal"},
+        )
+    )
+    for state, colour in STATE_COLOURS.items():
+        spans = [
+            (engine, began_s, ended_s)
+            for engine, each in slow.items()
+            for name, began_s, ended_s in each.spans
+            if name == state
+        ]
+        figure.add_bar(
+            name=state.replace("_", " "),
+            orientation="h",
+            y=[engine for engine, _, _ in spans],
+            base=[began_s for _, began_s, _ in spans],
+            x=[ended_s - began_s for _, began_s, ended_s in spans],
+            marker={"color": colour, "line": {"width": 0}},
+            customdata=[units.duration(ended_s - began_s) for _, began_s, ended_s in spans],
+            hovertemplate="%{y}: %{customdata}",
+        )
+    figure.update_xaxes(title={"text": "seconds after its arrival"}, zeroline=False)
+    figure.update_yaxes(
+        categoryorder="array",
+        categoryarray=list(slow),
+        autorange="reversed",
+        showgrid=False,
+        automargin=True,
+    )
     return figure

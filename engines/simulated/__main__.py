@@ -1,0 +1,95 @@
+"""The process of `time: wall`: the real server over a modelled device that sleeps."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from engines.fastswitch.engine_logs import EngineLogs
+from engines.fastswitch.engine_thread import EngineThread
+from engines.fastswitch.request import RequestOutput
+from engines.fastswitch.server.admission import ServedModel
+from engines.fastswitch.server.app import create_app
+from engines.fastswitch.server.serving import bind, serve
+from engines.fastswitch.serving_process import process_main
+from engines.priority_file import read_priorities
+from engines.simulated.emulation import EmulatedEngine, PacedClock
+from engines.simulated.kind import EmulationConfig
+from engines.simulated.settings import SimulatedSettings
+from engines.simulated.virtual_engine import modelled_device
+
+
+class ByteTokenizer:
+    """A token for each byte: the model has no words."""
+
+    eos_token_ids: frozenset[int] = frozenset()
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode())
+
+    def apply_chat_template(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        return self.encode("".join(f"{each['role']}: {each['content']}\n" for each in messages))
+
+
+class NumberDetokenizer:
+    """A token's text is its number."""
+
+    def push(self, token_ids: Sequence[int]) -> str:
+        return "".join(f" {token_id}" for token_id in token_ids)
+
+    def finish(self) -> str:
+        return ""
+
+
+def run(config: EmulationConfig) -> None:
+    """Serve until told to stop. Raises EngineInputError, EngineError."""
+    settings = config.settings
+    api_key = os.environ.get(config.api_key_env) if config.api_key_env else None
+    listener = bind(config.host, config.port, api_key=api_key)
+    clock = PacedClock()
+    device = modelled_device(settings, clock)
+    priorities = read_priorities(config.priorities) if config.priorities else None
+    logs = EngineLogs(config.log_directory) if config.log_directory else None
+
+    def make_engine(
+        *,
+        on_outputs: Callable[[list[RequestOutput]], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> EngineThread:
+        engine = EmulatedEngine(
+            settings.core(),
+            device,
+            clock=clock,
+            priorities=priorities,
+            on_step=logs.step if logs else None,
+            on_request=logs.request if logs else None,
+            on_transfer=logs.transfer if logs else None,
+        )
+        return EngineThread(engine, on_outputs=on_outputs, on_failure=on_failure)
+
+    served = _served_model(config.model_name, settings)
+    try:
+        serve(
+            create_app(served, make_engine, api_key=api_key), listener, ready_file=config.ready_file
+        )
+    finally:
+        print(f"the emulation was late by {clock.max_lag_s:.4f} s at most", flush=True)
+        if logs is not None:
+            logs.close()
+
+
+def _served_model(name: str, settings: SimulatedSettings) -> ServedModel:
+    shape = settings.loaded_profile().shape
+    wanted = settings.max_context_tokens or settings.kv_tokens
+    return ServedModel(
+        name=name,
+        tokenizer=ByteTokenizer(),
+        make_detokenizer=NumberDetokenizer,
+        max_context_tokens=min(wanted, shape.max_positions),
+        vocab_size=shape.vocab_size,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(process_main("engines.simulated", EmulationConfig, run))

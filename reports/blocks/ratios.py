@@ -1,0 +1,124 @@
+"""Blocks on what is held against what: gates against bounds, candidates against the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reports import units
+from reports.blocks.block import Block, Figure
+from reports.figures.ratios import ratio_intervals
+from reports.tables import shown_as
+
+Json = Mapping[str, Any]
+# What of a comparison is drawn; the table holds all of it.
+DRAWN = (
+    "slo.users_within_slo_ratio",
+    "slo.turn_attainment_ratio",
+    *(f"{name}.{each}" for name in ("ttft", "tbt") for each in ("p50", "p99", "p999")),
+    "max_tbt.p99",
+    "e2e.p99",
+    "throughput.output_tokens_per_s",
+    "fairness.jain_index",
+)
+
+
+def gate_bounds(gates: Sequence[Json]) -> Block:
+    """Times the bound, turned so that to the left of 1 is kept; a bound of 0 has no multiple."""
+    rows = [_gate_row(gate) for gate in gates if _has_multiple(gate)]
+    left_out = len(gates) - len(rows)
+    note = f"{left_out} with a bound or a value of 0, or without a value, stand in the table only."
+    figure = Figure(
+        figure_id="ratios-gates",
+        title="Observed, in multiples of the bound",
+        note=note if left_out else "",
+        figure=ratio_intervals(rows),
+    )
+    return Block(
+        title="Gates against their bounds",
+        term="gates",
+        how_to_read="Left of the dashed line the bound is kept. A whisker that crosses the line: "
+        "inconclusive, more conversations or repeats would tell.",
+        figures=(figure,) if rows else (),
+    )
+
+
+def _has_multiple(gate: Json) -> bool:
+    return bool(gate["observed"]) and bool(gate["bound"])
+
+
+def _gate_row(gate: Json) -> tuple[str, float, units.Ends | None, str, str]:
+    show, is_upper = shown_as(gate), gate["operator"].startswith("<")
+
+    def multiple(value: float | None) -> float | None:
+        if value is None:
+            return None
+        return value / gate["bound"] if is_upper else gate["bound"] / max(value, 1e-12)
+
+    ends = gate["interval"]
+    if ends is not None:
+        low, high = multiple(ends[0]), multiple(ends[1])
+        ends = (low, high) if is_upper else (high, low)
+    name = gate["gate"] if gate["gate"].startswith(gate["engine"]) else None
+    observed = multiple(gate["observed"])
+    assert observed is not None, gate
+    return (
+        name or f"{gate['engine']}: {gate['gate']}",
+        observed,
+        ends,
+        gate["outcome"],
+        f"{show(gate['observed'])} ({units.interval(gate['interval'], show)}), "
+        f"bound {gate['operator']} {show(gate['bound'])}: {gate['outcome']}",
+    )
+
+
+def comparison_blocks(comparison: Json) -> list[Block]:
+    """One figure a candidate."""
+    baseline = comparison["sides"][0]["label"]
+    figures = [
+        Figure(
+            figure_id=f"ratios-{label}",
+            title=f"{label} / {baseline}",
+            note="",
+            figure=ratio_intervals(rows),
+        )
+        for label, entries in comparison["comparisons"].items()
+        if (rows := [_entry_row(each) for each in _drawn(entries)])
+    ]
+    block = Block(
+        title="Candidate against baseline",
+        term="comparison",
+        how_to_read="The candidate's number in multiples of the baseline's, whiskers are 95 % "
+        "intervals: one that crosses the dashed line does not tell the two apart. Shares, "
+        "throughput and Jain's index are better to the right, times better to the left.",
+        figures=tuple(figures),
+    )
+    return [block] if figures else []
+
+
+def _drawn(entries: Sequence[Json]) -> list[Json]:
+    """In the order of DRAWN; all users first, then of the classes what they were promised."""
+    known = [
+        each
+        for each in entries
+        if each["metric"] in DRAWN
+        and each["ratio"]
+        and (each["user_class"] is None or each["metric"].startswith("slo"))
+    ]
+    return sorted(
+        known, key=lambda each: (each["user_class"] is not None, DRAWN.index(each["metric"]))
+    )
+
+
+def _entry_row(entry: Json) -> tuple[str, float, units.Ends | None, str, str]:
+    show = shown_as(entry)
+    text = (
+        f"{show(entry['baseline'])} → {show(entry['value'])}: {units.times(entry['ratio'])} "
+        f"({units.times_interval(entry['interval'])}), {entry['verdict']}"
+    )
+    return metric_name(entry), entry["ratio"], entry["interval"], entry["verdict"], text
+
+
+def metric_name(entry: Json) -> str:
+    user_class = f"[{entry['user_class']}]" if entry["user_class"] else ""
+    return f"{entry['metric']}{user_class}"

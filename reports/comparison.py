@@ -1,0 +1,112 @@
+"""Runs held against each other as one offline file, made from the comparison's JSON alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reports import units
+from reports.blocks.ratios import comparison_blocks, gate_bounds, metric_name
+from reports.offline_page import write_page
+from reports.tables import Cell, Table, gate_table, shown_as, sort_key
+
+Json = Mapping[str, Any]
+USERS = "slo.users_within_slo_ratio"
+
+
+def write_comparison(comparison: Json, path: Path, gates: Sequence[Json] = ()) -> Path:
+    """`comparison` as in docs/metrics.md, Comparisons; `gates` the outcomes against the same
+    baseline, if any were judged."""
+    labels = [each["label"] for each in comparison["sides"]]
+    bounds = gate_bounds(gates)
+    return write_page(
+        path,
+        "comparison.html.j2",
+        blocks=[*comparison_blocks(comparison), *([bounds] if bounds.figures else [])],
+        title=" against ".join([*labels[1:], labels[0]]),
+        comparison=comparison,
+        baseline=labels[0],
+        summaries=[_summary(label, each) for label, each in comparison["comparisons"].items()],
+        tables=[
+            (label, _table(entries, labels[0], label))
+            for label, entries in comparison["comparisons"].items()
+        ],
+        gates=gate_table(gates) if gates else None,
+        sides=_sides_table(comparison["sides"]),
+    )
+
+
+def _summary(label: str, entries: Sequence[Json]) -> tuple[str, str]:
+    """(candidate, what the first screen says of it)."""
+    users = next(
+        (each for each in entries if each["metric"] == USERS and each["user_class"] is None), None
+    )
+    counts = Counter(each["verdict"] for each in entries)
+    said = ", ".join(
+        f"{counts[verdict]} {verdict}"
+        for verdict in ("worse", "better", "unclear", "same", "missing")
+        if counts[verdict]
+    )
+    if users is None or users["ratio"] is None:
+        return label, f"Of {len(entries)} numbers: {said}."
+    return label, (
+        f"Users within SLO {units.percent(users['baseline'])} → {units.percent(users['value'])}, "
+        f"{units.times(users['ratio'])} (95 % {units.times_interval(users['interval'])}): "
+        f"{users['verdict']}. Of {len(entries)} numbers: {said}."
+    )
+
+
+def _table(entries: Sequence[Json], baseline: str, label: str) -> Table:
+    columns = ("Metric", baseline, label, "Ratio", "95 % of the ratio", "Between runs", "Verdict")
+    return Table(columns=columns, rows=tuple(_row(each) for each in entries))
+
+
+def _row(entry: Json) -> tuple[Cell, ...]:
+    show = shown_as(entry)
+    between = entry["between_runs"] or {}
+    marks = {"better": "pass", "worse": "fail"}
+    return (
+        Cell(text=metric_name(entry), mark="code"),
+        *(
+            Cell(
+                text=show(entry[key]),
+                detail=units.interval(entry[f"{key}_interval"], show)
+                if entry[f"{key}_interval"]
+                else "",
+                sort_key=sort_key(entry[key]),
+            )
+            for key in ("baseline", "value")
+        ),
+        Cell(text=units.times(entry["ratio"]), sort_key=sort_key(entry["ratio"])),
+        Cell(text=units.times_interval(entry["interval"])),
+        Cell(text=units.times_interval(between.get("interval")) if between else units.MISSING),
+        Cell(
+            text=entry["verdict"],
+            detail=entry["reason"],
+            mark=marks.get(entry["verdict"], "inconclusive"),
+        ),
+    )
+
+
+def _sides_table(sides: Sequence[Json]) -> Table:
+    """What was compared: where it lies, which plan, how much of it."""
+    keys = ("label", "engine", "status", "created_at", "num_conversations", "repeats", "run")
+    titles = ("Side", "Engine", "Status", "Created", "Conversations", "Repeats", "Run", "Plan")
+    return Table(
+        columns=titles,
+        rows=tuple(
+            (
+                *(Cell(text=_text(side.get(key))) for key in keys),
+                Cell(text=str(side["plan_digest"])[:12], mark="code"),
+            )
+            for side in sides
+        ),
+    )
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return units.MISSING
+    return units.count(value) if isinstance(value, int | float) else str(value)

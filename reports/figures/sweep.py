@@ -1,0 +1,140 @@
+"""A sweep drawn: numbers along the setting that is varied, and what is bought with what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from reports import units
+from reports.axes import base_layout, time_axis
+from reports.palette import Look
+from reports.views.sweep import Sweep, SweepPoint
+
+Json = Mapping[str, Any]
+Read = Callable[[Json], tuple[float | None, units.Ends | None]]  # (value, its interval)
+
+
+def along_setting(
+    sweep: Sweep, look: Mapping[str, Look], title: str, read: Read, kind: str
+) -> go.Figure:
+    """One line an engine with 95 % whiskers; `kind`: share, duration or count."""
+    figure = go.Figure(layout=base_layout(height=320))
+    seen: list[float] = []
+    for engine in sweep.engines:
+        known = [
+            (point, value, ends)
+            for point in sweep.of(engine)
+            for value, ends in [read(point.numbers)]
+            if value is not None
+        ]
+        seen += [value for _, value, _ in known]
+        figure.add_scatter(
+            name=engine,
+            x=[point.place for point, _, _ in known],
+            y=[value for _, value, _ in known],
+            mode="lines+markers",
+            line={"color": look[engine].colour, "dash": look[engine].dash, "width": 2},
+            marker={"symbol": look[engine].symbol, "size": 8},
+            error_y=_whiskers([(value, ends) for _, value, ends in known]),
+            customdata=[
+                [point.label, _SHOW[kind](value), units.interval(ends, _SHOW[kind])]
+                for point, value, ends in known
+            ],
+            hovertemplate="%{customdata[0]}: %{customdata[1]} (95 %: %{customdata[2]})",
+        )
+    figure.update_xaxes(_setting_axis(sweep))
+    if kind == "duration":
+        axis = time_axis(min(seen, default=0.01), max(seen, default=1.0), title)
+        figure.update_yaxes(axis)
+    else:
+        figure.update_yaxes(title={"text": title}, zeroline=False, rangemode="tozero")
+    if kind == "share":
+        figure.update_yaxes(range=[0, 1.03], tickformat=".0%", dtick=0.25)
+    return figure
+
+
+_SHOW: dict[str, Callable[[float | None], str]] = {
+    "share": units.percent,
+    "duration": units.duration,
+    "count": units.count,
+}
+
+
+def _whiskers(values: Sequence[tuple[float, units.Ends | None]]) -> dict[str, Any]:
+    """An open end has no whisker here; its tooltip says so."""
+    ends = [pair or (None, None) for _, pair in values]
+    known = [value for value, _ in values]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [0 if e[1] is None else e[1] - v for e, v in zip(ends, known, strict=True)],
+        "arrayminus": [0 if e[0] is None else v - e[0] for e, v in zip(ends, known, strict=True)],
+        "thickness": 1.2,
+        "width": 4,
+    }
+
+
+def _setting_axis(sweep: Sweep) -> dict[str, Any]:
+    return {
+        "title": {"text": sweep.setting},
+        "tickvals": [place for place, _ in sweep.ticks],
+        "ticktext": [label for _, label in sweep.ticks],
+        "zeroline": False,
+    }
+
+
+def pareto(
+    sweep: Sweep, look: Mapping[str, Look], across: tuple[str, Read], up: tuple[str, Read]
+) -> go.Figure:
+    """Both are better when larger, `up` a share; points on the front of all engines are ringed."""
+    figure = go.Figure(layout=base_layout(height=380))
+    places = [
+        (point, x, y)
+        for point in sweep.points
+        for x, y in [(across[1](point.numbers)[0], up[1](point.numbers)[0])]
+        if x is not None and y is not None
+    ]
+    front = pareto_front([(x, y) for _, x, y in places])
+    for engine in sweep.engines:
+        mine = [place for place in places if place[0].engine == engine]
+        figure.add_scatter(
+            name=engine,
+            x=[x for _, x, _ in mine],
+            y=[y for _, _, y in mine],
+            mode="lines+markers+text",
+            line={"color": look[engine].colour, "dash": look[engine].dash, "width": 1},
+            marker={"symbol": look[engine].symbol, "size": 9, "color": look[engine].colour},
+            text=[point.label for point, _, _ in mine],
+            textposition="top center",
+            customdata=[_words(point, x, y) for point, x, y in mine],
+            hovertemplate="%{customdata}",
+        )
+    figure.add_scatter(
+        name="front",
+        x=[places[place][1] for place in front],
+        y=[places[place][2] for place in front],
+        mode="markers",
+        marker={"symbol": "circle-open", "size": 17, "color": "#888", "line": {"width": 2}},
+        hoverinfo="skip",
+    )
+    figure.update_xaxes(title={"text": across[0]}, zeroline=False)
+    figure.update_yaxes(title={"text": up[0]}, range=[0, 1.08], tickformat=".0%", zeroline=False)
+    return figure
+
+
+def _words(point: SweepPoint, x: float, y: float) -> str:
+    return f"{point.label}: {units.count(x)}, {units.percent(y)}"
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices, in order of x, of the points that no other reaches in both directions at once."""
+    by_x = sorted(range(len(points)), key=lambda place: (-points[place][0], -points[place][1]))
+    front: list[int] = []
+    highest = float("-inf")
+    for place in by_x:
+        if points[place][1] > highest:
+            front.append(place)
+            highest = points[place][1]
+    return front[::-1]

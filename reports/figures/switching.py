@@ -1,0 +1,136 @@
+"""What switching between users costs, drawn: KV pools and copies over time, copies by size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import ceil
+from typing import Any
+
+import plotly.graph_objects as go
+
+from reports import units
+from reports.axes import base_layout
+from reports.palette import FAILED, SWAP_IN, SWAP_OUT, Look
+from reports.thinning import Floats
+from reports.views.switching import COPY_SIZES, CopyView, KvView
+
+
+def kv_over_time(view: KvView, look: Look) -> go.Figure:
+    """Used share of the two KV pools and preemptions; below, on the same time, the bandwidth of
+    swapping where the engine logs its transfers."""
+    has_copies = view.swap_out_bytes_per_s is not None
+    figure = go.Figure(layout=_kv_layout(view, has_copies))
+    figure.add_bar(
+        name="preemptions",
+        x=view.at,
+        y=view.preemptions,
+        yaxis="y2",
+        marker={"color": FAILED, "opacity": 0.7, "line": {"width": 0}},
+        hovertemplate="%{y}",
+    )
+    for name, ratio, dash in (
+        ("device", view.device_ratio, "solid"),
+        ("host", view.host_ratio, "dot"),
+    ):
+        figure.add_scatter(
+            name=f"{name} KV",
+            x=view.at,
+            y=ratio,
+            mode="lines",
+            connectgaps=True,  # between two steps nothing changes
+            line={"color": look.colour, "dash": dash, "width": 2, "shape": "hv"},
+            hovertemplate="%{y:.1%}",
+        )
+    for name, rates, colour in (
+        ("swap-out", view.swap_out_bytes_per_s, SWAP_OUT),
+        ("swap-in", view.swap_in_bytes_per_s, SWAP_IN),
+    ):
+        if rates is not None:
+            figure.add_trace(_bandwidth(name, view.at, rates, colour))
+    return figure
+
+
+def _bandwidth(name: str, at: Floats, bytes_per_s: Floats, colour: str) -> go.Scatter:
+    return go.Scatter(
+        name=name,
+        x=at,
+        y=bytes_per_s / 1e6,
+        yaxis="y3",
+        mode="lines",
+        fill="tozeroy",
+        line={"color": colour, "width": 1.2, "shape": "hvh"},
+        hovertemplate="%{y:.3s} MB/s",
+    )
+
+
+def _kv_layout(view: KvView, has_copies: bool) -> go.Layout:
+    most = max(1.0, float(view.preemptions.max(initial=0.0)))
+    upper = [0.4, 1.0] if has_copies else [0.0, 1.0]
+    axes: dict[str, Any] = {
+        "xaxis": {
+            "title": {"text": "seconds after the start"},
+            "zeroline": False,
+            "anchor": "y3" if has_copies else "y",
+        },
+        "yaxis": {
+            "title": {"text": "KV blocks in use"},
+            "range": [0, 1.05],
+            "tickformat": ".0%",
+            "zeroline": False,
+            "domain": upper,
+        },
+        "yaxis2": {
+            "title": {"text": "preemptions"},
+            "overlaying": "y",
+            "side": "right",
+            "showgrid": False,
+            "zeroline": False,
+            "rangemode": "tozero",
+            "range": [0, 2.5 * most],
+            "tickmode": "linear",
+            "dtick": ceil(most / 3),
+        },
+    }
+    if has_copies:
+        axes["yaxis3"] = {
+            "title": {"text": "swapped, MB/s"},
+            "domain": [0.0, 0.3],
+            "rangemode": "tozero",
+            "zeroline": False,
+            "nticks": 4,
+        }
+    return base_layout(
+        hovermode="x unified",
+        bargap=0,
+        height=420 if has_copies else 340,
+        margin={"l": 64, "r": 56, "t": 16, "b": 52},
+        **axes,
+    )
+
+
+def blocks_per_copy(views: Mapping[str, CopyView], look: Mapping[str, Look]) -> go.Figure:
+    """Histogram: share of the moved blocks by how many went in one copy."""
+    figure = go.Figure(layout=base_layout(barmode="group", bargap=0.2, height=300))
+    ends = [*(each - 1 for each in COPY_SIZES[1:]), None]
+    names = [
+        f"{low}+" if high is None else str(low) if low == high else f"{low}–{high}"
+        for low, high in zip(COPY_SIZES, ends, strict=True)
+    ]
+    for engine, view in views.items():
+        figure.add_bar(
+            name=engine,
+            x=names,
+            y=view.block_ratio,
+            marker={"color": look[engine].colour},
+            customdata=[units.percent(float(ratio)) for ratio in view.block_ratio],
+            hovertemplate="%{x} blocks a copy: %{customdata} of the blocks",
+        )
+    figure.update_xaxes(title={"text": "blocks in one copy"}, type="category", showgrid=False)
+    figure.update_yaxes(
+        title={"text": "share of the moved blocks"},
+        tickformat=".0%",
+        range=[0, 1.02],
+        dtick=0.25,
+        zeroline=False,
+    )
+    return figure

@@ -1,0 +1,140 @@
+"""Many runs that differ in one setting as one offline file: users within SLO against load, small
+multiples, and what is bought with what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reports import units
+from reports.blocks.block import Block, Figure
+from reports.figures.sweep import Read, along_setting, pareto
+from reports.offline_page import write_page
+from reports.palette import Look, looks
+from reports.tables import Cell, Table, sort_key
+from reports.views.sweep import Sweep, read_sweep
+
+Json = Mapping[str, Any]
+
+
+def write_sweep(runs: Sequence[Path], path: Path) -> Path:
+    """Raises InputError unless the runs' workloads differ in exactly one setting; MetricsError."""
+    sweep = read_sweep(runs)
+    look = looks(sweep.engines)
+    return write_page(
+        path,
+        "sweep.html.j2",
+        blocks=_blocks(sweep, look),
+        title=f"{sweep.setting} from {sweep.ticks[0][1]} to {sweep.ticks[-1][1]}",
+        sweep=sweep,
+        look=look,
+        table=_table(sweep),
+        warnings=_warnings(sweep),
+        runs=[str(run) for run in runs],
+    )
+
+
+def _number(group: str, key: str) -> Read:
+    """From an engine's part of metrics.json; None where the group was not measured."""
+
+    def read(numbers: Json) -> tuple[float | None, units.Ends | None]:
+        found = numbers[group] or {}
+        return found.get(key), (found.get("interval") or {}).get(key)
+
+    return read
+
+
+_USERS = _number("slo", "users_within_slo_ratio")
+_TOKENS = _number("throughput", "output_tokens_per_s")
+# (id, title, axis, how it is read, kind)
+_MULTIPLES: tuple[tuple[str, str, Read, str], ...] = (
+    ("attainment", "Turns within SLO", _number("slo", "turn_attainment_ratio"), "share"),
+    ("ttft", "P99 TTFT", _number("ttft_s", "p99"), "duration"),
+    ("tbt", "P99 TBT", _number("tbt_s", "p99"), "duration"),
+    ("tokens", "Output tokens/s", _TOKENS, "count"),
+    ("goodput", "Turns within SLO/s", _number("throughput", "goodput_turns_per_s"), "count"),
+    ("preemptions", "Preemptions", _number("context_switch", "num_preemptions"), "count"),
+)
+
+
+def _blocks(sweep: Sweep, look: Mapping[str, Look]) -> list[Block]:
+    users = Figure(
+        figure_id="sweep-users",
+        title="Users within SLO",
+        note="",
+        figure=along_setting(sweep, look, "users within SLO", _USERS, "share"),
+    )
+    multiples = tuple(
+        Figure(
+            figure_id=f"sweep-{name}",
+            title=title,
+            note="",
+            figure=along_setting(sweep, look, title, read, kind),
+        )
+        for name, title, read, kind in _MULTIPLES
+        if any(read(point.numbers)[0] is not None for point in sweep.points)
+    )
+    front = Figure(
+        figure_id="sweep-pareto",
+        title="Output tokens/s against users within SLO",
+        note="",
+        figure=pareto(sweep, look, ("output tokens/s", _TOKENS), ("users within SLO", _USERS)),
+    )
+    return [
+        Block(
+            title=f"Users within SLO against {sweep.setting}",
+            term="users_within_slo",
+            how_to_read="The longer a line stays up, the more load the engine carries before it "
+            "breaks its promises; whiskers are 95 % intervals.",
+            figures=(users,),
+        ),
+        Block(
+            title="The same, number by number",
+            term="goodput",
+            how_to_read=f"Every figure has {sweep.setting} across; where a time bends upwards or a "
+            "share falls, the engine has reached its limit.",
+            figures=multiples,
+        ),
+        Block(
+            title="What is bought with what",
+            term="pareto",
+            how_to_read="Up and to the right is better in both; each point is a run, and ringed "
+            "ones are those that no other beats in both directions.",
+            figures=(front,),
+        ),
+    ]
+
+
+def _table(sweep: Sweep) -> Table:
+    reads = [("Users within SLO", _USERS, "share")] + [
+        (title, read, kind) for _, title, read, kind in _MULTIPLES
+    ]
+    shows = {"share": units.percent, "duration": units.duration, "count": units.count}
+    return Table(
+        columns=("Engine", sweep.setting, *(title for title, _, _ in reads)),
+        rows=tuple(
+            (
+                Cell(text=point.engine),
+                Cell(text=point.label, sort_key=point.place),
+                *(
+                    Cell(
+                        text=shows[kind](value),
+                        detail=units.interval(ends, shows[kind]) if ends else "",
+                        sort_key=sort_key(value),
+                    )
+                    for _, read, kind in reads
+                    for value, ends in [read(point.numbers)]
+                ),
+            )
+            for point in sweep.points
+        ),
+    )
+
+
+def _warnings(sweep: Sweep) -> list[tuple[str, str]]:
+    return [
+        (f"{point.engine}, {sweep.setting} {point.label}", text)
+        for point in sweep.points
+        for text in point.numbers["warnings"]
+    ]

@@ -1,0 +1,151 @@
+"""A stored baseline: an engine's numbers and intervals in a small JSON file, to be committed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from suite.errors import InputError
+from suite.intervals import as_json
+from suite.metric_names import METRICS, Metric, Number, between_runs_of, look_up
+from suite.metrics import MeasuredRun
+from suite.quantiles import CONFIDENCE_RATIO, Interval
+from suite.resampled import Resampled
+from suite.run_directory import SCHEMA_VERSION
+
+
+class BaselineError(InputError):
+    """A baseline file that can not be used. One line."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSide:
+    """One engine of a baseline file: a `Side` without records, so nothing can be paired with it."""
+
+    label: str
+    stored: Mapping[str, Any]
+
+    @property
+    def is_exact(self) -> bool:
+        return bool(self.stored["is_exact"])
+
+    @property
+    def is_driver_valid(self) -> bool | None:
+        found: bool | None = self.stored["is_driver_valid"]
+        return found
+
+    @property
+    def num_conversations(self) -> int:
+        return int(self.stored["num_conversations"])
+
+    @property
+    def plan(self) -> str:
+        return ""
+
+    @property
+    def resampled(self) -> Resampled | None:
+        return None
+
+    def number(self, metric: Metric) -> Number:
+        found = self.stored["metrics"].get(metric.label)
+        if found is None:
+            return Number(value=None, reason=f"it holds no {metric.label}")
+        ends = found["interval"]
+        return Number(
+            value=found["value"],
+            interval=None if ends is None else Interval(low=ends[0], high=ends[1]),
+        )
+
+    def between_runs(self, metric: Metric) -> Mapping[str, Any] | None:
+        found: Mapping[str, Any] | None = (
+            self.stored["metrics"].get(metric.label, {}).get("between_runs")
+        )
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBaseline:
+    plan_digest: str
+    measured: Mapping[str, Any]
+    engines: dict[str, StoredSide]
+
+
+def write_baseline(run: MeasuredRun, path: Path) -> None:
+    """Every metric that has a value. Raises BaselineError where the run is not whole."""
+    for name, numbers in run.numbers.items():
+        if numbers["status"] != "complete":
+            raise BaselineError(
+                f"{run.path}: engine {name!r} is {numbers['status']}; "
+                "a baseline needs a complete run"
+            )
+    classes = [each.name for each in run.plan.user_classes]
+    manifest = run.manifest
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "baseline",
+        "name": manifest.name,
+        "created_at": manifest.created_at,
+        "plan_digest": manifest.plan_digest,
+        "confidence_ratio": CONFIDENCE_RATIO,
+        "measured": run.measured.as_json(),
+        "versions": manifest.versions,
+        "engines": {name: _stored(numbers, classes) for name, numbers in run.numbers.items()},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    partial.replace(path)
+
+
+def _stored(numbers: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
+    metrics = [Metric(name) for name in METRICS]
+    metrics += [
+        Metric(each.name, user_class)
+        for user_class in classes
+        for each in metrics
+        if each.can_have_class
+    ]
+    found = {}
+    for metric in metrics:
+        number = look_up(numbers, metric)
+        if number.value is not None:
+            found[metric.label] = {
+                "value": number.value,
+                "interval": as_json(number.interval),
+                "between_runs": between_runs_of(numbers, metric),
+            }
+    return {
+        "is_exact": numbers["is_exact"],
+        "is_driver_valid": numbers["is_driver_valid"],
+        "num_conversations": numbers["num_conversations"],
+        "repeats": len(numbers["repeats"]),
+        "metrics": found,
+    }
+
+
+def read_baseline(path: Path) -> StoredBaseline:
+    """Raises BaselineError."""
+    try:
+        document = json.loads(path.read_text())
+        if document["kind"] != "baseline":
+            raise KeyError("kind")
+        if document["schema_version"] != SCHEMA_VERSION:
+            raise BaselineError(
+                f"{path}: is of schema {document['schema_version']}, this fsbench reads "
+                f"{SCHEMA_VERSION}; write it anew with: fsbench baseline update RUN --out {path}"
+            )
+        return StoredBaseline(
+            plan_digest=document["plan_digest"],
+            measured=document["measured"],
+            engines={
+                name: StoredSide(f"{path}:{name}", each)
+                for name, each in document["engines"].items()
+            },
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BaselineError(
+            f"{path}: is no baseline file; write one with: fsbench baseline update RUN --out {path}"
+        ) from error

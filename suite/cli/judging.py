@@ -1,0 +1,165 @@
+"""Commands that judge runs: `compare`, `gate`, `baseline update`, `export`."""
+
+from __future__ import annotations
+
+import json
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from suite.cli.app import RunDirectory, app
+from suite.cli.verdict import verdict
+
+baseline_app = typer.Typer(no_args_is_help=True, help="A stored baseline for `gate`.")
+app.add_typer(baseline_app, name="baseline")
+
+
+class CompareFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    HTML = "html"
+
+
+class GateFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+Unpaired = Annotated[
+    bool, typer.Option("--unpaired", help="Allow different plans; intervals are wider then.")
+]
+Out = Annotated[Path | None, typer.Option(help="Write it to this file instead.")]
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="A [B…]", help="Runs, or RUN:ENGINE; A is the baseline.")
+    ],
+    unpaired: Unpaired = False,
+    form: Annotated[CompareFormat, typer.Option("--format")] = CompareFormat.TEXT,
+    out: Out = None,
+    has_all: Annotated[
+        bool, typer.Option("--all", help="Every metric, not only what differs.")
+    ] = False,
+) -> None:
+    """Hold runs of the same plan against each other: ratios with intervals."""
+    from reports.markdown import comparison_markdown
+    from reports.terminal import show_comparison
+    from suite.comparison import compare_runs
+    from suite.errors import InputError
+
+    if form is CompareFormat.HTML and out is None:
+        raise InputError("--format html: needs --out FILE to write the page to")
+    comparison = compare_runs(runs, is_unpaired=unpaired)
+    match form:
+        case CompareFormat.TEXT:
+            show_comparison(comparison, has_all=has_all)
+        case CompareFormat.JSON:
+            _say(json.dumps(comparison, indent=1, allow_nan=False) + "\n", out)
+        case CompareFormat.MARKDOWN:
+            _say(comparison_markdown(comparison, has_all=has_all), out)
+        case CompareFormat.HTML:
+            assert out is not None
+            typer.echo(f"comparison: {_write_page(comparison, out)}")
+
+
+def _write_page(comparison: dict[str, Any], out: Path) -> Path:
+    from reports.comparison import write_comparison
+
+    return write_comparison(comparison, out)
+
+
+@app.command()
+def gate(
+    directory: RunDirectory,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN|FILE",
+            help="What `baseline` means in a gate: another run (or RUN:ENGINE), or a stored "
+            "baseline. Default: the workload's baseline engine.",
+        ),
+    ] = None,
+    rules: Annotated[
+        Path | None, typer.Option(help="Gates from this YAML file instead of the workload's.")
+    ] = None,
+    unpaired: Unpaired = False,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    form: Annotated[GateFormat, typer.Option("--format")] = GateFormat.TEXT,
+    out: Out = None,
+) -> None:
+    """Judge a run by its gates; the exit code is the verdict."""
+    from reports.ci import github_annotations, write_junit
+    from reports.markdown import gates_markdown
+    from reports.terminal import show_gates
+    from suite.gating import judge_run
+
+    judged = judge_run(directory, baseline=baseline, rules=rules, is_unpaired=unpaired)
+    gates, title = judged["gates"], f"fsbench gate {judged['name']}"
+    warnings = [
+        f"{name}: {text}" for name, each in judged["engines"].items() for text in each["warnings"]
+    ]
+    markdown = gates_markdown(gates, title=title, warnings=warnings)
+    match form:
+        case GateFormat.TEXT:
+            show_gates(judged)
+        case GateFormat.JSON:
+            _say(json.dumps(gates, indent=1, allow_nan=False) + "\n", out)
+        case GateFormat.MARKDOWN:
+            _say(markdown, out)
+    if junit is not None:
+        write_junit(junit, gates, suite=f"fsbench.{judged['name']}")
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(markdown)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in github_annotations(gates):
+            typer.echo(line, err=form is not GateFormat.TEXT)
+    raise typer.Exit(verdict(judged, directory))
+
+
+@baseline_app.command()
+def update(
+    directory: RunDirectory,
+    out: Annotated[Path, typer.Option(help="The file to write; made to be committed.")],
+) -> None:
+    """Store a run's numbers and intervals as the baseline of later gates."""
+    from suite.baseline import write_baseline
+    from suite.metrics import measure_run
+
+    write_baseline(measure_run(directory), out)
+    typer.echo(f"baseline: {out}; gate a run against it: fsbench gate RUN --baseline {out}")
+
+
+@app.command()
+def export(
+    directory: RunDirectory,
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    form: Annotated[
+        str, typer.Option("--format", help="vllm-bench (JSON), csv (turns) or users-csv.")
+    ] = "csv",
+    engine: Annotated[
+        str | None, typer.Option(help="Whose; may be left out where there is one.")
+    ] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="Which repeat (vllm-bench).")] = 1,
+) -> None:
+    """Write a run in another tool's shape."""
+    from suite.export import export_run
+
+    export_run(directory, out, form=form, engine=engine, repeat=repeat)
+    typer.echo(f"{form}: {out}")
+
+
+def _say(text: str, out: Path | None) -> None:
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+    typer.echo(str(out), err=True)

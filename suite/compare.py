@@ -1,0 +1,248 @@
+"""Two engines held against each other: ratios of all their numbers, how sure they are, and what
+that says.
+
+On the same plan the ratio's interval comes from paired resamples of conversations (bootstrap.py);
+otherwise from the two intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import exp, log
+from typing import Any, Protocol
+
+import numpy as np
+
+from suite.bootstrap import interval_of
+from suite.engine_run import EngineRun
+from suite.intervals import as_json, between_runs_interval, combined_ratio, hull
+from suite.metric_names import (
+    LATENCY_METRICS,
+    SCALAR_METRICS,
+    USER_SHARES,
+    Metric,
+    Number,
+    between_runs_of,
+    look_up,
+)
+from suite.quantiles import Interval
+from suite.resampled import Resampled
+
+MIN_ON_EACH_SIDE = 10  # of a share, for resampling to know its spread
+STATISTICS = ("mean", "p50", "p99", "p999")
+CLASS_METRICS = ("ttft.p99", "tbt.p99", "slo.users_within_slo_ratio", "slo.turn_attainment_ratio")
+COMPARED = (
+    *(f"{name}.{each}" for name in LATENCY_METRICS if name != "driver_lag" for each in STATISTICS),
+    *SCALAR_METRICS,
+)
+
+
+class Side(Protocol):
+    """An engine's numbers, measured in a run or stored."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def is_exact(self) -> bool: ...
+
+    @property
+    def is_driver_valid(self) -> bool | None: ...
+
+    @property
+    def num_conversations(self) -> int: ...
+
+    @property
+    def plan(self) -> str:
+        """The digest of the plan and what of it was measured: equal ones can be paired."""
+
+    @property
+    def resampled(self) -> Resampled | None:
+        """None where the records are not at hand."""
+
+    def number(self, metric: Metric) -> Number: ...
+
+    def between_runs(self, metric: Metric) -> Mapping[str, Any] | None: ...
+
+
+@dataclass(frozen=True)
+class EngineSide:
+    """Of a run directory. Without records (None) its ratios come from intervals."""
+
+    label: str
+    numbers: Mapping[str, Any] = field(repr=False)
+    records: EngineRun | None = field(repr=False)
+
+    @property
+    def is_exact(self) -> bool:
+        return bool(self.numbers["is_exact"])
+
+    @property
+    def is_driver_valid(self) -> bool | None:
+        found: bool | None = self.numbers["is_driver_valid"]
+        return found
+
+    @property
+    def num_conversations(self) -> int:
+        return int(self.numbers["num_conversations"])
+
+    @cached_property
+    def plan(self) -> str:
+        if self.records is None:
+            return ""
+        cut = self.records.measured
+        return f"{self.records.plan.digest} {cut.warm_up} {cut.drain}"
+
+    @cached_property
+    def resampled(self) -> Resampled | None:
+        return None if self.records is None else Resampled(self.records)
+
+    def number(self, metric: Metric) -> Number:
+        return look_up(self.numbers, metric)
+
+    def between_runs(self, metric: Metric) -> Mapping[str, Any] | None:
+        return between_runs_of(self.numbers, metric)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """side / base of one metric; None with the reason."""
+
+    value: float | None
+    interval: Interval | None = None  # within the runs
+    ratios_of_runs: tuple[float, ...] = ()  # one a repeat
+    between_runs: Interval | None = None
+    reason: str = ""
+
+    @property
+    def whole_interval(self) -> Interval | None:
+        return hull(self.interval, self.between_runs)
+
+
+def against(sides: Mapping[str, Side], baseline: str | None) -> dict[str, Side | None]:
+    """What `baseline` means for each engine of a run: the run's own baseline engine."""
+    if baseline is None or baseline not in sides:
+        return {}
+    return {name: sides[baseline] for name in sides if name != baseline}
+
+
+def ratio_of(side: Side, base: Side, metric: Metric) -> Ratio:
+    mine, other = side.number(metric), base.number(metric)
+    if mine.value is None:
+        return Ratio(value=None, reason=mine.reason)
+    if other.value is None:
+        return Ratio(value=None, reason=f"the baseline has none: {other.reason}")
+    if other.value == 0:
+        return Ratio(value=None, reason="the baseline is 0")
+    ratios = _ratios_of_runs(side, base, metric)
+    return Ratio(
+        value=mine.value / other.value,
+        interval=_within(side, base, metric, mine, other),
+        ratios_of_runs=ratios,
+        between_runs=_on_log_scale(ratios),
+    )
+
+
+def _within(side: Side, base: Side, metric: Metric, mine: Number, other: Number) -> Interval | None:
+    assert mine.value is not None and other.value is not None
+    if side.resampled is not None and base.resampled is not None and side.plan == base.plan:
+        if metric.key in USER_SHARES and not (
+            side.resampled.has_both_sides(metric, MIN_ON_EACH_SIDE)
+            and base.resampled.has_both_sides(metric, MIN_ON_EACH_SIDE)
+        ):
+            return _combined(mine, other)
+        drawn, drawn_base = side.resampled.draws_of(metric), base.resampled.draws_of(metric)
+        if drawn is None or drawn_base is None:
+            return None
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = interval_of(drawn / drawn_base)
+        return found if found is None else _opened(found, mine.interval, other.interval)
+    return _combined(mine, other)
+
+
+def _combined(mine: Number, other: Number) -> Interval | None:
+    if mine.interval is None or other.interval is None or not mine.value or not other.value:
+        return None
+    return combined_ratio(mine.value, mine.interval, other.value, other.interval)
+
+
+def _opened(found: Interval, mine: Interval | None, other: Interval | None) -> Interval:
+    """An end is open where the percentile it rests on is not bounded on that side."""
+    if mine is None or other is None:
+        return found
+    return Interval(
+        low=None if mine.low is None or other.high is None else found.low,
+        high=None if mine.high is None or other.low is None else found.high,
+    )
+
+
+def _ratios_of_runs(side: Side, base: Side, metric: Metric) -> tuple[float, ...]:
+    """Repeat by repeat, where both have the same repeats and no zeros."""
+    mine, other = side.between_runs(metric), base.between_runs(metric)
+    if mine is None or other is None or len(mine["values"]) != len(other["values"]):
+        return ()
+    pairs = list(zip(mine["values"], other["values"], strict=True))
+    return tuple(a / b for a, b in pairs) if all(a > 0 and b > 0 for a, b in pairs) else ()
+
+
+def _on_log_scale(ratios: tuple[float, ...]) -> Interval | None:
+    found = between_runs_interval(np.array([log(each) for each in ratios]))
+    if found is None:
+        return None
+    assert found.low is not None and found.high is not None
+    return Interval(low=exp(found.low), high=exp(found.high))
+
+
+def compare_sides(side: Side, base: Side) -> list[dict[str, Any]]:
+    """One entry a metric, as docs/metrics.md has them."""
+    classes = side.resampled.user_classes if side.resampled is not None else ()
+    metrics = [Metric(name) for name in COMPARED]
+    metrics += [Metric(name, each) for each in classes for name in CLASS_METRICS]
+    return [_entry(side, base, metric) for metric in metrics]
+
+
+def _entry(side: Side, base: Side, metric: Metric) -> dict[str, Any]:
+    mine, other, ratio = side.number(metric), base.number(metric), ratio_of(side, base, metric)
+    verdict, reason = _verdict(metric, mine, other, ratio, is_exact=side.is_exact and base.is_exact)
+    return {
+        "metric": metric.name,
+        "user_class": metric.user_class,
+        "unit": metric.unit,
+        "better": metric.better,
+        "value": mine.value,
+        "baseline": other.value,
+        "value_interval": as_json(mine.interval),
+        "baseline_interval": as_json(other.interval),
+        "ratio": ratio.value,
+        "interval": as_json(ratio.interval),
+        "between_runs": {
+            "ratios": list(ratio.ratios_of_runs),
+            "interval": as_json(ratio.between_runs),
+        }
+        if ratio.ratios_of_runs
+        else None,
+        "verdict": verdict,
+        "reason": reason,
+    }
+
+
+def _verdict(
+    metric: Metric, mine: Number, other: Number, ratio: Ratio, *, is_exact: bool
+) -> tuple[str, str]:
+    if mine.value is not None and mine.value == other.value:
+        return "same", ""
+    if ratio.value is None:
+        return "missing", ratio.reason
+    whole = ratio.whole_interval
+    if is_exact:
+        is_lower, is_higher = ratio.value < 1, ratio.value > 1
+    elif whole is None:
+        return "unclear", "one number a run: 3 repeats or more would tell how far it varies"
+    else:
+        is_lower = whole.high is not None and whole.high < 1
+        is_higher = whole.low is not None and whole.low > 1
+    if not is_lower and not is_higher:
+        return "unclear", "the interval of the ratio holds 1"
+    return "better" if is_lower == (metric.better == "lower") else "worse", ""

@@ -1,0 +1,175 @@
+"""A run in other tools' shapes: CSV of turns or users, and what `vllm bench serve` saves."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from suite.engine_run import EngineRun, read_engine
+from suite.errors import InputError
+from suite.latencies import LATENCIES, per_turn
+from suite.measured import measured
+from suite.metrics import read_run
+from suite.run_directory import Manifest
+from suite.turn_table import Floats, TurnTable
+from suite.users import user_rows
+
+FORMATS = ("csv", "users-csv", "vllm-bench")
+TURN_COLUMNS = (
+    "repeat",
+    "conversation_id",
+    "turn",
+    "user_id",
+    "user_class",
+    "scheduled_at",
+    "sent_at",
+    "first_token_at",
+    "last_token_at",
+    "done_at",
+    "num_prompt_tokens",
+    "num_output_tokens",
+    "planned_output_tokens",
+    "num_chunks",
+)
+
+
+class ExportError(InputError):
+    """What is asked for is not in the run. One line."""
+
+
+def export_run(run: Path, out: Path, *, form: str, engine: str | None, repeat: int) -> None:
+    """Every engine (CSV) or one part (vllm-bench). Raises ExportError, MetricsError."""
+    if form not in FORMATS:
+        raise ExportError(f"--format {form!r} is unknown; choose one of: {', '.join(FORMATS)}")
+    manifest, plan = read_run(run)
+    names = list(manifest.engines) if engine is None else [engine]
+    if engine is not None and engine not in manifest.engines:
+        choices = ", ".join(manifest.engines)
+        raise ExportError(f"{run}: has no engine {engine!r}; choose one of: {choices}")
+    rule = measured(plan, manifest.workload)
+    engines = {name: read_engine(run, manifest, rule, plan, name) for name in names}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    match form:
+        case "csv":
+            pa_csv.write_csv(pa.concat_tables(map(turn_table, engines, engines.values())), out)
+        case "users-csv":
+            _write_users(engines, out)
+        case "vllm-bench":
+            if len(names) > 1:
+                raise ExportError(
+                    f"--format vllm-bench holds one engine, got {len(names)}; "
+                    f"say --engine with one of: {', '.join(names)}"
+                )
+            document = vllm_bench(manifest, engines[names[0]], repeat)
+            out.write_text(json.dumps(document, allow_nan=False) + "\n")
+
+
+def turn_table(name: str, engine: EngineRun) -> pa.Table:
+    """One row a recorded turn, cut or not: instants, counts, latencies, and whether it attained."""
+    turns = engine.all_turns
+    columns: dict[str, Any] = {"engine": [name] * len(turns)}
+    columns |= {key: getattr(turns, key) for key in TURN_COLUMNS}
+    columns |= {key: per_turn(turns, key) for key in LATENCIES if key != "tbt_s"}
+    columns |= {"has_attained_slo": engine.attains_all, "error": turns.error}
+    return pa.table({key: pa.array(each, from_pandas=True) for key, each in columns.items()})
+
+
+def _write_users(engines: Mapping[str, EngineRun], out: Path) -> None:
+    def rows() -> Iterator[dict[str, Any]]:
+        for name, engine in engines.items():
+            for row in user_rows(engine.turns, engine.users):
+                yield {"engine": name, **row}
+
+    found = list(rows())
+    if not found:
+        raise ExportError("no user was judged, there is nothing to write")
+    with out.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(found[0]))
+        writer.writeheader()
+        writer.writerows(found)
+
+
+def vllm_bench(manifest: Manifest, engine: EngineRun, repeat: int) -> dict[str, Any]:
+    """The keys of `vllm bench serve --save-result --save-detailed` (vllm/benchmarks/serve.py), in
+    its units (milliseconds for summaries) and by its definitions: percentiles interpolated as
+    numpy does by default, latency up to the last token, `duration` from first to last."""
+    turns = engine.all_turns.where(engine.all_turns.repeat == repeat)
+    if not len(turns):
+        raise ExportError(f"repeat {repeat} recorded nothing; it has {len(engine.parts)} repeats")
+    attains = engine.attains_all[engine.all_turns.repeat == repeat]
+    good = ~turns.has_failed & (turns.num_chunks > 0)
+    latency = turns.last_token_at - turns.sent_at
+    ttft = turns.first_token_at - turns.sent_at
+    num_output = np.where(good, turns.num_output_tokens, 0).astype(np.int64)
+    tpot = (latency - ttft)[good & (num_output > 1)] / (num_output[good & (num_output > 1)] - 1)
+    duration_s = float(np.nanmax(turns.done_at) - turns.scheduled_at.min())
+    num_input = int(np.nansum(turns.num_prompt_tokens[good]))
+    gaps = np.split(turns.gaps, np.cumsum(turns.num_gaps)[:-1])
+    return {
+        "date": datetime.fromisoformat(manifest.created_at).strftime("%Y%m%d-%H%M%S"),
+        "backend": "openai",
+        "label": manifest.name,
+        "model_id": manifest.workload.get("model"),
+        "tokenizer_id": manifest.workload.get("model"),
+        "num_prompts": engine.plan.num_turns,
+        "request_rate": manifest.workload.get("arrivals", {}).get("rate", "inf"),
+        "burstiness": 1.0,
+        "max_concurrency": engine.plan.closed_concurrency,
+        "duration": duration_s,
+        "completed": int(good.sum()),
+        "failed": int((~good).sum()),
+        "total_input_tokens": num_input,
+        "total_output_tokens": int(num_output.sum()),
+        "request_throughput": float(good.sum()) / duration_s,
+        "request_goodput": float(attains.sum()) / duration_s,
+        "output_throughput": float(num_output.sum()) / duration_s,
+        "total_token_throughput": float(num_input + num_output.sum()) / duration_s,
+        "max_output_tokens_per_s": _busiest_second(turns),
+        "max_concurrent_requests": _most_at_once(turns),
+        **_summary("ttft", ttft[good]),
+        **_summary("tpot", tpot),
+        **_summary("itl", turns.gaps[good[turns.gap_turn]]),
+        **_summary("e2el", latency[good]),
+        "input_lens": np.nan_to_num(turns.num_prompt_tokens).astype(int).tolist(),
+        "output_lens": num_output.tolist(),
+        "ttfts": np.nan_to_num(ttft).tolist(),
+        "itls": [each.tolist() for each in gaps],
+        "start_times": np.where(np.isnan(turns.sent_at), 0.0, turns.sent_at).tolist(),
+        "generated_texts": [""] * len(turns),  # answers are not kept
+        "errors": [str(each) for each in turns.error],
+    }
+
+
+def _summary(name: str, seconds: Floats) -> dict[str, float]:
+    """Zero without samples, as there."""
+    values = seconds * 1000 if len(seconds) else np.zeros(1)
+    found = {
+        f"mean_{name}_ms": float(values.mean()),
+        f"median_{name}_ms": float(np.median(values)),
+        f"std_{name}_ms": float(values.std()),
+    }
+    ranks: Sequence[int] = (90, 95, 99)
+    return found | {f"p{q}_{name}_ms": float(np.percentile(values, q)) for q in ranks}
+
+
+def _busiest_second(turns: TurnTable) -> float:
+    if not len(turns.token_at):
+        return 0.0
+    second = (turns.token_at - turns.token_at.min()).astype(np.int64)
+    return float(np.bincount(second, weights=turns.tokens_per_chunk).max())
+
+
+def _most_at_once(turns: TurnTable) -> int:
+    was_sent = ~np.isnan(turns.sent_at) & ~np.isnan(turns.done_at)
+    instants = np.concatenate([turns.done_at[was_sent], turns.sent_at[was_sent]])
+    change = np.repeat([-1, 1], int(was_sent.sum()))
+    order = np.argsort(instants, kind="stable")
+    return int(change[order].cumsum().max(initial=0))

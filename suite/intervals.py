@@ -1,0 +1,167 @@
+"""Intervals for samples that come in clusters: effective numbers, percentiles, means, shares.
+
+Turns of one conversation are not independent, conversations are. So what a percentile can be
+trusted to is a matter of how the samples on either side of it spread over conversations: the design
+effect d = Var(share) over clusters / the variance that as many independent samples would give, and
+n/d effective samples (Woodruff 1952; Korn & Graubard 1998, with their Student correction for few
+clusters). With one sample a cluster these are the exact binomial intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil, exp, hypot, inf, log, sqrt
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from suite.quantiles import CONFIDENCE_RATIO, Interval, interval_ranks
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Labels = npt.NDArray[np.int32] | Ints
+
+_TAIL = (1 - CONFIDENCE_RATIO) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """Which cluster each sample belongs to, and how many samples each has (none: left out)."""
+
+    of_sample: Labels  # [num_samples], 0 … num_clusters − 1
+    sizes: Floats  # [num_clusters], all > 0
+
+    @classmethod
+    def of(cls, labels: Labels) -> Clusters:
+        """`labels` are small non-negative integers; those without a sample are closed up."""
+        counts = np.bincount(labels)
+        present = counts > 0
+        if present.all():
+            return cls(labels, counts.astype(np.float64))
+        row_of = np.cumsum(present) - 1
+        return cls(row_of[labels], counts[present].astype(np.float64))
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def sums(self, values: Floats | npt.NDArray[np.bool_]) -> Floats:
+        """Σ of the values in each cluster; of flags, how many are true."""
+        if values.dtype == np.bool_:
+            return np.bincount(self.of_sample[values], minlength=len(self)).astype(np.float64)
+        return np.bincount(
+            self.of_sample, weights=values.astype(np.float64, copy=False), minlength=len(self)
+        ).astype(np.float64, copy=False)
+
+
+@lru_cache(maxsize=4096)
+def student_t(num_degrees: int) -> float:
+    """The two-sided quantile at the stated confidence."""
+    return float(special.stdtrit(num_degrees, 1 - _TAIL))
+
+
+def ratio_variance(sums: Floats, sizes: Floats) -> float:
+    """Var(Σ sums / Σ sizes) over clusters, the linearised ratio estimator; from 2 clusters on."""
+    num, total = len(sizes), sizes.sum()
+    residual = sums - sums.sum() / total * sizes
+    squares = float(np.square(residual).sum())
+    return float(num / (num - 1) * squares / float(total) ** 2)
+
+
+def effective_samples(hits: Floats, sizes: Floats) -> float:
+    """How many independent samples tell as much about a share as these: `hits` of `sizes` in each
+    cluster. Never more than there are samples; where all or none hit, the number of clusters."""
+    num_clusters, num_samples = len(sizes), float(sizes.sum())
+    if num_clusters < 2:
+        return float(num_clusters)
+    if num_clusters == num_samples:
+        return num_samples
+    share = hits.sum() / num_samples
+    if share in (0.0, 1.0):
+        return float(num_clusters)
+    design_effect = ratio_variance(hits, sizes) / (share * (1 - share) / num_samples)
+    correction = (student_t(int(num_samples) - 1) / student_t(num_clusters - 1)) ** 2
+    return float(num_samples / max(1.0, design_effect) * correction)
+
+
+def percentile_interval(ascending: Floats, q: float, num_effective: float) -> Interval:
+    """Two order statistics; their ranks are the binomial's for the effective number, spread over
+    the samples there are."""
+    num, whole = len(ascending), max(1, int(num_effective + 1e-9))
+    low, high = interval_ranks(whole, q)
+    return Interval(
+        low=None if low is None else float(ascending[max(1, low * num // whole) - 1]),
+        high=None if high is None else float(ascending[min(num, ceil(high * num / whole)) - 1]),
+    )
+
+
+def mean_interval(sums: Floats, sizes: Floats) -> Interval | None:
+    """Mean ± t · standard error over clusters; None below two of them."""
+    if len(sizes) < 2:
+        return None
+    mean = float(sums.sum() / sizes.sum())
+    half = student_t(len(sizes) - 1) * sqrt(ratio_variance(sums, sizes))
+    return Interval(low=mean - half, high=mean + half)
+
+
+def share_interval(hits: Floats, sizes: Floats) -> Interval | None:
+    """Clopper–Pearson on the effective number; None without clusters."""
+    total = float(sizes.sum())
+    if not total:
+        return None
+    num = effective_samples(hits, sizes)
+    found = float(hits.sum()) / total * num
+    low = 0.0 if found == 0 else float(special.betaincinv(found, num - found + 1, _TAIL))
+    high = 1.0 if found == num else float(special.betaincinv(found + 1, num - found, 1 - _TAIL))
+    return Interval(low=low, high=high)
+
+
+def between_runs_interval(values: Floats) -> Interval | None:
+    """Mean of independent runs ± t · standard error; None below three runs."""
+    if len(values) < 3:
+        return None
+    half = student_t(len(values) - 1) * float(values.std(ddof=1)) / sqrt(len(values))
+    mean = float(values.mean())
+    return Interval(low=mean - half, high=mean + half)
+
+
+def combined_ratio(
+    value: float, interval: Interval, base: float, base_interval: Interval
+) -> Interval:
+    """Interval of value / base from the two intervals: their distances on the log scale as the root
+    of the sum of squares (MOVER, Zou & Donner 2008). An end that nothing bounds is open."""
+    ratio = value / base
+    below = hypot(_log_ratio(value, interval.low), _log_ratio(base_interval.high, base))
+    above = hypot(_log_ratio(interval.high, value), _log_ratio(base, base_interval.low))
+    return Interval(
+        low=None if below == inf else ratio * exp(-below),
+        high=None if above == inf else ratio * exp(above),
+    )
+
+
+def _log_ratio(large: float | None, small: float | None) -> float:
+    if large is None or small is None or small <= 0:
+        return inf
+    return max(0.0, log(large / small))
+
+
+def hull(*intervals: Interval | None) -> Interval | None:
+    """The smallest interval around all that are given; open ends stay open."""
+    given = [each for each in intervals if each is not None]
+    if not given:
+        return None
+    lows, highs = [each.low for each in given], [each.high for each in given]
+    return Interval(
+        low=None if None in lows else min(low for low in lows if low is not None),
+        high=None if None in highs else max(high for high in highs if high is not None),
+    )
+
+
+def as_json(interval: Interval | None) -> list[float | None] | None:
+    return None if interval is None else [interval.low, interval.high]
+
+
+def all_as_json(intervals: Mapping[str, Interval | None]) -> dict[str, list[float | None] | None]:
+    return {name: as_json(interval) for name, interval in intervals.items()}

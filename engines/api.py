@@ -13,10 +13,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 # Arrow streams an engine may leave in its directory: its steps, the requests that ended, the
-# transfers of KV. Another engine's server may have told of itself each second. Instants in them
+# transfers of KV; or what another engine's server told of itself each second. Instants in them
 # (`at`, `*_at`) are CLOCK_MONOTONIC seconds.
-ENGINE_LOGS = ("steps", "requests", "transfers")
-SERVER_METRICS = "server_metrics"
+ENGINE_LOGS = ("steps", "requests", "transfers", "server_metrics")
 
 
 class EngineError(Exception):

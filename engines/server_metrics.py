@@ -14,7 +14,6 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from engines.api import SERVER_METRICS
 from engines.arrow_log import ArrowLog, schema_of
 
 INTERVAL_S = 1.0
@@ -87,7 +86,7 @@ def logged_server_metrics(
     leaves no row."""
     is_over = threading.Event()
     with ArrowLog(
-        directory / f"{SERVER_METRICS}.arrows", schema_of(ServerMetrics), rows_per_batch=1
+        directory / "server_metrics.arrows", schema_of(ServerMetrics), rows_per_batch=1
     ) as log:
 
         def look() -> None:

@@ -3,7 +3,6 @@ dies in the middle or the user has had enough."""
 
 from __future__ import annotations
 
-import html
 import json
 import signal
 import time
@@ -48,7 +47,7 @@ def test_a_run_says_what_ran_and_counts_under_the_embedded_engines_names(
     assert switching["reused_tokens_ratio"] == 10 / 40
     assert switching["num_steps"] is switching["stall_s"] is None
     assert pq.read_table(run / "v/1/server_metrics.parquet")["at"][0].as_py() < 0
-    assert version in html.unescape((run / "report.html").read_text())
+    assert "vLLM 0.0.fake" in (run / "report.html").read_text()
     asked = [body for body in fake.bodies() if body.get("stream")]
     turns = read_turns(run / "v/1/turns.parquet")
     named = sorted(body["vllm_xargs"]["conversation_id"] for body in asked)

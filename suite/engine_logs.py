@@ -17,12 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from engines.api import ENGINE_LOGS, SERVER_METRICS
+from engines.api import ENGINE_LOGS
 from engines.arrow_log import mapped_arrow_log
 
 ROWS_PER_GROUP = 65_536
-
-_LOGS = (*ENGINE_LOGS, SERVER_METRICS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +34,7 @@ class EngineLogs:
 
 
 def read_engine_logs(directory: Path) -> EngineLogs:
-    paths = {name: directory / f"{name}.parquet" for name in _LOGS}
+    paths = {name: directory / f"{name}.parquet" for name in ENGINE_LOGS}
     return EngineLogs(
         **{name: pq.read_table(path) if path.exists() else None for name, path in paths.items()}
     )
@@ -44,7 +42,7 @@ def read_engine_logs(directory: Path) -> EngineLogs:
 
 def finish_engine_logs(directory: Path, started_at_monotonic_s: float | None) -> None:
     """NAME.arrows → NAME.parquet; without a start nothing was played, and nothing is kept."""
-    for name in _LOGS:
+    for name in ENGINE_LOGS:
         log = directory / f"{name}.arrows"
         if not log.exists():
             continue

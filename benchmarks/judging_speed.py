@@ -18,11 +18,10 @@ from pathlib import Path
 
 from benchmarks.results import print_table, write_result
 from benchmarks.synthetic_records import Noise, make_plan, make_turns, write_run
+from suite.metrics import write_metrics
 
 
 def _measure(run: str, answer: multiprocessing.Queue[tuple[float, float, float]]) -> None:
-    from suite.metrics import write_metrics
-
     began_at, cpu_at = time.monotonic(), time.process_time()
     write_metrics(Path(run))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -131,7 +131,7 @@ def _scheduled(plan: Plan, num_turns: np.ndarray, total: np.ndarray) -> np.ndarr
 
 
 def write_run(run: Path, plan: Plan, parts: dict[str, list[pa.Table]], gates: list[str]) -> Path:
-    """A run directory of these tables: by engine, one a repeat; the first engine is the baseline."""
+    """A run directory of these tables: by engine, one a repeat; the first is the baseline."""
     run.mkdir(parents=True, exist_ok=True)
     plan.write(run / "plan.parquet")
     repeats = len(next(iter(parts.values())))

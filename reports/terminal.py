@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Json = Mapping[str, Any]
 _STYLE = {"fail": "bold red", "inconclusive": "yellow", "pass": "green"}
 _VERDICT_STYLE = {"worse": "bold red", "better": "green"}
+_PERCENTILES = {"p50": "P50", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9"}
 PIPED_COLUMNS = 200  # of a table that goes to no terminal: nothing in it needs more
 
 
@@ -49,10 +50,22 @@ def show_summary(metrics: Json, report: Path | None, console: Console | None = N
         for text in engine["warnings"]:
             line = Text.assemble(("! ", "yellow"), (name, "bold"), f" {text}")
             console.print(line, soft_wrap=True)
+        for text in _too_few(engine):
+            console.print(Text.assemble(("! ", "yellow"), (name, "bold"), f" {text}"))
     console.print(engine_table(metrics))
     _print_gates([each for each in gates if each["outcome"] != "fail"], console)
     if report is not None:
         console.print(Text.assemble("report: ", (str(report), "bold")), soft_wrap=True)
+
+
+def _too_few(engine: Json) -> list[str]:
+    found = []
+    for key, shown in (("ttft_s", "TTFT"), ("tbt_s", "TBT")):
+        lacking = [_PERCENTILES[name] for name in engine[key]["unavailable"]]
+        if lacking:
+            count = engine[key]["count"]
+            found.append(f"{shown}: too few samples ({count:,}) for {', '.join(lacking)}")
+    return found
 
 
 def show_gates(metrics: Json, console: Console | None = None) -> None:

@@ -96,8 +96,33 @@ def write_baseline(run: MeasuredRun, path: Path) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    partial.write_text(_a_line_each(document))
     partial.replace(path)
+
+
+def _a_line_each(document: Mapping[str, Any]) -> str:
+    """JSON with one line a metric: small, and a change of a baseline can be reviewed."""
+    engines = [
+        f"  {json.dumps(name)}: {{\n"
+        + "".join(
+            f"   {json.dumps(key)}: {json.dumps(value, allow_nan=False)},\n"
+            for key, value in each.items()
+            if key != "metrics"
+        )
+        + '   "metrics": {\n'
+        + ",\n".join(
+            f"    {json.dumps(label)}: {json.dumps(value, allow_nan=False)}"
+            for label, value in each["metrics"].items()
+        )
+        + "\n   }\n  }"
+        for name, each in document["engines"].items()
+    ]
+    head = "".join(
+        f" {json.dumps(key)}: {json.dumps(value, allow_nan=False)},\n"
+        for key, value in document.items()
+        if key != "engines"
+    )
+    return "{\n" + head + ' "engines": {\n' + ",\n".join(engines) + "\n }\n}\n"
 
 
 def _stored(numbers: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
@@ -108,15 +133,14 @@ def _stored(numbers: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
         for each in metrics
         if each.can_have_class
     ]
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for metric in metrics:
         number = look_up(numbers, metric)
         if number.value is not None:
-            found[metric.label] = {
-                "value": number.value,
-                "interval": as_json(number.interval),
-                "between_runs": between_runs_of(numbers, metric),
-            }
+            found[metric.label] = {"value": number.value, "interval": as_json(number.interval)}
+            runs = between_runs_of(numbers, metric)
+            if runs is not None and runs["interval"] is not None:
+                found[metric.label]["between_runs"] = runs
     return {
         "is_exact": numbers["is_exact"],
         "is_driver_valid": numbers["is_driver_valid"],

@@ -143,17 +143,19 @@ class UserDraws:
         )
 
     def _gini(self) -> Floats:
-        """Over users in order of their share, each counted as often as drawn."""
+        """Over users in order of their share, each counted as often as drawn; some resamples at a
+        time, for memory's sake."""
         order = np.argsort(self._ratio, kind="stable")
-        share = self._ratio[order]
-        found = np.empty(len(self._counts))
-        for row, drawn in enumerate(self._counts):
-            weight = drawn[self._labels[order]]
-            before = np.cumsum(weight)
-            num, total = before[-1], float((weight * share).sum())
-            spread = float((weight * share * (2 * before - weight - num)).sum())
-            found[row] = spread / (num * total) if total else np.nan
-        return found
+        share, columns = self._ratio[order], self._labels[order]
+        rows = max(1, CHUNK // len(order))
+        found = []
+        for first in range(0, len(self._counts), rows):
+            weight = self._counts[first : first + rows, columns]
+            before = np.cumsum(weight, axis=1)
+            num, total = before[:, -1], weight @ share
+            spread = np.einsum("ru,ru,u->r", weight, 2 * before - weight - num[:, None], share)
+            found.append(self._share_of(spread, num * total))
+        return np.concatenate(found)
 
     @staticmethod
     def _share_of(part: Floats, whole: Floats) -> Floats:

@@ -47,7 +47,7 @@ def samples_and_rows(turns: TurnTable, rows: Bools, name: str) -> tuple[Floats, 
     if name == "tbt_s":
         if good.all():
             return turns.gaps, turns.gap_turn
-        chosen = good[turns.gap_turn]
+        chosen = turns.gaps_of(np.flatnonzero(good))
         return turns.gaps[chosen], turns.gap_turn[chosen]
     values = per_turn(turns, name)
     found = np.flatnonzero((rows if name == "driver_lag_s" else good) & ~np.isnan(values))

@@ -7,9 +7,12 @@ from fractions import Fraction
 
 import numpy as np
 
-from suite.quantiles import exact_fraction, quantile_rank
+from suite.latencies import longest_gap_per_turn
+from suite.quantiles import exact_fraction
 from suite.turn_table import Bools, Floats, Ints, TurnTable
 from workloads.plan import UserClass
+
+CHUNKS_AT_ONCE = 1 << 21
 
 
 def headroom(turns: TurnTable, attains: Bools, user_classes: Sequence[UserClass]) -> Floats:
@@ -27,13 +30,13 @@ def headroom(turns: TurnTable, attains: Bools, user_classes: Sequence[UserClass]
 def tbt_percentile(turns: TurnTable, rows: Ints, q: Fraction) -> Floats:
     """[num_rows]: that percentile of each turn's gaps; 0.0 for a turn without any."""
     num_gaps = turns.num_gaps
-    first = np.cumsum(num_gaps) - num_gaps
-    found = np.zeros(len(rows))
-    for place, row in enumerate(rows):
-        if num := int(num_gaps[row]):
-            rank = quantile_rank(num, q) - 1
-            gaps = turns.gaps[first[row] : first[row] + num]
-            found[place] = gaps.max() if rank == num - 1 else np.partition(gaps, rank)[rank]
+    first = (np.cumsum(num_gaps) - num_gaps)[rows]
+    num = num_gaps[rows]
+    rank = np.maximum(1, -(-num * q.numerator // q.denominator))  # ⌈q·n⌉ in integers
+    found = np.nan_to_num(longest_gap_per_turn(turns)[rows])
+    for place in np.flatnonzero(rank < num):  # of the others the percentile is the longest
+        gaps = turns.gaps[first[place] : first[place] + num[place]]
+        found[place] = np.partition(gaps, rank[place] - 1)[rank[place] - 1]
     return found
 
 
@@ -44,22 +47,37 @@ def deadlines(turns: TurnTable, user_classes: Sequence[UserClass]) -> tuple[Ints
     The first chunk is due `ttft` after the planned instant, each next one `tbt` after the one
     before; time won is carried on, a chunk late by d misses 1 + ⌊d/tbt⌋ deadlines and starts anew.
     """
-    met = np.zeros(len(turns), dtype=np.int64)
-    missed = np.zeros(len(turns), dtype=np.int64)
-    slo_of = {each.name: each.slo for each in user_classes}
+    ttft_s, tbt_s = np.ones(len(turns)), np.ones(len(turns))
+    for each in user_classes:
+        rows = turns.user_class == each.name
+        ttft_s[rows], tbt_s[rows] = each.slo.ttft_s, each.slo.tbt_s
+    met, missed = turns.num_chunks.copy(), np.zeros(len(turns), dtype=np.int64)
     first_chunk = turns.first_chunk
-    for row in range(len(turns)):
-        slo = slo_of[turns.user_class[row]]
-        at = turns.token_at[first_chunk[row] : first_chunk[row + 1]]
-        if len(at):
-            met[row], missed[row] = _deadlines_of(
-                at - turns.scheduled_at[row], slo.ttft_s, slo.tbt_s
-            )
+    for row in np.flatnonzero(_is_ever_late(turns, turns.scheduled_at + ttft_s, tbt_s)):
+        at = turns.token_at[first_chunk[row] : first_chunk[row + 1]] - turns.scheduled_at[row]
+        met[row], missed[row] = _deadlines_of(at, float(ttft_s[row]), float(tbt_s[row]))
     received = np.bincount(
         turns.token_turn, weights=turns.tokens_per_chunk, minlength=len(turns)
     ).astype(np.int64)
     lacking = np.maximum(0, turns.planned_output_tokens - received)
     return met, missed + np.where(turns.has_failed, lacking, 0)
+
+
+def _is_ever_late(turns: TurnTable, first_due: Floats, tbt_s: Floats) -> Bools:
+    """[num_turns]: whether any chunk comes after its first deadline. Most turns never are, and need
+    no walk; a stretch of turns at a time, for memory's sake."""
+    is_late = np.zeros(len(turns), dtype=bool)
+    first_chunk = turns.first_chunk
+    row = 0
+    while row < len(turns):
+        end = max(row + 1, int(np.searchsorted(first_chunk, first_chunk[row] + CHUNKS_AT_ONCE)) - 1)
+        stretch = slice(first_chunk[row], first_chunk[end])
+        of = turns.token_turn[stretch]
+        number = np.arange(first_chunk[row], first_chunk[end]) - first_chunk[of]
+        late = turns.token_at[stretch] > first_due[of] + tbt_s[of] * number
+        is_late[of[late]] = True
+        row = end
+    return is_late
 
 
 def _deadlines_of(at: Floats, ttft_s: float, tbt_s: float) -> tuple[int, int]:

@@ -6,6 +6,7 @@ counts when the first token arrives, each token's when its chunk arrives.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,12 +38,12 @@ def backlogs(turns: TurnTable) -> list[Backlog]:
     service counts when the first token arrives, each token's when its chunk arrives."""
     end = np.where(np.isnan(turns.done_at), turns.last_token_at, turns.done_at)
     rows = np.flatnonzero(~np.isnan(end))
-    first_chunk = turns.first_chunk
+    first_chunk, prompt = turns.first_chunk, np.nan_to_num(turns.num_prompt_tokens)
     users, user_of = np.unique(turns.user_id[rows], return_inverse=True)
     rows = rows[np.lexsort((turns.scheduled_at[rows], user_of))]
     rows_of_users = np.split(rows, np.cumsum(np.bincount(user_of))[:-1])
     return [
-        _backlog(str(user), stretch, turns, end, first_chunk)
+        _backlog(str(user), stretch, turns, end=end, first_chunk=first_chunk, prompt=prompt)
         for user, mine in zip(users, rows_of_users, strict=False)  # without users one empty part
         for stretch in _merged(mine, turns.scheduled_at, end)
     ]
@@ -62,25 +63,26 @@ def _merged(rows: Ints, start: Floats, end: Floats) -> list[list[int]]:
 
 
 def _backlog(
-    user: str, rows: list[int], turns: TurnTable, end: Floats, first_chunk: Ints
+    user: str, rows: list[int], turns: TurnTable, *, end: Floats, first_chunk: Ints, prompt: Floats
 ) -> Backlog:
     instants, amounts = [], []
-    counted_prompt = np.nan_to_num(turns.num_prompt_tokens[rows])
-    for row, num_prompt_tokens in zip(rows, counted_prompt, strict=True):
+    for row in rows:
         chunks = slice(int(first_chunk[row]), int(first_chunk[row + 1]))
         amount = OUTPUT_WEIGHT * turns.tokens_per_chunk[chunks]
         if len(amount):
-            amount[0] += PROMPT_WEIGHT * num_prompt_tokens
+            amount[0] += PROMPT_WEIGHT * prompt[row]
         instants.append(turns.token_at[chunks])
         amounts.append(amount)
-    at = np.concatenate(instants)
-    order = np.argsort(at, kind="stable")
-    service = np.cumsum(np.concatenate(amounts)[order])
+    at, amount = np.concatenate(instants), np.concatenate(amounts)
+    if len(rows) > 1:  # one turn's chunks are in order
+        order = np.argsort(at, kind="stable")
+        at, amount = at[order], amount[order]
+    service = np.cumsum(amount)
     return Backlog(
         user=user,
-        start=float(turns.scheduled_at[rows].min()),
-        end=float(end[rows].max()),
-        at=at[order],
+        start=float(min(turns.scheduled_at[row] for row in rows)),
+        end=float(max(end[row] for row in rows)),
+        at=at,
         service=service,
         total=float(service[-1]) if len(service) else 0.0,
     )
@@ -118,12 +120,16 @@ def service_windows(stretches: list[Backlog]) -> ServiceWindows | None:
     service = np.zeros((len(row_of), num))
     is_backlogged = np.zeros((len(row_of), num), dtype=bool)
     edges: Floats = start + window_s * np.arange(num + 1, dtype=np.float64)
+    ends = edges.tolist()
     for each in stretches:
         row = row_of[each.user]
-        service[row] += np.diff(_served_by(each, edges))
-        first = np.searchsorted(edges, each.start, side="left")
-        last = np.searchsorted(edges, each.end, side="right") - 1
+        first = bisect_left(ends, each.start)
+        last = bisect_right(ends, each.end) - 1
         is_backlogged[row, first : max(first, last)] = True
+        # Of the windows that the stretch touches; the service before and after it is none.
+        touched = slice(max(0, first - 1), min(num, last + 1) + 1)
+        served = _served_by(each, edges[touched])
+        service[row, touched.start : touched.stop - 1] += served[1:] - served[:-1]
     return ServiceWindows(
         users=list(row_of), window_s=window_s, service=service, is_backlogged=is_backlogged
     )

@@ -83,6 +83,14 @@ class TurnTable:
         """[num_turns]"""
         return np.maximum(self.num_chunks - 1, 0)
 
+    def gaps_of(self, rows: Ints) -> Ints:
+        """Where in `gaps` those of these rows lie, row after row."""
+        num = self.num_gaps
+        first, mine = (np.cumsum(num) - num)[rows], num[rows]
+        before = np.cumsum(mine) - mine
+        where: Ints = np.repeat(first - before, mine) + np.arange(int(mine.sum()))
+        return where
+
     def __len__(self) -> int:
         return len(self.turn)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from reports import units
 from reports.terminal import show_calibration, show_gates, show_plan, show_summary
 from suite.driver.calibrate import Calibration
 from suite.metrics import measure
@@ -31,12 +32,13 @@ def shown(show, *values, width=80):
     return text.getvalue()
 
 
-def test_two_engines_fit_into_eighty_columns(metrics):
-    text = shown(show_summary, metrics, Path("runs/x/report.html"))
+def test_percentiles_stand_with_their_intervals_and_fit_into_a_terminal(metrics):
+    text = shown(show_summary, metrics, Path("runs/x/report.html"), width=100)
     lines = {line.split("  ")[0]: line for line in text.splitlines()}
-    ttft = lines["TTFT P50 P99 P99.9"]
-    assert len(ttft) <= 80
-    assert "187 ms   1.23 s" in ttft
+    assert all(len(line) <= 100 for line in lines if line.startswith(("TTFT", "TBT", "worst")))
+    ttft = metrics["engines"]["fastswitch"]["ttft_s"]
+    low, high = ttft["interval"]["p50"]
+    assert f"187 ms ({units.duration(low)} to {units.duration(high)})" in lines["TTFT P50"]
     assert "82.5 % (66 of 80)" in text
     assert text.endswith("report: runs/x/report.html\n")
 
@@ -49,7 +51,16 @@ def test_gates_stand_one_a_line_with_the_failures_first(metrics):
 
 def test_what_limits_the_numbers_comes_first(metrics):
     text = shown(show_summary, metrics, None)
-    assert text.startswith("! fastswitch TTFT: too few samples for P99.9")
+    lines = text.splitlines()
+    assert [line.split()[0] for line in lines[:2]] == ["FAIL", "FAIL"]
+    assert lines[2].startswith("! fastswitch TTFT: too few samples (484) for P99.9")
+
+
+def test_what_is_piped_does_not_wrap_at_eighty_columns(metrics, capsys):
+    show_summary(metrics, None)
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("TTFT P50")]
+    assert len(table) == 1
+    assert table[0].count(" to ") == 2
 
 
 def test_a_plan_is_shown_class_by_class():

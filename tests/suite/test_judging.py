@@ -1,0 +1,252 @@
+"""compare, gate, baseline and export on whole run directories, through the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from suite.cli import app
+from suite.errors import InputError
+from suite.metrics import measure
+from suite.run_directory import Manifest
+from tests.reports.synthetic_run import FAST, SLOW, make_plan, write_run
+
+GATES = ("ttft.p50 <= 1.5s", "ttft.p99 <= 1ms", "slow: counts.failed <= 0")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    plan = make_plan(num_conversations=40)
+    both = {"fast": FAST, "slow": SLOW}
+    write_run(root / "a", both, plan=plan, repeats=1, gates=GATES, baseline="slow")
+    both["slow"] = replace(SLOW, ttft_s=1.2)
+    write_run(root / "b", both, plan=plan, repeats=1, baseline="slow")
+    other = make_plan(num_conversations=20, seed=9)
+    write_run(root / "other", {"fast": FAST}, plan=other, repeats=1)
+    return root
+
+
+def call(*arguments, **env):
+    unset = {"GITHUB_STEP_SUMMARY": None, "GITHUB_ACTIONS": None}
+    return CliRunner().invoke(app, [str(each) for each in arguments], env={**unset, **env})
+
+
+def failed(*arguments):
+    """The error that the command line turns into one line."""
+    found = call(*arguments)
+    assert isinstance(found.exception, InputError), found.output
+    assert "\n" not in str(found.exception)
+    return str(found.exception)
+
+
+def comparison(*arguments):
+    found = call("compare", *arguments, "--format", "json")
+    assert found.exit_code == 0, found.output
+    return json.loads(found.stdout)
+
+
+def test_an_engine_compared_with_itself_is_the_same_in_everything(runs):
+    entries = comparison(f"{runs}/a:fast", f"{runs}/a:fast")["comparisons"][f"{runs}/a:fast"]
+    assert {each["verdict"] for each in entries if each["ratio"] is not None} == {"same"}
+    assert {tuple(each["interval"]) for each in entries if each["metric"] == "ttft.p50"} == {(1, 1)}
+
+
+def test_what_got_slower_is_said_to_be_worse_with_a_paired_interval(runs):
+    found = comparison(runs / "a", runs / "b")
+    assert found["is_paired"]
+    assert [each["baseline"] for each in found["sides"]] == [
+        None,
+        None,
+        f"{runs}/a:fast",
+        f"{runs}/a:slow",
+    ]
+    [ttft] = [
+        each
+        for each in found["comparisons"][f"{runs}/b:slow"]
+        if each["metric"] == "ttft.p50" and each["user_class"] is None
+    ]
+    assert ttft["verdict"] == "worse"
+    assert ttft["ratio"] == ttft["value"] / ttft["baseline"]
+    assert 1 < ttft["interval"][0] < ttft["ratio"] < ttft["interval"][1]
+
+
+def test_different_plans_are_refused_with_both_digests(runs):
+    message = failed("compare", f"{runs}/a:fast", runs / "other")
+    digests = [Manifest.read(runs / name).plan_digest[:12] for name in ("a", "other")]
+    assert f"plan differs ({digests[0]} vs {digests[1]})" in message
+    found = comparison(f"{runs}/a:fast", runs / "other", "--unpaired")
+    assert not found["is_paired"]
+    [entries] = found["comparisons"].values()
+    assert all(each["interval"] for each in entries if each["metric"] == "ttft.p50")
+
+
+def test_comparisons_are_said_in_markdown_and_in_the_terminal(runs, tmp_path):
+    out = tmp_path / "c.md"
+    assert (
+        call("compare", runs / "a", runs / "b", "--format", "markdown", "--out", out).exit_code == 0
+    )
+    assert "| worse | `ttft.p50` |" in out.read_text()
+    shown = call("compare", runs / "a", runs / "b").stdout
+    assert max(len(line) for line in shown.splitlines()) < 201
+    assert "worse" in shown
+
+
+def test_what_can_not_be_compared_is_refused(runs):
+    assert "nothing to compare it with" in failed("compare", runs / "other")
+    assert "choose one of: fast, slow" in failed("compare", f"{runs}/a:mine", runs / "b")
+
+
+def test_gates_give_an_exit_code_junit_a_summary_and_annotations(runs, tmp_path):
+    junit, summary = tmp_path / "j" / "junit.xml", tmp_path / "summary.md"
+    found = call(
+        "gate",
+        runs / "a",
+        "--junit",
+        junit,
+        GITHUB_STEP_SUMMARY=str(summary),
+        GITHUB_ACTIONS="true",
+    )
+    assert found.exit_code == 1
+    lines = found.stdout.splitlines()
+    assert [line.split()[0] for line in lines[:5]] == ["FAIL", "FAIL", "PASS", "PASS", "PASS"]
+    assert lines[5].startswith("::error title=fast%3A ttft.p99 <= 1ms::got ")
+    assert "| ❌ FAIL | `fast: ttft.p99 <= 1ms` |" in summary.read_text()
+    suite = ElementTree.parse(junit).getroot()
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("5", "2", "0")
+
+
+def test_rules_may_come_from_a_file_and_errors_name_it(runs, tmp_path):
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("gates: ['fast: ttft.p50 <= 1s']")
+    assert call("gate", runs / "a", "--rules", rules).exit_code == 0
+    rules.write_text("- ttft.p98 <= 1s")
+    assert failed("gate", runs / "a", "--rules", rules).startswith(f"{rules}: gate 'ttft.p98")
+    rules.write_text("ttft")
+    assert "must be a list of gates" in failed("gate", runs / "a", "--rules", rules)
+    assert "there are no gates to judge by" in failed("gate", runs / "b")
+
+
+@pytest.mark.parametrize("kind", ["run", "file"])
+def test_a_gate_against_an_earlier_run_or_its_stored_baseline(runs, tmp_path, kind):
+    baseline = runs / "a"
+    if kind == "file":
+        baseline = tmp_path / "baseline.json"
+        assert call("baseline", "update", runs / "a", "--out", baseline).exit_code == 0
+        assert baseline.stat().st_size < 100_000
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("- ttft.p50 <= 1.5 * baseline")
+    found = call("gate", runs / "b", "--baseline", baseline, "--rules", rules, "--format", "json")
+    fast, slow = json.loads(found.stdout)
+    assert (fast["outcome"], slow["outcome"], found.exit_code) == ("pass", "fail", 1)
+    assert slow["baseline"] == f"{baseline}:slow"
+    assert slow["bound"] == pytest.approx(
+        1.5 * measure(runs / "a")["engines"]["slow"]["ttft_s"]["p50"]
+    )
+    assert "plan differs" in failed(
+        "gate", runs / "other", "--baseline", baseline, "--rules", rules
+    )
+
+
+def test_a_damaged_baseline_is_refused_with_what_to_do(runs, tmp_path):
+    path = tmp_path / "b.json"
+    path.write_text("{}")
+    assert "write one with: fsbench baseline update" in failed(
+        "gate", runs / "a", "--baseline", path
+    )
+
+
+def as_simulated(run: Path) -> None:
+    manifest = Manifest.read(run)
+    engines = dict.fromkeys(manifest.engines, {"kind": "simulated", "time": "virtual"})
+    manifest.model_copy(update={"engines": engines}).write(run)
+
+
+def test_exact_runs_are_judged_on_the_point_and_never_open(tmp_path):
+    """The same numbers, real and simulated: P99 of 60 conversations is open only for the real."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("- ttft.p99 <= 1.0001 * baseline\n- ttft.p99 <= 0.9999 * baseline")
+    run = write_run(tmp_path / "run", {"fast": FAST}, repeats=1)
+    baseline = tmp_path / "b.json"
+    outcomes = {}
+    for kind in ("real", "simulated"):
+        if kind == "simulated":
+            as_simulated(run)
+        call("baseline", "update", run, "--out", baseline)
+        found = call("gate", run, "--baseline", baseline, "--rules", rules, "--format", "json")
+        outcomes[kind] = [each["outcome"] for each in json.loads(found.stdout)]
+    assert outcomes == {"real": ["inconclusive"] * 2, "simulated": ["pass", "fail"]}
+
+
+def test_a_driver_out_of_its_bounds_leaves_times_open_but_not_counts(tmp_path):
+    gates = ("ttft.p50 <= 1ms", "ttft.p50 <= 1h", "counts.failed <= 0", "driver_lag.p50 <= 1h")
+    run = write_run(tmp_path, {"fast": FAST}, gates=gates, repeats=1)
+    manifest = Manifest.read(run)
+    parts = [
+        part.model_copy(update={"driver": part.driver.model_copy(update={"is_valid": False})})
+        for part in manifest.parts
+    ]
+    manifest.model_copy(update={"parts": parts}).write(run)
+    found = call("gate", run, "--format", "json")
+    assert [each["outcome"] for each in json.loads(found.stdout)] == [
+        "inconclusive",
+        "inconclusive",
+        "pass",
+        "pass",
+    ]
+    assert found.exit_code == 3
+
+
+def test_turns_and_users_are_exported_as_csv(runs, tmp_path):
+    out = tmp_path / "turns.csv"
+    assert call("export", runs / "a", "--out", out).exit_code == 0
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    metrics = measure(runs / "a")["engines"]["fast"]
+    fast = [float(row["ttft_s"]) for row in rows if row["engine"] == "fast" and row["ttft_s"]]
+    assert len(fast) == metrics["ttft_s"]["count"]
+    assert max(fast) == metrics["ttft_s"]["max"]
+    assert call("export", runs / "a", "--format", "users-csv", "--out", out).exit_code == 0
+    with out.open() as file:
+        users = [row for row in csv.DictReader(file) if row["engine"] == "fast"]
+    assert len(users) == metrics["slo"]["num_users"]
+    assert users[0]["user_id"] == "u0000"
+
+
+def test_a_run_is_exported_as_vllms_benchmark_saves_it(runs, tmp_path):
+    out = tmp_path / "bench.json"
+    call("export", runs / "a", "--format", "vllm-bench", "--engine", "fast", "--out", out)
+    found = json.loads(out.read_text())
+    assert found["completed"] == len(found["ttfts"]) == len(found["itls"]) == found["num_prompts"]
+    assert found["p99_ttft_ms"] == pytest.approx(1000 * np.percentile(found["ttfts"], 99))
+    gaps = np.concatenate([np.array(each) for each in found["itls"]])
+    assert found["mean_itl_ms"] == pytest.approx(1000 * gaps.mean())
+    assert found["total_output_tokens"] == sum(found["output_lens"])
+    assert "holds one engine" in failed(
+        "export", runs / "a", "--format", "vllm-bench", "--out", out
+    )
+
+
+@pytest.mark.parametrize("what", ["empty", "all failed"])
+def test_runs_without_a_single_answer_are_judged_incomplete_and_free_of_nan(tmp_path, what):
+    behaviour = replace(FAST, lost_ratio=1.0) if what == "empty" else replace(FAST, fail_ratio=1.0)
+    run = write_run(
+        tmp_path, {"fast": behaviour, "slow": SLOW}, gates=GATES, baseline="slow", repeats=1
+    )
+    json.dumps(measure(run), allow_nan=False)
+    found = call("gate", run)
+    assert found.exit_code in (1, 4)
+    first = next(each for each in measure(run)["gates"] if each["engine"] == "fast")
+    assert first["outcome"] == "inconclusive"
+    assert call("compare", run).exit_code == 0
+
+
+def test_the_version_is_told():
+    assert call("--version").stdout.startswith("fsbench ")

@@ -25,12 +25,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.results import print_table, write_result
-from benchmarks.virtual_device import CostModel, VirtualDevice
 from engines.api import PriorityUpdates
 from engines.fastswitch.device import Batch
 from engines.fastswitch.engine import Engine
 from engines.fastswitch.request import Request, SamplingParams
 from engines.fastswitch.settings import PRESETS, CoreSettings
+from engines.simulated.device import ModelledDevice, VirtualClock
+from engines.simulated.profile import load_profile
 
 ARMS = ("vllm-0.3", "vllm-v1", "fastswitch")
 SCENES = ("steady", "churn")
@@ -41,7 +42,7 @@ CONTEXT_TOKENS = 512  # in the mean
 BLOCK_SIZE = 16
 
 
-class TimedDevice(VirtualDevice):
+class TimedDevice(ModelledDevice):
     """Knows how much real time its own code has taken."""
 
     spent_s = 0.0
@@ -63,15 +64,17 @@ class Arm:
         self._num_live = num_live
         self._rng = np.random.default_rng(11)
         core = _core_settings(preset, num_live, is_steady=self._is_steady)
+        self.clock = VirtualClock()
         self.device = TimedDevice(
-            CostModel(),
+            load_profile("a10-llama3-8b"),
+            self.clock,
             block_size=BLOCK_SIZE,
             num_device_blocks=core.num_device_blocks,
             num_host_blocks=core.num_host_blocks,
+            layout=core.mechanisms.layout,
+            copy=core.mechanisms.copy,
         )
-        self.engine = Engine(
-            core, self.device, clock=self.device.clock, priorities=self._priorities()
-        )
+        self.engine = Engine(core, self.device, clock=self.clock.now, priorities=self._priorities())
         self._serial = itertools.count()
         self._waiting = [self._new_request() for _ in range(num_live)]
 
@@ -109,7 +112,7 @@ class Arm:
             request_id=f"r{serial}",
             prompt_token_ids=rng.integers(0, 8000, num_prompt).tolist(),
             sampling=SamplingParams(max_tokens=num_output, ignore_eos=True),
-            arrived_at=self.device.now,
+            arrived_at=self.clock.now(),
             conversation_id=f"c{serial % (2 * self._num_live)}",
         )
 

@@ -26,12 +26,13 @@ from statistics import fmean
 from typing import Any, cast
 
 from benchmarks.results import print_table, write_result
-from benchmarks.virtual_device import CostModel, VirtualDevice
 from engines.fastswitch.allocators import ALLOCATORS
 from engines.fastswitch.kv_cache import KvCache
 from engines.fastswitch.request import Phase, Request, SamplingParams
 from engines.fastswitch.settings import PRESETS, Allocator, CoreSettings, GroupVictim
 from engines.fastswitch.swap import Swapper
+from engines.simulated.device import ModelledDevice, VirtualClock
+from engines.simulated.profile import load_profile
 from workloads.shapes import TurnShape
 from workloads.sharegpt_like import sharegpt_like_conversations
 
@@ -109,17 +110,21 @@ class Bench:
 
     def __init__(self, design: Design, seed: int) -> None:
         core = _core_settings(design)
-        device = VirtualDevice(
-            CostModel(),
+        clock = VirtualClock()
+        device = ModelledDevice(
+            load_profile("a10-llama3-8b"),
+            clock,
             block_size=BLOCK_SIZE,
             num_device_blocks=core.num_device_blocks,
             num_host_blocks=core.num_host_blocks,
+            layout=core.mechanisms.layout,
+            copy=core.mechanisms.copy,
         )
         self._margin = round(DEVICE_BLOCKS * (1 - design.occupancy))
         self._swapper = Swapper(
             device,
             "merged",
-            device.clock,
+            clock.now,
             is_sync=True,
             on_stall=lambda began_at, ended_at: None,
             on_landed=lambda request, transfer: None,

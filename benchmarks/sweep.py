@@ -3,8 +3,8 @@
     python -m benchmarks.sweep [presets load groups frequency host_pool] [--conversations 240]
 
 VIRTUAL TIME, COST MODEL BY ANALOGY, NOT A MEASUREMENT OF A GPU. The scheduler, allocators, swapping
-and reuse are the engine's own; what a step and a transfer take comes from virtual_device.py (an
-A10 with Llama-3-8B). Every number is a prediction of the model, good for asking which mechanism
+and reuse are the engine's own; what a step and a transfer take comes from the profile
+a10-llama3-8b. Every number is a prediction of the model, good for asking which mechanism
 matters and why, and worth no more than the model. The presets re-implement designs in one core:
 `vllm-0.3` is not vLLM.
 
@@ -20,19 +20,28 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.play import Player, numbers
+import numpy as np
+import pyarrow.compute as pc
+
 from benchmarks.results import print_table, write_result
-from benchmarks.virtual_device import CostModel
-from engines.fastswitch.settings import PRESETS, CoreSettings
+from engines.simulated.settings import SimulatedSettings
+from suite.attainment import attaining_turns, judge_users, planned_users
+from suite.engine_logs import read_engine_logs
+from suite.latencies import samples, throughput
+from suite.statistics import summarise
+from suite.turn_table import read_turns
+from suite.virtual.simulate import simulate
 from workloads.build import build_plan
 from workloads.plan import Plan
 from workloads.spec import WorkloadSpec
 
 REMARK = "virtual time, cost model by analogy, not a measurement of a GPU"
+PROFILE = "a10-llama3-8b"
 BASELINE = "vllm-0.3"
 ARMS = (
     "vllm-0.3",
@@ -56,6 +65,17 @@ RATIOS = {  # column: metric, and whether more of it is better
     "TBT P99.9": ("tbt_p999_s", False),
     "tokens/s": ("output_tokens_per_s", True),
 }
+SUMMED = (
+    "num_preemptions",
+    "num_recompute_preemptions",
+    "num_conflicts",
+    "num_sync_swap_ins",
+    "num_async_swap_ins",
+    "num_contaminated_blocks",
+    "num_prefill_tokens",
+    "num_recomputed_tokens",
+    "num_reused_tokens",
+)
 Key = tuple[str, dict[str, Any]]  # preset, what differs from the usual setting
 
 
@@ -92,18 +112,53 @@ def plan_of(num_conversations: int, rate: float, frequency: float, seed: int) ->
 
 
 def play(preset: str, plan: Plan, *, host_ratio: int, group_tokens: int) -> dict[str, Any]:
-    core = CoreSettings(
-        mechanisms=PRESETS[preset],
-        block_size=16,
+    settings = SimulatedSettings(
+        profile=PROFILE,
+        preset=preset,
         kv_tokens=KV_TOKENS,
         swap_tokens=KV_TOKENS * host_ratio,
         max_batch_tokens=512,
         max_num_seqs=256,
         group_tokens=group_tokens,
     )
-    player = Player(plan, core, CostModel())
-    player.play()
-    return numbers(plan, player)
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        simulate(plan, settings.resolved(None), directory)
+        return numbers(plan, directory)
+
+
+def numbers(plan: Plan, directory: Path) -> dict[str, Any]:
+    """The suite's metrics of a played plan, and what the engine's log adds up to. Seconds."""
+    turns = read_turns([(1, directory)])
+    steps = read_engine_logs(directory).steps
+    assert steps is not None and len(turns) == plan.num_turns, f"{len(turns)} of {plan.num_turns}"
+    users = judge_users(planned_users(plan), turns, attaining_turns(turns, plan.user_classes), [1])
+    everything = np.ones(len(turns), dtype=bool)
+    ttft = summarise(samples(turns, everything, "first_token_delay_s"))
+    tbt = summarise(samples(turns, everything, "tbt_s"))
+    total = {name: pc.sum(steps[name]).as_py() for name in steps.column_names}
+    num_blocks = total["num_swap_out_blocks"] + total["num_swap_in_blocks"]
+    return {
+        "ttft_p50_s": ttft.percentiles["p50"],
+        "ttft_p99_s": ttft.percentiles["p99"],
+        "ttft_p999_s": ttft.percentiles["p999"],
+        "ttft_max_s": ttft.maximum,
+        "tbt_p50_s": tbt.percentiles["p50"],
+        "tbt_p99_s": tbt.percentiles["p99"],
+        "tbt_p999_s": tbt.percentiles["p999"],
+        "tbt_max_s": tbt.maximum,
+        "output_tokens_per_s": throughput(turns, [1])["output_tokens_per_s"],
+        "users_within_slo_ratio": float(users.is_within_slo.mean()),
+        "turn_attainment_ratio": float(users.num_attained_turns.sum() / plan.num_turns),
+        "num_steps": len(steps),
+        "num_turns": len(turns),
+        "num_swapped_blocks": num_blocks,
+        "blocks_per_run": num_blocks / total["num_copy_runs"] if total["num_copy_runs"] else None,
+        "stall_ratio": total["stall_s"] / total["duration_s"],
+        **{name: total[name] for name in SUMMED},
+        "mean_step_s": total["duration_s"] / len(steps),
+        "mean_num_running": total["num_running"] / len(steps),
+    }
 
 
 def settings_of(sweep: str) -> Iterator[Key]:

@@ -94,7 +94,8 @@ def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
 def _end_as(status: int) -> int:
     """Exit status of the command; where a signal ended it, end by the same."""
     if status < 0:
-        signal.signal(-status, signal.SIG_DFL)
+        if -status != signal.SIGKILL:  # which no handler can be set for
+            signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     return status
 

@@ -8,7 +8,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from engines.api import (
     PriorityUpdates,
     RunningEngine,
 )
+from engines.server_metrics import logged_server_metrics
 
 NO_SUCH_ROUTE = (404, 405, 501)  # some servers list no models; then the file's word counts
 
@@ -43,7 +44,12 @@ class OpenAISettings(EngineSettings):
     ignore_eos: bool = Field(True, description="ask for the planned answer length exactly")
     priority: bool = Field(False, description="the server takes a `priority` field")
     extra_body: dict[str, Any] = Field(default_factory=dict, description="added to each request")
-    timeout_s: float = Field(10.0, gt=0, description="for the first look at the server")
+    metrics_url: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="its Prometheus page (/metrics, vLLM's names), read each second",
+    )
+    timeout_s: float = Field(10.0, gt=0, description="for a look at the server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +89,43 @@ class OpenAIKind:
         resolved = self.resolve(settings, model)
         api_key = _api_key(name, resolved)
         served = _served_models(name, resolved, api_key)
-        yield AttachedServer(
-            Endpoint(
-                base_url=resolved.base_url.rstrip("/"),
-                model=_chosen_model(name, resolved, served),
-                api=resolved.api,
-                prompt_form=resolved.prompts,
-                api_key=api_key,
-                extra_body={
-                    **({"ignore_eos": True} if resolved.ignore_eos else {}),
-                    **resolved.extra_body,
-                },
-                is_fsbench=False,
-                applies_priority_trace=False,
-                takes_priority=resolved.priority,
-            )
-        )
+        with _watched_metrics(resolved, directory):
+            yield AttachedServer(_endpoint(name, resolved, served, api_key))
+
+
+def _endpoint(
+    name: str, settings: OpenAISettings, served: list[str], api_key: str | None
+) -> Endpoint:
+    return Endpoint(
+        base_url=settings.base_url.rstrip("/"),
+        model=_chosen_model(name, settings, served),
+        api=settings.api,
+        prompt_form=settings.prompts,
+        api_key=api_key,
+        extra_body={
+            **({"ignore_eos": True} if settings.ignore_eos else {}),
+            **settings.extra_body,
+        },
+        is_fsbench=False,
+        applies_priority_trace=False,
+        takes_priority=settings.priority,
+    )
+
+
+def _watched_metrics(settings: OpenAISettings, directory: Path) -> AbstractContextManager[None]:
+    url, timeout_s = settings.metrics_url, settings.timeout_s
+    if url is None:
+        return nullcontext()
+
+    def read_page() -> str:
+        try:
+            with urllib.request.urlopen(url, timeout=timeout_s) as reply:
+                page: bytes = reply.read()
+        except http.client.HTTPException as error:
+            raise OSError(str(error)) from None
+        return page.decode(errors="replace")
+
+    return logged_server_metrics(directory, read_page)
 
 
 def _api_key(name: str, settings: OpenAISettings) -> str | None:

@@ -35,12 +35,12 @@ class ChildProcess:
         log: Path,
         env: Mapping[str, str] | None,
         grace_s: float = GRACE_S,
-        num_last_lines: int = 1,
+        why: Callable[[Sequence[str]], str] = lambda lines: lines[-1],
     ) -> None:
-        """`num_last_lines` of its log are told when it dies."""
-        self._log = log
+        """`why` chooses, from the last lines of its log that say something, what to tell of it."""
+        self.log = log
         self._grace_s = grace_s
-        self._num_last_lines = num_last_lines
+        self._why = why
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 argv,
@@ -64,17 +64,21 @@ class ChildProcess:
         how = f"exit status {status}"
         if status is not None and status < 0:
             how = f"signal {signal.Signals(-status).name}"
-        return f"ended with {how}: {self.last_words()} (log: {self._log})"
+        return f"ended with {how}: {self.last_words()} (log: {self.log})"
 
     def last_words(self) -> str:
-        """The last lines of its log that say something, as one line of bounded length."""
-        with self._log.open("rb") as log:  # a log may have grown to gigabytes
+        """One line of bounded length."""
+        said = self.last_lines()
+        return self._why(said)[:MAX_WORDS_CHARS] if said else "it said nothing"
+
+    def last_lines(self) -> list[str]:
+        """Of its log, those that say something."""
+        with self.log.open("rb") as log:  # a log may have grown to gigabytes
             log.seek(0, os.SEEK_END)
             log.seek(max(0, log.tell() - TAIL_BYTES))
             tail = log.read().decode(errors="replace")
         lines = [" ".join(line.split()) for line in tail.splitlines()]
-        said = [line for line in lines if line][-self._num_last_lines :]
-        return " | ".join(said)[-MAX_WORDS_CHARS:] or "it said nothing"
+        return [line for line in lines if line]
 
     def wait_until(self, is_ready: Callable[[], bool], *, name: str, timeout_s: float) -> None:
         """Raises EngineInputError or EngineError when it dies first, or takes too long."""
@@ -86,7 +90,7 @@ class ChildProcess:
                 raise EngineError(f"engine {name!r} died during start-up, {self.death_note()}")
             if time.monotonic() > deadline:
                 raise EngineError(
-                    f"engine {name!r} was not ready within {timeout_s:.0f} s; see {self._log}"
+                    f"engine {name!r} was not ready within {timeout_s:.0f} s; see {self.log}"
                 )
             time.sleep(POLL_S)
 
@@ -119,10 +123,8 @@ def child_process(
     *,
     log: Path,
     env: Mapping[str, str] | None = None,
-    grace_s: float = GRACE_S,
-    num_last_lines: int = 1,
 ) -> Iterator[ChildProcess]:
-    child = ChildProcess(argv, log=log, env=env, grace_s=grace_s, num_last_lines=num_last_lines)
+    child = ChildProcess(argv, log=log, env=env)
     try:
         yield child
     finally:

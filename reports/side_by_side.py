@@ -40,6 +40,7 @@ _LINES = (
     _Line(title="End-to-end P99", path=("e2e_s", "p99"), show=units.duration),
     _Line(title="Longest gap", path=("fairness", "longest_gap_s"), show=units.duration),
     _Line(title="Output tokens/s", path=("throughput", "output_tokens_per_s"), show=units.count),
+    _Line(title="Tokens a chunk", path=("tokens_per_chunk_mean",), show=units.count),
     _Line(title="Jain's index (attainment)", path=("fairness", "jain_index"), show=units.count),
     _Line(title="Gini (attainment)", path=("fairness", "gini_index"), show=units.count),
     _Line(

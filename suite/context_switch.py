@@ -34,16 +34,16 @@ _SUMMED = (
 )
 
 
-def context_switch(logs: Sequence[EngineLogs]) -> dict[str, object] | None:
-    """Totals over the parts of one engine, and the ratios between them: from the engine's own logs,
-    else from what its server told. None where there is neither."""
+def known_context_switch(logs: Sequence[EngineLogs]) -> dict[str, object] | None:
+    """From the engine's own logs, else from what its server told; None where there is neither."""
     if any(each.steps is not None or each.transfers is not None for each in logs):
-        return _from_logs(logs)
+        return context_switch(logs)
     told = [each.server_metrics for each in logs if each.server_metrics is not None]
-    return server_counters(told, [key for key in _from_logs([]) if key != "unavailable"])
+    return server_counters(told, [key for key in context_switch([]) if key != "unavailable"])
 
 
-def _from_logs(logs: Sequence[EngineLogs]) -> dict[str, object]:
+def context_switch(logs: Sequence[EngineLogs]) -> dict[str, object]:
+    """Totals over the parts of one engine, and the ratios between them."""
     steps = [each.steps for each in logs if each.steps is not None]
     totals = {name: sum(_total(table, name) for table in steps) for name in _SUMMED}
     duration_s = sum(_total(table, "duration_s") for table in steps)

@@ -15,6 +15,7 @@ from suite.attainment import Attainment, attaining_turns, judge_users, planned_u
 from suite.measured import Measured
 from suite.promises import headroom
 from suite.run_directory import Manifest, Part
+from suite.solo import SoloLatencies, solo_latencies
 from suite.turn_table import Bools, Floats, TurnTable, read_turns
 from workloads.plan import Plan
 
@@ -35,6 +36,7 @@ class EngineRun:
     attains: Bools  # of `turns`
     users: Attainment  # of what is measured
     attains_all: Bools  # of `all_turns`
+    solo: SoloLatencies | None
 
     @property
     def repeats(self) -> list[int]:
@@ -67,6 +69,7 @@ class EngineRun:
             attains=self.attains[rows],
             users=self.users.where(self.users.repeat == part.repeat),
             attains_all=self.attains_all[all_rows],
+            solo=self.solo,
         )
 
 
@@ -91,6 +94,7 @@ def read_engine(
         attains=attains,
         users=judge_users(planned_users(measured.plan), turns, attains, repeats),
         attains_all=attains_all,
+        solo=solo_latencies(run, name),
     )
 
 

@@ -21,6 +21,7 @@ from suite.service import (
     service_rates,
     service_windows,
 )
+from suite.solo import SoloLatencies, slowdown_numbers
 from suite.turn_table import Floats, TurnTable
 
 SERVICE_KEYS = (
@@ -37,7 +38,11 @@ P5 = Fraction(5, 100)
 
 
 def fairness_numbers(
-    turns: TurnTable, users: Attainment, headroom: Floats, repeats: Sequence[int]
+    turns: TurnTable,
+    users: Attainment,
+    headroom: Floats,
+    repeats: Sequence[int],
+    solo: SoloLatencies | None,
 ) -> dict[str, Any]:
     """Over users, each repeat's counted anew; `headroom` of each turn. Longest gap and wait look at
     failed turns too, so that no stall can hide behind a failure."""
@@ -48,7 +53,8 @@ def fairness_numbers(
     if jain is None:
         unavailable["jain_index"] = unavailable["gini_index"] = "no turn attained its SLO"
     service, no_service = _service(turns, repeats)
-    unavailable.update(no_service)
+    slowdown, no_slowdown = slowdown_numbers(turns, solo)
+    unavailable |= {**no_service, **no_slowdown}
     wait = longest_wait_per_turn(turns)
     if not len(turns.gaps):
         unavailable["longest_gap_s"] = "no turn has two tokens"
@@ -67,6 +73,7 @@ def fairness_numbers(
         "p5_user_class": str(users.user_class[p5]),
         "p5_user_attainment_ratio": float(ratio[p5]),
         "mean_user_attainment_ratio": float(ratio.mean()),
+        **slowdown,
         **_headroom(users.mean_of_turns(turns, headroom), users),
         "longest_gap_s": float(turns.gaps.max()) if len(turns.gaps) else None,
         "longest_wait_s": None if np.isnan(wait).all() else float(np.nanmax(wait)),

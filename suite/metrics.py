@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from suite.attainment import Attainment, share_intervals
 from suite.between_runs import between_runs
 from suite.compare import EngineSide, against, compare_sides
-from suite.context_switch import context_switch
+from suite.context_switch import known_context_switch
 from suite.engine_logs import read_engine_logs
 from suite.engine_run import EngineRun, counts, read_engine, status, version, warnings
 from suite.errors import InputError
@@ -175,7 +175,7 @@ def numbers(engine: EngineRun, run: Path) -> Json:
     """What is told of an engine as a whole and of each of its repeats alike."""
     turns, repeats = engine.turns, engine.repeats
     logs = [read_engine_logs(part.directory(run)) for part in engine.parts]
-    switching = context_switch(logs)
+    switching = known_context_switch(logs)
     has_users = len(engine.users.repeat) > 0
     unavailable = {}
     if not has_users:
@@ -193,7 +193,7 @@ def numbers(engine: EngineRun, run: Path) -> Json:
         "throughput": throughput(engine.all_turns, engine.attains_all, repeats),
         "steady_state": steady_state(engine.all_turns, repeats, engine.plan),
         "slo": slo_by_class(engine) if has_users else None,
-        "fairness": fairness_numbers(turns, engine.users, engine.headroom, repeats)
+        "fairness": fairness_numbers(turns, engine.users, engine.headroom, repeats, engine.solo)
         if has_users
         else None,
         "users": {"worst": worst_users(turns, engine.users)} if has_users else None,

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal, Protocol
 
-from engines.api import EngineError, PriorityUpdates, RunningEngine, VirtualEngine
+from engines.api import EngineError, RunningEngine, VirtualEngine
 from engines.registry import kind_named
 from suite.driver.live import Progress
 from suite.driver.play import Drive, DriveResult, play
@@ -16,7 +16,7 @@ from suite.engine_logs import finish_engine_logs
 from suite.play_result import PlayResult
 from suite.run_directory import Counts, Part
 from suite.virtual.play import Script, play_virtually
-from suite.workload import Workload
+from suite.workload import Workload, priority_updates
 from workloads.plan import Plan
 
 Status = Literal["complete", "interrupted", "failed"]
@@ -92,18 +92,7 @@ def _running(
         name=name,
         model=workload.spec.model,
         directory=directory,
-        priorities=_priority_updates(workload.plan),
-    )
-
-
-def _priority_updates(plan: Plan) -> PriorityUpdates | None:
-    """The plan's trace in an engine's words: by conversation id and iteration."""
-    if plan.priorities is None:
-        return None
-    return PriorityUpdates(
-        update_frequency=plan.priorities.update_frequency,
-        conversation_ids=[conversation.conversation_id for conversation in plan.conversations],
-        levels=plan.priorities.levels,
+        priorities=priority_updates(workload.plan),
     )
 
 

@@ -1,4 +1,4 @@
-"""What came of playing a plan, whichever of the two players did it: the driver or the virtual one."""
+"""What came of playing a plan, by either of its two players."""
 
 from __future__ import annotations
 

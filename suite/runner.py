@@ -24,9 +24,17 @@ class RunOutcome:
     is_input_error: bool  # an engine's settings can not work: the user's to mend
 
 
-def run(workload: Workload, *, root: Path, num_workers: int, observer: Observer) -> RunOutcome:
-    """Play the plan against every engine, `repeats` times, interleaved: A B A B."""
-    directory, manifest = _open_directory(workload, root)
+def run(
+    workload: Workload,
+    *,
+    root: Path,
+    num_workers: int,
+    observer: Observer,
+    folder: str | None = None,
+) -> RunOutcome:
+    """Play the plan against every engine, `repeats` times, interleaved: A B A B. `folder`: the run
+    directory's name in `root`; default: the workload's and the time."""
+    directory, manifest = _open_directory(workload, root, folder)
     is_input_error = False
     for repeat in range(1, workload.spec.repeats + 1):
         for name in workload.engines:
@@ -49,9 +57,9 @@ def run(workload: Workload, *, root: Path, num_workers: int, observer: Observer)
     return RunOutcome(directory=directory, manifest=manifest, is_input_error=is_input_error)
 
 
-def _open_directory(workload: Workload, root: Path) -> tuple[Path, Manifest]:
+def _open_directory(workload: Workload, root: Path, folder: str | None) -> tuple[Path, Manifest]:
     now = datetime.now(UTC)
-    stem = root / f"{workload.spec.name}-{now:%Y%m%dT%H%M%SZ}"
+    stem = root / (folder or f"{workload.spec.name}-{now:%Y%m%dT%H%M%SZ}")
     directory, n = stem, 1
     while True:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError, create_model
 
-from engines.api import EngineInputError, EngineSettings
+from engines.api import EngineInputError, EngineSettings, PriorityUpdates
 from engines.registry import KINDS, kind_named
 from suite.gate_text import parse_gates
 from workloads.build import build_plan
@@ -52,6 +52,17 @@ def load_workload(
         except EngineInputError as error:
             raise WorkloadError(f"{path}: engines.{name}.{error}") from None
     return Workload(spec=spec, plan=plan, engines=engines)
+
+
+def priority_updates(plan: Plan) -> PriorityUpdates | None:
+    """The plan's trace in an engine's words: by conversation id and iteration."""
+    if plan.priorities is None:
+        return None
+    return PriorityUpdates(
+        update_frequency=plan.priorities.update_frequency,
+        conversation_ids=[conversation.conversation_id for conversation in plan.conversations],
+        levels=plan.priorities.levels,
+    )
 
 
 def workload_schema() -> dict[str, Any]:

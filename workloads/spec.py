@@ -34,7 +34,9 @@ from workloads.spec_traffic import (
 from workloads.units import Duration, parse_duration
 from workloads.yaml_file import apply_overrides, read_yaml
 
-RUN_DIRECTORY_FILES = frozenset({"manifest.json", "plan.parquet", "metrics.json", "report.html"})
+RUN_DIRECTORY_FILES = frozenset(
+    {"manifest.json", "plan.parquet", "metrics.json", "report.html", "solo"}
+)
 FOLDER_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 
 

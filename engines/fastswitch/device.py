@@ -6,13 +6,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from engines.fastswitch.request import SamplingParams
 
 
-class SequenceChunk(NamedTuple):  # a tuple: made at a third of a frozen dataclass's cost
-    """One request's part of a batch: `token_ids` at positions start, start + 1, …"""
+@dataclass(slots=True)
+class SequenceChunk:
+    """One request's part of a batch: `token_ids` at positions start, start + 1, …
+
+    The engine writes the next step's values into the same object: a device that wants to know them
+    after `execute` makes a copy.
+    """
 
     request_id: str
     token_ids: Sequence[int]

@@ -6,22 +6,23 @@ that the same code runs on a real machine and in virtual time. One thread at a t
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
+from typing import cast
 
 from engines.api import PriorityUpdates
 from engines.fastswitch.device import Batch, Device, SequenceChunk
 from engines.fastswitch.kv_cache import KvCache
+from engines.fastswitch.policy import POLICIES
 from engines.fastswitch.priorities import PriorityTraceFollower
-from engines.fastswitch.request import FinishReason, Phase, Request, RequestOutput
+from engines.fastswitch.request import FinishReason, Request, RequestOutput
 from engines.fastswitch.request_log import RequestRecord
 from engines.fastswitch.request_tracker import RequestTracker
 from engines.fastswitch.reuse import REUSES, Reuse
-from engines.fastswitch.scheduler import Scheduler, Work
+from engines.fastswitch.roster import Roster
+from engines.fastswitch.scheduler import Prefill, Scheduler, Work
 from engines.fastswitch.settings import CoreSettings
-from engines.fastswitch.stats import EngineStats
+from engines.fastswitch.stats import EngineStats, Gauges
 from engines.fastswitch.step_log import StepRecord
 from engines.fastswitch.swap import Swapper
 from engines.fastswitch.transfer_log import TransferRecord
@@ -46,8 +47,9 @@ class _Step:
     execute_at: float
     executed_at: float
     is_update: bool
-    work: list[Work]
-    gauges: EngineStats  # as the model ran, before finished requests left
+    num_decode_tokens: int
+    num_prefill_tokens: int
+    gauges: Gauges  # as the model ran, before finished requests left
 
 
 class Engine:
@@ -81,8 +83,10 @@ class Engine:
             on_landed=self._landed,
         )
         self.kv = KvCache(core, self._swapper, keeps_copies=mechanisms.reuse == "host_copy")
-        self._reuse: Reuse = REUSES[mechanisms.reuse](self.kv, self._live)
-        self._scheduler = Scheduler(core, self.kv, self._reuse)
+        self._roster = Roster(POLICIES[mechanisms.policy])
+        self._reuse: Reuse = REUSES[mechanisms.reuse](self.kv, self._roster)
+        self._scheduler = Scheduler(core, self.kv, self._reuse, self._roster)
+        self._num_submitted = 0
         self._tally = _Tally()
         self.stats = EngineStats(
             num_device_blocks=core.num_device_blocks, num_host_blocks=core.num_host_blocks
@@ -110,11 +114,14 @@ class Engine:
         longest = len(request.prompt_token_ids) + request.sampling.max_tokens
         assert longest <= self._core.kv_tokens, f"{longest} tokens in a pool of {self._core}"
         assert request.request_id not in self._live, f"{request.request_id} is live already"
+        request.serial = self._num_submitted
+        self._num_submitted += 1
         if self._trace is not None:
             self._trace.assign(request)
         self._tracker.submitted(request)
         self._reuse.claim(request)
         self._live[request.request_id] = request
+        self._roster.enter(request)
         self._tally.num_reused_tokens += request.num_cached_tokens
         self._tally.num_prompt_tokens += len(request.prompt_token_ids)
 
@@ -124,6 +131,7 @@ class Engine:
         if request is not None:
             request.finish_reason = FinishReason.ABORT
             self._tracker.ended(request, self._clock())
+            self._roster.leave(request)
             self.kv.discard(request)
             self.stats = self._gauged(replace(self.stats, num_aborted=self.stats.num_aborted + 1))
 
@@ -142,32 +150,35 @@ class Engine:
         began_at = self._clock()
         stalled_before_s = self._swapper.stalled_s
         # 1. priority updates (arrivals and cancels came in between two steps)
-        is_update = self._trace is not None and self._trace.advance(
-            self.stats.num_steps, self._live.values()
-        )
+        is_update = self._update_priorities()
         # 2. transfers that have landed
         self._swapper.poll()
         # 3., 4. who holds the device: preempt, swap, allocate
         work = self._schedule()
-        gauges = self._gauged(self.stats)
+        gauges = self._gauges()
         # 5., 6. one batch, one call of the model
-        batch = Batch(chunks=[_chunk(part) for part in work])
+        decodes, prefills = work.decodes, work.prefills
+        batch = Batch(chunks=[*decodes.chunks, *map(_chunk, prefills)])
+        num_first_tokens = decodes.num_first_tokens
         execute_at = self._clock()
         token_ids = self._device.execute(batch)
         executed_at = self._clock()
         # 7. tokens out, finished requests off the device
+        members = decodes.members.union(part.request for part in prefills)
         outputs = self._emit(work, token_ids)
+        self._tracker.stepped(
+            members, self._roster.take_moved(), self._tally.finished, began_at, self._clock()
+        )
         step = _Step(
             began_at=began_at,
             stalled_before_s=stalled_before_s,
             execute_at=execute_at,
             executed_at=executed_at,
             is_update=is_update,
-            work=work,
+            num_decode_tokens=len(decodes.requests) - num_first_tokens,
+            num_prefill_tokens=num_first_tokens + sum(part.num_tokens for part in prefills),
             gauges=gauges,
         )
-        requests = {part.request for part in work}
-        self._tracker.stepped(requests, self._tally.finished, began_at, self._clock())
         self._record(step, self._clock(), len(outputs))
         return outputs
 
@@ -183,42 +194,61 @@ class Engine:
         for copy in copies:
             assert len(copy.blocks) == self.kv.blocks_for(copy.num_tokens), copy
 
-    def _schedule(self) -> list[Work]:
+    def _update_priorities(self) -> bool:
+        if self._trace is None or not self._trace.advance(self.stats.num_steps, self._roster):
+            return False
+        self._roster.reorder()
+        return True
+
+    def _schedule(self) -> Work:
         """Waits only when nothing can run before a transfer has landed."""
-        work = self._scheduler.schedule(self._live.values())
-        while not work:
+        while not (work := self._scheduler.schedule()):
             is_under_way = self._swapper.wait_for_any()
             assert is_under_way, f"nothing can run: {self.stats}"
-            work = self._scheduler.schedule(self._live.values())
         return work
 
-    def _emit(self, work: list[Work], token_ids: list[int | None]) -> list[RequestOutput]:
-        outputs = []
-        for (request, num_tokens, _), token_id in zip(work, token_ids, strict=True):
-            request.num_computed += num_tokens
-            request.has_just_arrived = False
-            if self.kv.is_learning:
-                self.kv.learn(request, num_tokens)
-            if token_id is None:
-                continue
-            request.output_token_ids.append(token_id)
-            finish_reason = _finish_reason(request)
-            if finish_reason is not None:
-                request.finish_reason = finish_reason
-                self._retire(request)
-                self._tally.finished.append(request)
-            output = RequestOutput(  # by place: in the hottest loop, names cost as much again
+    def _emit(self, work: Work, token_ids: list[int | None]) -> list[RequestOutput]:
+        decodes = work.decodes
+        num_decodes = len(decodes.requests)
+        decodes.take(cast("list[int]", token_ids[:num_decodes]))
+        if self.kv.is_learning:
+            for request in decodes.at_block_end():
+                self.kv.learn(request, 1)
+        for request in decodes.ended():
+            self._finish(request)
+        outputs = decodes.outputs()
+        for part, token_id in zip(work.prefills, token_ids[num_decodes:], strict=True):
+            outputs += self._emit_prefill(part, token_id)
+        return outputs
+
+    def _emit_prefill(self, part: Prefill, token_id: int | None) -> list[RequestOutput]:
+        request, num_tokens = part
+        request.num_computed += num_tokens
+        request.has_just_arrived = False
+        self.kv.learn(request, num_tokens)
+        if token_id is None:
+            return []
+        request.output_token_ids.append(token_id)
+        request.finish_reason = request.ending()
+        if request.finish_reason is not None:
+            self._finish(request)
+        return [
+            RequestOutput(
                 request.request_id,
                 [token_id],
-                finish_reason,
+                request.finish_reason,
                 len(request.prompt_token_ids),
                 request.num_cached_tokens,
             )
-            outputs.append(output)
-        return outputs
+        ]
+
+    def _finish(self, request: Request) -> None:
+        self._retire(request)
+        self._tally.finished.append(request)
 
     def _retire(self, request: Request) -> None:
         """It has ended well: off the device, its history kept for the next turn."""
+        self._roster.leave(request)
         self._reuse.keep(request)
         self.kv.discard(request)
         del self._live[request.request_id]
@@ -235,8 +265,6 @@ class Engine:
         tally, self._tally = self._tally, _Tally()
         execute_s = step.executed_at - step.execute_at
         self._scheduler.step_s += (execute_s - self._scheduler.step_s) / 8
-        num_tokens = sum(map(_num_tokens, step.work))
-        num_decode_tokens = sum(map(_is_decode, step.work))  # one each
         row = StepRecord(
             step=self.stats.num_steps,
             at=step.began_at,
@@ -248,15 +276,15 @@ class Engine:
             - (costs.stall_s - step.stalled_before_s),
             stall_s=costs.stall_s,
             execute_s=execute_s,
-            num_decode_tokens=num_decode_tokens,
-            num_prefill_tokens=num_tokens - num_decode_tokens,
+            num_decode_tokens=step.num_decode_tokens,
+            num_prefill_tokens=step.num_prefill_tokens,
             num_running=step.gauges.num_running,
             num_waiting=step.gauges.num_waiting,
             num_swapped=step.gauges.num_swapped,
             num_arriving=step.gauges.num_arriving,
-            num_device_blocks=step.gauges.num_device_blocks,
+            num_device_blocks=self.stats.num_device_blocks,
             num_used_device_blocks=step.gauges.num_used_device_blocks,
-            num_host_blocks=step.gauges.num_host_blocks,
+            num_host_blocks=self.stats.num_host_blocks,
             num_used_host_blocks=step.gauges.num_used_host_blocks,
             num_preemptions=decisions.num_preemptions,
             num_recompute_preemptions=decisions.num_recompute_preemptions,
@@ -277,58 +305,39 @@ class Engine:
             num_priority_updates=int(step.is_update),
             num_finished=len(tally.finished) + tally.num_ended,
         )
-        self.stats = self._gauged(
-            self.stats.after(
-                row, num_prompt_tokens=tally.num_prompt_tokens, num_generated_tokens=num_outputs
-            )
+        self.stats = self.stats.after(
+            row,
+            self._gauges(),
+            num_prompt_tokens=tally.num_prompt_tokens,
+            num_generated_tokens=num_outputs,
         )
         if self._on_step is not None:
             self._on_step(row)
 
-    def _gauged(self, stats: EngineStats) -> EngineStats:
-        """The same counters with the gauges as they are now."""
-        phases = self._count_phases()
-        return replace(
-            stats,
-            num_running=phases[Phase.RUNNING],
-            num_waiting=phases[Phase.WAITING],
-            num_swapped=phases[Phase.SWAPPED],
-            num_arriving=phases[Phase.ARRIVING],
-            num_used_device_blocks=self.kv.device.num_blocks - self.kv.device.num_free,
-            num_used_host_blocks=self.kv.host.num_blocks - self.kv.host.num_free,
+    def _gauges(self) -> Gauges:
+        roster, device, host = self._roster, self.kv.device, self.kv.host
+        return Gauges(
+            num_running=roster.num_running,
+            num_waiting=roster.num_waiting,
+            num_swapped=roster.num_swapped,
+            num_arriving=roster.num_arriving,
+            num_used_device_blocks=device.num_blocks - device.num_free,
+            num_used_host_blocks=host.num_blocks - host.num_free,
         )
 
-    def _count_phases(self) -> Counter[Phase]:
-        return Counter(map(_phase, self._live.values()))
+    def _gauged(self, stats: EngineStats) -> EngineStats:
+        """The same counters with the gauges as they are now."""
+        return replace(stats, **self._gauges()._asdict())
 
 
-_phase = attrgetter("phase")
-_num_tokens = attrgetter("num_tokens")
-_is_decode = attrgetter("is_decode")
-
-
-def _chunk(part: Work) -> SequenceChunk:
-    request, num_tokens, is_decode = part
-    start, outputs = request.num_computed, request.output_token_ids
-    if is_decode and outputs:
-        token_ids = outputs[-1:]
-    else:
-        token_ids = request.tokens_between(start, start + num_tokens)
-    is_last = is_decode or start + num_tokens == request.num_tokens
-    return SequenceChunk(  # by place, as in _emit
+def _chunk(part: Prefill) -> SequenceChunk:
+    request, num_tokens = part
+    stop = request.num_computed + num_tokens
+    return SequenceChunk(
         request.request_id,
-        token_ids,
-        start,
+        request.tokens_between(request.num_computed, stop),
+        request.num_computed,
         request.device_blocks,
-        request.sampling if is_last else None,
-        len(outputs),
+        request.sampling if stop == request.num_tokens else None,
+        len(request.output_token_ids),
     )
-
-
-def _finish_reason(request: Request) -> FinishReason | None:
-    sampling, outputs = request.sampling, request.output_token_ids
-    if not sampling.ignore_eos and outputs[-1] in sampling.eos_token_ids:
-        return FinishReason.STOP
-    if len(outputs) >= sampling.max_tokens:
-        return FinishReason.LENGTH
-    return None

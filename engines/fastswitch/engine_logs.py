@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engines.api import ENGINE_LOGS
 from engines.arrow_log import RecordLog
 from engines.fastswitch.request_log import RequestRecord
 from engines.fastswitch.step_log import StepRecord
@@ -20,10 +19,10 @@ class EngineLogs:
     """Each method but `close` is one of `Engine`'s callbacks. One thread at a time."""
 
     def __init__(self, directory: Path, *, steps_per_batch: int = STEPS_PER_BATCH) -> None:
-        steps, requests, transfers = (directory / f"{name}.arrows" for name in ENGINE_LOGS)
-        self._steps = RecordLog(steps, StepRecord)
-        self._requests = RecordLog(requests, RequestRecord)
-        self._transfers = RecordLog(transfers, TransferRecord)
+        """Files are named as in `engines.api.ENGINE_LOGS`."""
+        self._steps = RecordLog(directory / "steps.arrows", StepRecord)
+        self._requests = RecordLog(directory / "requests.arrows", RequestRecord)
+        self._transfers = RecordLog(directory / "transfers.arrows", TransferRecord)
         self._steps_per_batch = steps_per_batch
 
     def step(self, record: StepRecord) -> None:

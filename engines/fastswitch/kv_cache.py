@@ -49,7 +49,7 @@ class KvCache:
         return self.blocks_for(request.num_tokens) - len(request.device_blocks)
 
     def in_need(self, requests: Iterable[Request]) -> list[Request]:
-        """Those whose blocks are missing any; without calls, for it is asked of all each step."""
+        """Those whose blocks are missing any; without calls, for it is asked of all who run."""
         size = self._block_size
         return [
             each
@@ -140,6 +140,8 @@ class KvCache:
                 on_landed=partial(self.device.free, leaving),
                 device_blocks=leaving,
             )
+            if self._prefixes is not None:  # others may read these blocks too, at any time
+                self.swapper.wait_in_conflict(copy.flight)
 
     def drop(self, request: Request) -> None:
         """RUNNING → SWAPPED or WAITING: what only the device has must be computed again."""

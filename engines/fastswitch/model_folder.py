@@ -8,11 +8,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from engines.api import EngineError, EngineInputError
-from engines.process import INPUT_ERROR
+from engines.fastswitch.devices.model_config import PRESETS
 
 
 def write_model_folder(folder: Path, *, preset: str, seed: int) -> None:
     """Raises EngineInputError (unknown preset, no torch) or EngineError."""
+    if preset not in PRESETS:
+        raise EngineInputError(f"preset {preset!r} is unknown; choose one of: {', '.join(PRESETS)}")
     if find_spec("torch") is None:
         raise EngineInputError(
             f"writing the model {preset!r} needs torch, which is not installed; "
@@ -21,9 +23,6 @@ def write_model_folder(folder: Path, *, preset: str, seed: int) -> None:
     module = "engines.fastswitch.devices.write_model"
     command = [sys.executable, "-m", module, str(folder), "--preset", preset, "--seed", str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode == 0:
-        return
-    said = done.stderr.strip().splitlines() or ["it said nothing"]
-    if done.returncode == INPUT_ERROR and len(said) == 1:
-        raise EngineInputError(said[0])
-    raise EngineError(f"{folder}: the model could not be written ({said[-1]})")
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["it said nothing"]
+        raise EngineError(f"{folder}: the model could not be written ({said[-1]})")

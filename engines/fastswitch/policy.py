@@ -12,8 +12,8 @@ from engines.fastswitch.request import Request
 class Policy(Protocol):
     @property
     def key(self) -> Callable[[Request], Any]:
-        """Sort key: the smallest goes first; the largest is preempted first. Asked of all who are
-        live in every step: an attrgetter, which needs no Python frame."""
+        """Sort key, different for any two: the smallest goes first, the largest is preempted
+        first. An attrgetter, for it needs no Python frame."""
         ...
 
     def may_displace(self, newcomer: Request, holder: Request) -> bool:
@@ -22,7 +22,7 @@ class Policy(Protocol):
 
 
 class FirstComeFirstServed:
-    key = staticmethod(attrgetter("arrived_at"))
+    key = staticmethod(attrgetter("arrived_at", "serial"))
 
     def may_displace(self, newcomer: Request, holder: Request) -> bool:
         return False
@@ -31,7 +31,7 @@ class FirstComeFirstServed:
 class ByPriority:
     """Strict priority; arrival breaks ties. Equals do not displace each other."""
 
-    key = staticmethod(attrgetter("priority", "arrived_at"))
+    key = staticmethod(attrgetter("priority", "arrived_at", "serial"))
 
     def may_displace(self, newcomer: Request, holder: Request) -> bool:
         return newcomer.priority < holder.priority

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from engines.api import PriorityUpdates
 from engines.fastswitch.request import Request
 
@@ -33,6 +35,12 @@ class PriorityTraceFollower:
         if row == self._row:
             return False
         self._row = row
-        for request in live:
-            self.assign(request)
+        self._assign_all(list(live))
         return True
+
+    def _assign_all(self, live: list[Request]) -> None:
+        columns = [self._columns.get(each.conversation_id or "", -1) for each in live]
+        levels = self._updates.levels[self._row][np.array(columns, dtype=np.intp)].tolist()
+        for request, column, level in zip(live, columns, levels, strict=True):
+            if column >= 0:
+                request.priority = level

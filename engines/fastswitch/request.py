@@ -63,6 +63,7 @@ class Request:
     prompt_token_ids: list[int]
     sampling: SamplingParams
     arrived_at: float
+    serial: int = 0  # in the order of submission; the engine sets it
     priority: int = 0  # smaller = more urgent
     conversation_id: str | None = None
 
@@ -84,6 +85,15 @@ class Request:
     @property
     def num_uncomputed(self) -> int:
         return len(self.prompt_token_ids) + len(self.output_token_ids) - self.num_computed
+
+    def ending(self) -> FinishReason | None:
+        """What its last output token ends it with."""
+        sampling, outputs = self.sampling, self.output_token_ids
+        if not sampling.ignore_eos and outputs[-1] in sampling.eos_token_ids:
+            return FinishReason.STOP
+        if len(outputs) >= sampling.max_tokens:
+            return FinishReason.LENGTH
+        return None
 
     def tokens_between(self, start: int, stop: int) -> list[int]:
         """Token ids at positions [start, stop), prompt and output as one sequence."""

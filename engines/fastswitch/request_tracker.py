@@ -1,16 +1,16 @@
 """Where each request's time goes, followed step by step and told when the request ends.
 
-It looks once a step: a request that was in the step's batch was computing since the step began,
-any other is what its phase says. Landed swap-ins are told by themselves, with their own instants.
-Stalls concern all who are in a batch: they are kept in one list, and cut out of a request's
-computing time when it ends. A step in which nobody's state changes costs a few operations on sets
-of requests, and one comparison for each that is not in the batch.
+It looks once a step: a request that was in the step's batch was computing since the step began;
+one that has left it, was brought in or was sent away is what its phase says. Landed swap-ins are
+told by themselves, with their own instants. Stalls concern all who are in a batch: they are kept in
+one list, and cut out of a request's computing time when it ends. A step with the batch of the last
+one, the same object, costs nothing.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 
 from engines.fastswitch.device import Direction
 from engines.fastswitch.request import Phase, Request
@@ -23,12 +23,11 @@ Interval = tuple[float, float]  # began_at, ended_at
 class _Life:
     """One request's states so far; the last one lasts since `since`."""
 
-    __slots__ = ("first_token_at", "phase", "request", "since", "spans", "state")
+    __slots__ = ("first_token_at", "request", "since", "spans", "state")
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.state = State.QUEUED
-        self.phase: Phase | None = None  # at the last look at it outside of a batch
         self.since = request.arrived_at
         self.spans: list[Span] = []
         self.first_token_at: float | None = None
@@ -44,14 +43,9 @@ class _Life:
             at = self.spans.pop().began_at
         self.state, self.since = state, at
 
-    def computes(self, step_began_at: float) -> None:
-        self.phase = None
-        self.turn(State.COMPUTING, step_began_at)
-
     def look(self, step_began_at: float) -> None:
         """What it was in the step that has just ended, in whose batch it was not."""
         request = self.request
-        self.phase = request.phase
         if request.phase is Phase.RUNNING:
             self.turn(State.HELD, step_began_at)
         elif request.phase is Phase.ARRIVING:
@@ -63,7 +57,6 @@ class _Life:
             self.turn(State.PREEMPTED if was_there else State.QUEUED, step_began_at)
 
     def landed(self, transfer: TransferRecord) -> None:
-        self.phase = None
         self.turn(State.SWAP_WAIT, transfer.began_at)
         self.turn(State.HELD, transfer.landed_at)
 
@@ -82,7 +75,7 @@ class RequestTracker:
         self._on_request = on_request
         self._lives: dict[Request, _Life] = {}  # in the order of their submission
         self._tokenless: set[Request] = set()  # of those: without a first token
-        self._batch: set[Request] = set()  # of the last step, as far as they still compute
+        self._batch: Set[Request] = frozenset()  # of the last step, as far as they still compute
         self._stalls: list[Interval] = []  # since the first of them arrived
 
     def submitted(self, request: Request) -> None:
@@ -103,27 +96,37 @@ class RequestTracker:
     def landed(self, request: Request, transfer: TransferRecord) -> None:
         if transfer.direction is Direction.SWAP_IN and request in self._lives:
             self._lives[request].landed(transfer)
-            self._batch.discard(request)
+            self._batch -= {request}
 
     def stepped(
-        self, batch: set[Request], finished: Iterable[Request], began_at: float, ended_at: float
+        self,
+        batch: Set[Request],
+        moved: list[Request],
+        finished: Iterable[Request],
+        began_at: float,
+        ended_at: float,
     ) -> None:
-        """A step is over; the requests of `batch`, which is the tracker's from now on, have their
-        new tokens."""
+        """A step is over; the requests of `batch`, which nobody may alter, have their new tokens.
+        `moved` were brought in or sent away in this step."""
+        if moved or batch is not self._batch:
+            self._look(batch, moved, began_at, ended_at)
+        for request in finished:
+            self._end(request, ended_at)
+
+    def _look(
+        self, batch: Set[Request], moved: list[Request], began_at: float, ended_at: float
+    ) -> None:
         lives = self._lives
         for request in batch - self._batch:
-            lives[request].computes(began_at)
-        for request in lives.keys() - batch if len(batch) < len(lives) else ():
-            life = lives[request]
-            if request.phase is not life.phase:
-                life.look(began_at)
+            lives[request].turn(State.COMPUTING, began_at)
+        for request in {*moved, *self._batch} - batch:
+            if request in lives:
+                lives[request].look(began_at)
         for request in self._tokenless & batch:
             if request.output_token_ids:
                 lives[request].first_token_at = ended_at
                 self._tokenless.discard(request)
         self._batch = batch
-        for request in finished:
-            self._end(request, ended_at)
 
     def _end(self, request: Request, at: float) -> None:
         life = self._lives.pop(request)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from engines.fastswitch.kv_cache import KvCache
 from engines.fastswitch.request import HostCopy, Phase, Request
+from engines.fastswitch.roster import Roster
 
 
 class Reuse(Protocol):
@@ -30,7 +31,7 @@ class Reuse(Protocol):
 class NoReuse:
     """`reuse: none`: each turn computes its whole history again."""
 
-    def __init__(self, kv: KvCache, live: Mapping[str, Request]) -> None:
+    def __init__(self, kv: KvCache, roster: Roster) -> None:
         self._kv = kv
 
     def keep(self, request: Request) -> None: ...
@@ -60,9 +61,9 @@ class HostReuse:
     from their ends: the beginning of a history is of use without its end, not the reverse.
     """
 
-    def __init__(self, kv: KvCache, live: Mapping[str, Request]) -> None:
+    def __init__(self, kv: KvCache, roster: Roster) -> None:
         self._kv = kv
-        self._live = live
+        self._roster = roster
         self._kept: OrderedDict[str, KeptContext] = OrderedDict()
 
     def keep(self, request: Request) -> None:
@@ -98,37 +99,44 @@ class HostReuse:
 
     def make_room_for(self, request: Request) -> bool:
         host, missing = self._kv.host, self._kv.host_blocks_missing(request)
-        if host.num_free >= missing:
-            return True
-        spare = [copy for copy in self._spare_copies(request) if not copy.is_in_flight]
-        if host.num_free + sum(len(copy.blocks) for copy in spare) < missing:
-            return False
+        num_short = missing - host.num_free
+        spare: list[HostCopy] = []  # no more of them than it takes: thousands may be idle
+        num_spare = 0
+        copies = self._spare_copies(request)
+        while num_spare < num_short:
+            copy = next(copies, None)
+            if copy is None:
+                return False
+            if not copy.is_in_flight:
+                spare.append(copy)
+                num_spare += len(copy.blocks)
         for copy in spare:
-            if host.num_free >= missing:
-                break
             self._kv.contaminate(copy, missing - host.num_free)
-        self._forget_the_empty()
+            if not copy.blocks:
+                self._let_go(copy)
         return True
 
     def held_host_blocks(self) -> list[int]:
         return [block for kept in self._kept.values() for block in kept.copy.blocks]
 
-    def _spare_copies(self, request: Request) -> Iterable[HostCopy]:
+    def _spare_copies(self, request: Request) -> Iterator[HostCopy]:
         """Whose end may be taken for `request`, the cheapest first."""
-        on_device = [each for each in self._live.values() if each.phase is Phase.RUNNING]
-        for other in sorted(on_device, key=lambda each: -each.priority):
+        holders = self._roster.holders()
+        for other in sorted(holders, key=lambda each: (-each.priority, each.serial)):
             if other is not request and other.host_copy is not None:
                 yield other.host_copy
         for kept in self._kept.values():
             yield kept.copy
 
-    def _forget_the_empty(self) -> None:
-        for name in [name for name, kept in self._kept.items() if not kept.copy.blocks]:
-            self._forget(name)
-        for request in self._live.values():
-            copy = request.host_copy
-            if copy is not None and not copy.blocks and request.phase is Phase.RUNNING:
-                self._kv.give_up(copy)
+    def _let_go(self, copy: HostCopy) -> None:
+        """Of a copy that has no blocks left."""
+        kept = self._kept.get(copy.owner)
+        if kept is not None and kept.copy is copy:
+            self._forget(copy.owner)
+            return
+        self._kv.give_up(copy)
+        for request in self._roster.holders():
+            if request.host_copy is copy:
                 request.host_copy = None
 
     def _forget(self, conversation_id: str) -> None:

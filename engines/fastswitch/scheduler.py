@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from engines.fastswitch.adaptive import CHOICES, Situation
+from engines.fastswitch.decodes import Decodes
 from engines.fastswitch.kv_cache import KvCache
 from engines.fastswitch.policy import POLICIES
 from engines.fastswitch.request import Phase, Request
 from engines.fastswitch.reuse import Reuse
+from engines.fastswitch.roster import Roster
 from engines.fastswitch.settings import CoreSettings
+from engines.fastswitch.swap import Flight
 
 # Share of the device pool kept free of newcomers, so that those who hold it can grow (vLLM: 1 %).
 WATERMARK_RATIO = 0.01
@@ -26,56 +27,75 @@ class Decisions:
     num_found_tokens: int = 0  # of newcomers, in blocks known by their tokens
 
 
-class Work(NamedTuple):
+class Prefill(NamedTuple):
     """One request's part of a step: compute `num_tokens` from position num_computed on."""
 
     request: Request
     num_tokens: int
-    is_decode: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """What a step computes: first one token for each of `decodes`, then the chunks of prompts."""
+
+    decodes: Decodes  # the same object in each step
+    prefills: list[Prefill]
+
+    def __bool__(self) -> bool:
+        return bool(self.decodes.requests or self.prefills)
 
 
 class Scheduler:
-    def __init__(self, core: CoreSettings, kv: KvCache, reuse: Reuse) -> None:
+    def __init__(self, core: CoreSettings, kv: KvCache, reuse: Reuse, roster: Roster) -> None:
         mechanisms = core.mechanisms
         self._policy = POLICIES[mechanisms.policy]
         self._choose_to_wait = CHOICES[mechanisms.swap]
         self._kv = kv
         self._reuse = reuse
+        self._roster = roster
         self._swaps_out = mechanisms.preemption == "swap"
         self._max_batch_tokens = core.max_batch_tokens
         self._max_num_seqs = core.max_num_seqs
         self._watermark = max(1, round(core.num_device_blocks * WATERMARK_RATIO))
         self._decisions = Decisions()
+        self._decodes = Decodes(core.block_size)
+        self._prefilling: list[Request] = []  # on the device, with more than one token to compute
         self._num_promised = 0  # draining blocks that a holder waits for to grow into
         self.step_s = 0.0  # of recent steps of the model; the engine keeps it
 
-    def schedule(self, live: Iterable[Request]) -> list[Work]:
-        """What to compute now; empty when everything waits for transfers under way."""
-        ordered = sorted(live, key=self._policy.key)
-        running = [request for request in ordered if request.phase is Phase.RUNNING]
+    def schedule(self) -> Work:
+        """What to compute now; nothing when everything waits for transfers under way."""
+        roster = self._roster
+        roster.land()
+        if self._num_promised or any(each.num_uncomputed == 1 for each in self._prefilling):
+            roster.has_changed = True  # somebody else will decode
         # After a preemption for lack of room, nobody new comes in: he would be the next to go.
-        had_to_preempt = self._grow(running)
-        if len(running) < len(ordered) and not had_to_preempt:
-            outside = [r for r in ordered if r.phase in (Phase.WAITING, Phase.SWAPPED)]
-            self._admit(outside, running, len(ordered) - len(running) - len(outside))
-        return self._share_out(running)
+        if not self._grow() and roster.outside:
+            self._admit()
+        roster.settle()
+        return self._share_out()
 
     def take_decisions(self) -> Decisions:
         decisions, self._decisions = self._decisions, Decisions()
         return decisions
 
-    def _grow(self, running: list[Request]) -> bool:
-        """Blocks for the holders' next tokens, the most urgent first; the least urgent pay.
+    def _grow(self) -> bool:
+        """Blocks for the holders' next tokens, the most urgent first; the least urgent pay. True
+        if somebody had to.
 
-        Leaves in `running` those who still hold the device. Who must wait for a swap-out to land
-        keeps its place, but has no blocks for its next token yet.
+        Who must wait for a swap-out to land still runs, but has no blocks for its next token yet.
         """
         had_to_preempt = False
+        roster = self._roster
+        in_need = (
+            self._kv.in_need(roster.running)
+            if roster.has_changed
+            else list(self._decodes.at_block_end())
+        )
         self._num_promised = 0
-        for request in self._kv.in_need(running):
+        for request in in_need:
             while request.phase is Phase.RUNNING and not self._grow_one(request):
-                last = _last_to_stay(running, running.index(request))
-                self._preempt(running.pop(last))
+                self._preempt(_last_to_stay(roster.running, request))
                 had_to_preempt = True
         return had_to_preempt
 
@@ -90,34 +110,25 @@ class Scheduler:
             return False
         return True
 
-    def _admit(self, outside: list[Request], running: list[Request], num_arriving: int) -> None:
-        """Newcomers in the policy's order, until the first who does not fit (yet).
-
-        Those who can compute at once join `running`.
-        """
-        for request in outside:
+    def _admit(self) -> None:
+        """Newcomers in the policy's order, until the first who does not fit (yet)."""
+        roster = self._roster
+        while roster.outside:
+            request = roster.outside[0]
             if request.host_copy is not None and request.host_copy.is_in_flight:
                 return  # its own swap-out comes first
-            victims = self._victims(request, running, num_arriving)
+            victims = self._victims(request)
             if victims is None:
                 return
             for victim in victims:
-                running.remove(victim)
                 self._preempt(victim)
             if self._kv.blocks_wanted(request) > self._kv.device.num_free - self._num_promised:
                 return  # what makes room for it is on its way out
-            if self._bring_in(request, running):
-                insort(running, request, key=self._policy.key)
-            else:
-                num_arriving += 1
+            self._bring_in(roster.next_in_line())
 
-    def _victims(
-        self, request: Request, running: list[Request], num_arriving: int
-    ) -> list[Request] | None:
-        """The holders that must go for `request`, least urgent first; None if that is not enough.
-
-        `running` is in the policy's order.
-        """
+    def _victims(self, request: Request) -> list[Request] | None:
+        """Who must go for `request`, least urgent first; None if that is not enough."""
+        running, num_arriving = self._roster.running, len(self._roster.arriving)
         missing = self._kv.blocks_wanted(request)
         num_free = self._kv.num_reachable - self._num_promised
         victims: list[Request] = []
@@ -137,27 +148,34 @@ class Scheduler:
                 num_free += len(holder.device_blocks)
         return victims if fits() else None
 
-    def _bring_in(self, request: Request, running: list[Request]) -> bool:
-        """True when it can compute in this step: nothing had to come, or it was waited for."""
+    def _bring_in(self, request: Request) -> None:
+        """It runs in this step if nothing had to come, or that was waited for."""
         flight = self._kv.bring_in(request)
         if flight is None:
             if not request.num_preemptions:
                 request.num_cached_tokens = request.num_computed  # found by its tokens, if any
                 self._decisions.num_found_tokens += request.num_computed
-            return True
-        if not flight.has_landed:
-            situation = Situation(
-                num_running=len(running),
-                transfer_s=self._kv.swapper.expected_s(flight),
-                step_s=self.step_s,
-                is_most_urgent=all(request.priority < other.priority for other in running),
-            )
-            if self._choose_to_wait(situation):
-                self._kv.swapper.wait(flight)
+            self._roster.run(request)
+            return
+        if not flight.has_landed and self._choose_to_wait(self._situation(request, flight)):
+            self._kv.swapper.wait(flight)
         self._kv.swapper.count_swap_in(is_sync=flight.has_landed)
-        return flight.has_landed
+        if flight.has_landed:
+            self._roster.run(request)
+        else:
+            self._roster.arrive(request)
+
+    def _situation(self, request: Request, flight: Flight) -> Situation:
+        running = self._roster.running
+        return Situation(
+            num_running=len(running),
+            transfer_s=self._kv.swapper.expected_s(flight),
+            step_s=self.step_s,
+            is_most_urgent=all(request.priority < other.priority for other in running),
+        )
 
     def _preempt(self, request: Request) -> None:
+        self._roster.send_away(request)
         decisions = self._decisions
         decisions.num_preemptions += 1
         request.num_preemptions += 1
@@ -170,34 +188,40 @@ class Scheduler:
             decisions.num_recompute_preemptions += 1
             decisions.num_dropped_tokens += num_computed - request.num_computed
 
-    def _share_out(self, running: list[Request]) -> list[Work]:
+    def _share_out(self) -> Work:
         """The step's token budget: one token for each decoding request, prefill takes the rest."""
-        ready = running
-        if self._num_promised:
-            in_need = self._kv.in_need(running)
-            ready = [request for request in running if request not in in_need]
         # --- decode, and the last token of a prompt, which costs the device the same
-        work, prefilling = [], []
-        for request in ready:
-            if request.num_uncomputed == 1:
-                work.append(Work(request, 1, is_decode=bool(request.output_token_ids)))
-            else:
-                prefilling.append(request)
-        budget = self._max_batch_tokens - len(work)
+        if self._roster.has_changed or self._num_promised:
+            ready = self._ready()
+            self._decodes.replace([each for each in ready if each.num_uncomputed == 1])
+            self._prefilling = [each for each in ready if each.num_uncomputed > 1]
+            self._roster.has_changed = False
+        budget = self._max_batch_tokens - len(self._decodes.requests)
         # --- prefill, in chunks
-        for request in prefilling:
+        prefills = []
+        for request in self._prefilling:
             if budget <= 0:
                 break
             num_tokens = min(request.num_uncomputed, budget)
-            work.append(Work(request, num_tokens, is_decode=False))
+            prefills.append(Prefill(request, num_tokens))
             budget -= num_tokens
-        return work
+        return Work(decodes=self._decodes, prefills=prefills)
+
+    def _ready(self) -> list[Request]:
+        """Who runs and has the blocks for it."""
+        running = self._roster.running
+        if not self._num_promised:
+            return running
+        in_need = set(self._kv.in_need(running))
+        return [request for request in running if request not in in_need]
 
 
-def _last_to_stay(running: list[Request], position: int) -> int:
-    """Whom to send away so that running[position] can grow: the least urgent after it that has
-    not just arrived, else the least urgent."""
-    for i in range(len(running) - 1, position, -1):
-        if not running[i].has_just_arrived:
-            return i
-    return len(running) - 1
+def _last_to_stay(running: list[Request], request: Request) -> Request:
+    """Whom to send away so that `request` can grow: the least urgent after it that has not just
+    arrived, else the least urgent."""
+    for other in reversed(running):
+        if other is request:
+            break
+        if not other.has_just_arrived:
+            return other
+    return running[-1]

@@ -1,7 +1,8 @@
 """The settings of the embedded engine: every mechanism is a field, a preset names a combination.
 
 `FastSwitchSettings` is what a workload file says (a preset plus overrides, mostly None), of which
-`CoreEngineSettings` holds for every engine around this core; `CoreSettings` is what that comes to. Resolving makes a new object, nothing is filled in later.
+`CoreEngineSettings` holds for every engine around this core; `CoreSettings` is what that comes to.
+Resolving makes a new object, nothing is filled in later.
 """
 
 from __future__ import annotations

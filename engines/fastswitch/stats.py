@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import NamedTuple
 
 from engines.fastswitch.step_log import StepRecord
+
+
+class Gauges(NamedTuple):
+    """Those that change; their meaning is EngineStats'."""
+
+    num_running: int
+    num_waiting: int
+    num_swapped: int
+    num_arriving: int
+    num_used_device_blocks: int
+    num_used_host_blocks: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +47,13 @@ class EngineStats:
     num_finished: int = 0
     num_aborted: int = 0
 
-    def after(self, row: StepRecord, *, num_prompt_tokens: int, num_generated_tokens: int) -> Self:
-        """The counters, one step later. The two token counts are the step's own."""
+    def after(
+        self, row: StepRecord, gauges: Gauges, *, num_prompt_tokens: int, num_generated_tokens: int
+    ) -> EngineStats:
+        """One step later. The two token counts are the step's own."""
         return replace(
             self,
+            **gauges._asdict(),
             num_steps=self.num_steps + 1,
             num_preemptions=self.num_preemptions + row.num_preemptions,
             num_recompute_preemptions=self.num_recompute_preemptions

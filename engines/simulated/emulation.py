@@ -1,4 +1,4 @@
-"""The modelled device in wall time: behind the real server, at the pace of the GPU it stands for."""
+"""The modelled device in wall time: behind the real server, at its GPU's pace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings of `kind: simulated`: a profile instead of a GPU, the mechanisms of the embedded engine.
+"""The settings of `kind: simulated`: a profile, and the embedded engine's mechanisms.
 
 The model is the profile's: its constants hold for no other.
 """

@@ -1,4 +1,4 @@
-"""The engine core on a modelled device and a virtual clock: stepped by its player, served by nobody."""
+"""The engine core on a modelled device and a virtual clock: stepped, not served."""
 
 from __future__ import annotations
 

@@ -35,6 +35,18 @@ def find_executable(configured: str | None) -> Path:
     )
 
 
+def check_offloading(settings: VllmSettings, executable: Path) -> None:
+    """Raises EngineInputError where this build can not offload: it would hang after minutes."""
+    if settings.kv_offload_gib is None:
+        return
+    packages = executable.parent.parent.glob("lib/python*/site-packages/vllm-*+cpu*.dist-info")
+    if any(packages):
+        raise EngineInputError(
+            f"kv_offload_gib: {executable} is a CPU build of vLLM, whose KV offloading works on "
+            "GPUs only; leave kv_offload_gib out"
+        )
+
+
 def serve_command(
     settings: VllmSettings, *, executable: Path, model_folder: Path, served_name: str, port: int
 ) -> list[str]:

@@ -15,7 +15,7 @@ from engines.fastswitch.model_folder import write_model_folder
 from engines.priority_file import write_priorities
 from engines.process import ChildProcess
 from engines.server_metrics import logged_server_metrics
-from engines.vllm.command import environment, find_executable, serve_command
+from engines.vllm.command import check_offloading, environment, find_executable, serve_command
 from engines.vllm.plugin.fsbench_vllm.counters import read_counters
 from engines.vllm.server import HOST, running_server
 from engines.vllm.settings import VllmSettings
@@ -61,6 +61,7 @@ class VllmKind:
         resolved = self.resolve(settings, model)
         assert resolved.model is not None
         executable = find_executable(resolved.executable)
+        check_offloading(resolved, executable)
         served_name = Path(resolved.model).name
         counters = directory / "scheduler_counters.npy"
         is_traced = resolved.scheduling == "trace"

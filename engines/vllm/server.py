@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +18,14 @@ from engines.process import KEEPER_MARGIN_S, ChildProcess, kept
 HOST = "127.0.0.1"
 NUM_PORTS_TRIED = 3
 GET_TIMEOUT_S = 5.0
+LOOK_INTERVAL_S = 0.5  # at the log of one that is starting
 WARM_UP_TIMEOUT_S = 300.0
 WARM_UP_PROMPT_TOKENS = 64
 WARM_UP_OUTPUT_TOKENS = 8
-LAST_LINES = 4  # vLLM's last line alone seldom says why
 _PORT_IS_TAKEN = "address already in use"
+_CORE_IS_DEAD = "Engine core initialization failed"
+CORE_DEATH_GRACE_S = 5.0  # for the server to end by itself when its engine core did not get up
+_EXCEPTION = re.compile(r"^(?:\(.*?\) ERROR .*?\] +)?(\w*(?:Error|Exception): .+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +82,14 @@ def running_server(
             log=log,
             env=env,
             grace_s=grace_s + KEEPER_MARGIN_S,
-            num_last_lines=LAST_LINES,
+            why=root_cause,
         )
         server = RunningServer(process, port)
+        core = _CoreWatch(process, name)
         try:
-            process.wait_until(lambda: _is_healthy(server), name=name, timeout_s=start_timeout_s)
+            process.wait_until(
+                lambda: _is_healthy(server) or core.check(), name=name, timeout_s=start_timeout_s
+            )
         except BaseException:
             process.stop()
             raise
@@ -101,6 +109,38 @@ def running_server(
         yield server
     finally:
         server.process.stop()
+
+
+class _CoreWatch:
+    """Some ways for vLLM's engine core to fail leave its server waiting for ever."""
+
+    def __init__(self, process: ChildProcess, name: str) -> None:
+        self._process = process
+        self._name = name
+        self._next_look_at = 0.0
+        self._dead_since: float | None = None
+
+    def check(self) -> bool:
+        """Always False: not ready. Raises EngineError once the core has been dead for a while."""
+        now = time.monotonic()
+        if now < self._next_look_at:
+            return False
+        self._next_look_at = now + LOOK_INTERVAL_S
+        if not any(_CORE_IS_DEAD in line for line in self._process.last_lines()):
+            return False
+        self._dead_since = self._dead_since or now
+        if now - self._dead_since > CORE_DEATH_GRACE_S:
+            raise EngineError(
+                f"engine {self._name!r} hangs since its core did not start: "
+                f"{self._process.last_words()} (log: {self._process.log})"
+            )
+        return False
+
+
+def root_cause(lines: Sequence[str]) -> str:
+    """vLLM's last words are of consequences; the first exception among them is why."""
+    found = (_EXCEPTION.match(line) for line in lines)
+    return next((match[1] for match in found if match), lines[-1])
 
 
 def free_port() -> int:

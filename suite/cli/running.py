@@ -24,16 +24,29 @@ def run(
         Path | None, typer.Option("--plan", help="Play this plan.parquet instead of a new one.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Driver processes.")] = 1,
+    solo: Annotated[
+        bool,
+        typer.Option(
+            "--solo", help="Afterwards play every conversation alone, to know each user's slowdown."
+        ),
+    ] = False,
 ) -> None:
     """Play a workload against its engines, then measure, judge and report."""
     from suite.live import LiveProgress
     from suite.runner import run as run_workload
+    from suite.solo import FOLDER, solo_workload
     from suite.workload import load_workload
 
     workload = load_workload(workload_file, overrides or [], plan_file=plan_file)
     _interrupt_on_sigterm()
     with LiveProgress(workload) as progress:
         outcome = run_workload(workload, root=out, num_workers=workers, observer=progress)
+    if solo and all(part.status == "complete" for part in outcome.manifest.parts):
+        alone = solo_workload(workload)
+        with LiveProgress(alone) as progress:
+            run_workload(
+                alone, root=outcome.directory, folder=FOLDER, num_workers=1, observer=progress
+            )
     raise typer.Exit(_conclude(outcome))
 
 

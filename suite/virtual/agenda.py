@@ -1,4 +1,4 @@
-"""Which turn is due when, in virtual time: planned starts, think times, a closed loop's next one."""
+"""Which turn is due when, in virtual time: starts, think times, a closed loop's next."""
 
 from __future__ import annotations
 

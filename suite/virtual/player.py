@@ -88,7 +88,9 @@ class VirtualPlayer:
         conversation = self._plan.conversations[due.conversation]
         turn = conversation.turns[due.turn]
         trace = self._plan.priorities
-        priority = trace and trace.level_at(due.conversation, round(due.at * 1e9))
+        priority = None
+        if trace is not None:
+            priority = trace.level_at(due.conversation, round(due.at * 1e9))
         history = self._histories.pop(due.conversation, [])
         history += turn.new_prompt_token_ids.tolist()
         request_id = f"{conversation.conversation_id}/{due.turn}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-
 from benchmarks.play import Player, numbers
-from benchmarks.sweep import plan_of
 from benchmarks.virtual_device import CostModel, VirtualDevice
+
+from benchmarks.sweep import plan_of
 from engines.fastswitch.device import BlockRun, Direction
 from engines.fastswitch.settings import PRESETS, CoreSettings
 

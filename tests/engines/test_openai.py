@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from engines.api import Endpoint, EngineError, EngineInputError
+from engines.arrow_log import read_arrow_logs
 from engines.openai import OpenAIKind, OpenAISettings
 
 
@@ -84,6 +85,19 @@ def test_a_server_that_can_not_be_used_is_told_in_one_line(
 def test_a_server_that_lists_no_models_is_taken_at_the_files_word() -> None:
     with server(404, {}, []) as url:
         assert attach(url, model="mine").model == "mine"
+
+
+def test_the_servers_metrics_page_is_kept_where_it_is_named(tmp_path: Path) -> None:
+    page = b"# TYPE vllm:num_preemptions counter\nvllm:num_preemptions_total 4.0\n"
+    with server(200, models("a"), []) as url, server(200, page, []) as metrics_url:
+        settings = OpenAISettings(base_url=url, metrics_url=metrics_url)
+        with OpenAIKind().running(
+            settings, name="mine", model=None, directory=tmp_path, priorities=None
+        ):
+            pass
+    rows = read_arrow_logs([tmp_path / "server_metrics.arrows"]).to_pylist()
+    assert [row["num_preemptions"] for row in rows] == [4, 4]
+    assert {row["num_running"] for row in rows} == {None}
 
 
 def test_nobody_listening_says_what_to_do() -> None:

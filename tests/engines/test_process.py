@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from engines.api import EngineError, EngineInputError
-from engines.process import child_process
+from engines.process import ChildProcess, child_process
 
 
 def python(code: str) -> list[str]:
@@ -74,9 +74,9 @@ child = os.fork()
 open({str(pids)!r}, "a").write(f"{{os.getpid()}}\\n")
 time.sleep(600)
 """
-    with child_process(python(code), log=tmp_path / "log", grace_s=0.3) as child:
-        wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2, "both started")
-        child.stop()
+    child = ChildProcess(python(code), log=tmp_path / "log", env=None, grace_s=0.3)
+    wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2, "both started")
+    child.stop()
     wait_for(lambda: not any(is_running(int(pid)) for pid in pids.read_text().split()), "both gone")
 
 

@@ -165,7 +165,7 @@ def test_a_damaged_baseline_is_refused_with_what_to_do(runs, tmp_path):
 
 def as_simulated(run: Path) -> None:
     manifest = Manifest.read(run)
-    engines = dict.fromkeys(manifest.engines, {"kind": "simulated", "time": "virtual"})
+    engines = {name: {"kind": "simulated", "time": "virtual"} for name in manifest.engines}
     manifest.model_copy(update={"engines": engines}).write(run)
 
 

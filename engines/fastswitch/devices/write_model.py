@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
-from engines.api import EngineInputError
 from engines.fastswitch.chat_template import CHATML
 from engines.fastswitch.devices.model_config import (
     PRESETS,
@@ -26,7 +24,6 @@ from engines.fastswitch.devices.model_config import (
 from engines.fastswitch.devices.safetensors_folder import SINGLE_FILE
 from engines.fastswitch.devices.weights import RandomTensors
 from engines.fastswitch.tokenizer_sources import synthetic_tokenizer
-from engines.process import INPUT_ERROR
 
 
 def write_model(folder: Path, config: ModelConfig, *, seed: int) -> None:
@@ -95,25 +92,14 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m engines.fastswitch.devices.write_model")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--preset", required=True)
+    parser.add_argument("--preset", choices=PRESETS, required=True)
     parser.add_argument("--seed", type=int, required=True)
     given = parser.parse_args()
-    try:
-        write_model(given.folder, _preset(given.preset), seed=given.seed)
-    except EngineInputError as error:
-        print(error, file=sys.stderr)
-        return INPUT_ERROR
-    return 0
-
-
-def _preset(name: str) -> ModelConfig:
-    if name not in PRESETS:
-        raise EngineInputError(f"preset {name!r} is unknown; choose one of: {', '.join(PRESETS)}")
-    return PRESETS[name]
+    write_model(given.folder, PRESETS[given.preset], seed=given.seed)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

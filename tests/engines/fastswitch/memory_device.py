@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -64,7 +65,8 @@ class MemoryDevice:
 
     def execute(self, batch: Batch) -> list[int | None]:
         self.now += self._step_s
-        self.batches.append(batch)
+        # The engine goes on to use the same chunks.
+        self.batches.append(Batch(chunks=[replace(chunk) for chunk in batch.chunks]))
         for chunk in batch.chunks:
             for position, token in enumerate(chunk.token_ids, start=chunk.start):
                 block = chunk.block_table[position // self.block_size]

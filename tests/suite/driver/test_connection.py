@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
+import ssl
+import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -151,6 +155,50 @@ def test_a_request_larger_than_the_socket_buffer_is_sent_whole() -> None:
 
     run(main())
     assert got == size
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Self-signed, for localhost: key and certificate in one file."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs the openssl command")
+    path, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command = [openssl, "req", "-x509", "-days", "2", *curve, *name]
+    command += ["-keyout", str(key), "-out", str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+    path.write_text(key.read_text() + path.read_text())
+    return path
+
+
+def test_tls_is_spoken_with_servers_that_can_be_trusted_and_no_others(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+
+    async def main(is_trusted: bool) -> None:
+        server = await asyncio.start_server(answer_once, "127.0.0.1", 0, ssl=context)
+        port = server.sockets[0].getsockname()[1]
+        target = Target(host="localhost", port=port, path="/v1", is_tls=True)
+        pool = Pool(target, asyncio.get_running_loop())
+        async with server:
+            if is_trusted:
+                connection, _ = await pool.take()
+                response = (await exchange(connection)).response
+                assert response.is_complete
+                assert not response.is_kernel_stamped
+                connection.close()
+            else:
+                with pytest.raises(ConnectionFailedError, match=r"certificate|CERTIFICATE"):
+                    await pool.take()
+        pool.close()
+
+    run(main(is_trusted=False))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    run(main(is_trusted=True))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ class Counters:
         self._values: npt.NDArray[np.int64] = np.lib.format.open_memmap(
             partial, mode="w+", dtype=np.int64, shape=(len(COUNTERS),)
         )
-        os.replace(partial, path)  # readers find it whole or not at all
+        partial.replace(path)  # readers find it whole or not at all
 
     def add(self, name: str, number: int) -> None:
         self._values[COUNTERS.index(name)] += number

@@ -1,0 +1,114 @@
+"""Those who compute one token a step: the hot path, kept from step to step.
+
+While nobody comes or goes, a step costs each of them one turn of the loop in `take`, and its
+output. Whose block ends is known beforehand; whether somebody has had its last token is asked of
+each only in a step in which somebody may have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import repeat
+from operator import attrgetter
+
+from engines.fastswitch.device import SequenceChunk
+from engines.fastswitch.request import FinishReason, Request, RequestOutput
+
+
+class Decodes:
+    """Each has one token without KV: the one sampled last, or the last one of its prompt."""
+
+    def __init__(self, block_size: int) -> None:
+        self._block_size = block_size
+        self._chunk_of: dict[Request, SequenceChunk] = {}
+        self.replace([])
+
+    def replace(self, requests: list[Request]) -> None:
+        """From now on these, in this order; each has the blocks for its token."""
+        self.requests = requests
+        self.members = frozenset(requests)
+        self.num_first_tokens = sum(not each.output_token_ids for each in requests)
+        chunk_of = self._chunk_of
+        self.chunks = [_chunk(each, chunk_of.get(each)) for each in requests]
+        self._chunk_of = dict(zip(requests, self.chunks, strict=True))
+        self._token_ids = [chunk.token_ids for chunk in self.chunks]  # the last step's
+        self._num_steps = 0
+        # In step k from here on a block ends for those with (num_computed + k) % block_size = 0.
+        self._by_offset: list[list[Request]] = [[] for _ in range(self._block_size)]
+        for request in requests:
+            self._by_offset[request.num_computed % self._block_size].append(request)
+            request.has_just_arrived = False
+        self._num_steps_to_end = min(map(_num_tokens_left, requests), default=0)
+        samplings = [each.sampling for each in requests if not each.sampling.ignore_eos]
+        self._eos_token_ids = frozenset[int]().union(*(each.eos_token_ids for each in samplings))
+        self._request_ids = [each.request_id for each in requests]
+        self._num_prompt_tokens = [len(each.prompt_token_ids) for each in requests]
+        self._num_cached_tokens = [each.num_cached_tokens for each in requests]
+
+    def take(self, token_ids: Sequence[int]) -> None:
+        """The step's tokens, one each."""
+        self._num_steps += 1
+        self._num_steps_to_end -= 1
+        self.num_first_tokens = 0
+        self._token_ids = [[token_id] for token_id in token_ids]
+        self._may_end = self._num_steps_to_end <= 0 or not self._eos_token_ids.isdisjoint(token_ids)
+        for request, chunk, its_token_ids in zip(
+            self.requests, self.chunks, self._token_ids, strict=True
+        ):
+            request.num_computed += 1
+            request.output_token_ids += its_token_ids
+            chunk.start += 1
+            chunk.output_index += 1
+            chunk.token_ids = its_token_ids
+
+    def at_block_end(self) -> list[Request]:
+        """Whose last block is full, and who has no block for its next token yet."""
+        return self._by_offset[-self._num_steps % self._block_size]
+
+    def ended(self) -> list[Request]:
+        """Who has had its last token in this step, with its finish reason set."""
+        if not self._may_end:
+            return []
+        for request in self.requests:
+            request.finish_reason = request.ending()
+        return [each for each in self.requests if each.finish_reason is not None]
+
+    def outputs(self) -> list[RequestOutput]:
+        """Of the step whose tokens were taken last."""
+        reasons: Iterable[FinishReason | None] = repeat(None)
+        if self._may_end:
+            reasons = map(_finish_reason, self.requests)
+        columns = zip(  # as long as the shortest
+            self._request_ids,
+            self._token_ids,
+            reasons,
+            self._num_prompt_tokens,
+            self._num_cached_tokens,
+            strict=False,
+        )
+        return list(map(_make_output, columns))
+
+
+_finish_reason = attrgetter("finish_reason")
+# Without a Python frame for each: as fast again as RequestOutput(…).
+_make_output = partial(tuple.__new__, RequestOutput)
+
+
+def _num_tokens_left(request: Request) -> int:
+    return request.sampling.max_tokens - len(request.output_token_ids)
+
+
+def _chunk(request: Request, last: SequenceChunk | None) -> SequenceChunk:
+    """Its part of the next step; the last step's object where that goes on as it was."""
+    if last is not None and last.block_table is request.device_blocks:
+        return last
+    outputs = request.output_token_ids
+    return SequenceChunk(
+        request.request_id,
+        outputs[-1:] or request.prompt_token_ids[-1:],
+        request.num_computed,
+        request.device_blocks,
+        request.sampling,
+        len(outputs),
+    )

@@ -1,0 +1,136 @@
+"""A real vLLM (`make vllm`): the same tokens as the embedded engine, under the same policy.
+
+One server for all tests, with the scheduler plug-in and a KV pool that holds a few requests only.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from engines.api import EngineInputError, PriorityUpdates, RunningEngine
+from engines.arrow_log import read_arrow_logs
+from engines.fastswitch.devices.loading import load_model
+from engines.vllm.command import find_executable
+from engines.vllm.kind import VllmKind
+from engines.vllm.plugin.fsbench_vllm.counters import read_counters
+from engines.vllm.settings import VllmSettings
+from tests.engines.fastswitch.devices.decoding import Sequence, device_for, generate
+
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
+
+NUM_PROMPTS = 12
+PROMPT_TOKENS, OUTPUT_TOKENS = 96, 64  # ends in five blocks of 32; the pool has sixteen
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    engine: RunningEngine
+    directory: Path
+
+    def complete(self, prompt: list[int], **fields: Any) -> list[int]:
+        endpoint = self.engine.endpoint
+        body = {
+            **{"model": endpoint.model, "prompt": prompt, "max_tokens": OUTPUT_TOKENS},
+            **{"temperature": 0, "ignore_eos": True, "return_token_ids": True, **fields},
+        }
+        connection = http.client.HTTPConnection(urlsplit(endpoint.base_url).netloc, timeout=300)
+        connection.request(
+            "POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"}
+        )
+        reply = json.loads(connection.getresponse().read())
+        connection.close()
+        token_ids: list[int] = reply["choices"][0]["token_ids"]
+        return token_ids
+
+
+def prompts() -> list[list[int]]:
+    drawn = np.random.default_rng(11).integers(256, 8000, (NUM_PROMPTS, PROMPT_TOKENS))
+    return [[int(token) for token in row] for row in drawn]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    try:
+        find_executable(None)
+    except EngineInputError as none:
+        pytest.skip(str(none))
+    directory = tmp_path_factory.mktemp("real")
+    settings = VllmSettings(
+        scheduling="trace",
+        prefix_caching=False,
+        kv_tokens=512,
+        max_num_seqs=16,
+        max_batch_tokens=512,
+        args={"enforce-eager": True},
+    )
+    generator = np.random.default_rng(3)
+    trace = PriorityUpdates(
+        update_frequency=0.1,
+        conversation_ids=[f"c{number}" for number in range(NUM_PROMPTS)],
+        levels=generator.integers(0, 8, (64, NUM_PROMPTS)).astype(np.uint8),
+    )
+    kind = VllmKind()
+    with kind.running(
+        settings, name="real", model="tiny-llama", directory=directory, priorities=trace
+    ) as engine:
+        pids = [each.pid for each in psutil.Process().children(recursive=True)]
+        assert len(pids) >= 3  # keeper, server, engine core
+        yield Served(engine, directory)
+    assert [pid for pid in pids if psutil.pid_exists(pid)] == []
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[list[int]]:
+    """The embedded engine's tokens, each prompt alone on the device."""
+    torch.manual_seed(0)
+    decoder = load_model("tiny-llama", dtype="float32", seed=0).decoder
+    outputs = []
+    for prompt in prompts():
+        sequence = Sequence(token_ids=prompt, block_table=[*range(16)])
+        outputs.append(generate(device_for(decoder, block_size=16), sequence, OUTPUT_TOKENS))
+    return outputs
+
+
+def test_it_says_what_it_is(served: Served) -> None:
+    assert served.engine.version is not None
+    assert served.engine.version.startswith("vLLM 0.")
+    assert "plug-in" in served.engine.version
+
+
+def test_greedy_tokens_in_float32_are_the_embedded_engines(
+    served: Served, expected: list[list[int]]
+) -> None:
+    assert [served.complete(prompt) for prompt in prompts()] == expected
+
+
+def test_under_a_trace_with_too_little_kv_the_plug_in_preempts_and_no_token_changes(
+    served: Served, expected: list[list[int]]
+) -> None:
+    def ask(number: int) -> list[int]:
+        return served.complete(prompts()[number], vllm_xargs={"conversation_id": f"c{number}"})
+
+    with ThreadPoolExecutor(NUM_PROMPTS) as pool:
+        assert list(pool.map(ask, range(NUM_PROMPTS))) == expected
+    counted = read_counters(served.directory / "scheduler_counters.npy")
+    assert counted["num_priority_updates"] > 5
+    assert counted["num_displacements"] > 0
+    assert counted["num_recomputed_tokens"] > 0
+
+
+def test_its_counters_are_logged_under_our_names(served: Served) -> None:
+    rows = read_arrow_logs([served.directory / "server_metrics.arrows"]).to_pylist()
+    assert rows[-1]["num_preemptions"] > 0
+    assert rows[-1]["num_steps"] > rows[0]["num_steps"] > 0
+    assert None not in rows[-1].values()

@@ -24,7 +24,7 @@ import numpy as np
 from scipy import special
 
 from benchmarks.results import print_table, write_result
-from suite.bootstrap import draws, interval_of, mean_draws, percentile_draws
+from suite.bootstrap import draws, interval_of, jain_interval, mean_draws, percentile_draws
 from suite.intervals import (
     Clusters,
     effective_samples,
@@ -129,7 +129,8 @@ def jain(num_users: int) -> Trial:
         attained = rng.beta(first, second, num_users)
         counts = draws(num_users)
         found = (counts @ attained) ** 2 / (num_users * (counts @ attained**2))
-        return holds(interval_of(found), mean**2 / square)
+        observed = float(attained.sum() ** 2 / (num_users * (attained**2).sum()))
+        return holds(jain_interval(found, observed, num_users), mean**2 / square)
 
     return trial
 

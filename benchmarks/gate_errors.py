@@ -6,7 +6,7 @@
 `simulated`: records made up from a seed (synthetic_records.py): conversations have levels of their
 own, which both engines share, and heavy-tailed stalls. Engine B is A again (false alarms) or 10 %
 slower in everything (power), judged from its records by the code of `fsbench gate`. By
-`METRIC <= 1 * baseline` every FAIL of A against A is a false alarm on the bound itself, stated level
+`METRIC <= 1 * baseline` every FAIL of A against A is a false alarm on the bound, stated level
 2.5 %; `<= 1.05 * baseline` leaves an allowance. `stored` holds B against a baseline file instead,
 where nothing is paired. `shared level`: every run has a level of its own (sigma 5 %),
 which no resampling within a run can see: one repeat each, and five.

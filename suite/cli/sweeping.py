@@ -44,7 +44,37 @@ def run_sweep(source: WorkloadSource, matrix: Matrix, where: Where, *, num_worke
             was_interrupted = True
     sweep.write_summary()
     show_sweep(sweep.manifest, sweep.path)
+    write_page(sweep)
     return _verdict(sweep, was_interrupted=was_interrupted)
+
+
+def write_page(sweep: SweepDirectory) -> None:
+    """report.html over the one setting that is swept beside the seed; else why there is none."""
+    from reports.sweep import write_sweep
+    from suite.errors import InputError
+
+    runs = [
+        sweep.directory_of(name) for name in dict.fromkeys(r["cell"] for r in sweep.manifest.rows)
+    ]
+    if not runs:
+        return
+    try:
+        typer.echo(f"report: {write_sweep(runs, sweep.path / 'report.html')}")
+    except InputError as error:
+        typer.echo(f"no report of the whole sweep: {error}")
+
+
+def report_sweep(path: Path) -> None:
+    """Measure every cell's records again; the summary and report.html anew."""
+    from suite.metrics import write_metrics
+    from suite.sweep.directory import SweepDirectory
+    from suite.sweep.manifest import SweepManifest
+
+    sweep = SweepDirectory(path, SweepManifest.read(path))
+    for row in {row["cell"]: row for row in sweep.manifest.rows}.values():
+        write_metrics(sweep.directory_of(row["cell"]))
+    sweep.write_summary()
+    write_page(sweep)
 
 
 @app.command()

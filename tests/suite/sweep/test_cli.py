@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from suite.cli import app
 from tests.suite.sweep.examples import ENGINE, MATRIX, write
 
+REPOSITORY = Path(__file__).parents[3]
 WALL = {"engines": {"e": {**ENGINE, "time": "wall"}}, "baseline": None, "matrix": {"seed": [1]}}
 
 
@@ -22,6 +23,17 @@ def test_validate_and_plan_say_how_many_cells_there_are(tmp_path: Path) -> None:
     assert shown.startswith(
         "8 cells (kv_tokens 2 × rate 2 × seed 2); the first, kv_tokens=512,rate=2.0,seed=3:"
     )
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("workloads/paper/load-sweep.yaml", "10 cells (rate 5 × seed 2), 10 different plans"),
+        ("benchmarks/ablation.yaml", "engines: vllm-0.3, groups, async, reuse, fastswitch"),
+    ],
+)
+def test_the_shipped_sweeps_are_fine(file: str, says: str) -> None:
+    assert says in CliRunner().invoke(app, ["validate", str(REPOSITORY / file)]).stdout
 
 
 @pytest.mark.parametrize(

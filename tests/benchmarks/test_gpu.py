@@ -5,6 +5,7 @@ from argparse import Namespace
 import pytest
 
 from benchmarks import gpu
+from benchmarks.wall_clock import Player, numbers
 from engines.fastswitch.settings import PRESETS, CoreSettings
 from tests.engines.fastswitch.memory_device import MemoryDevice
 from workloads.plan import Plan
@@ -25,11 +26,11 @@ def plan(monkeypatch: pytest.MonkeyPatch) -> Plan:
     return gpu.plan_of(Namespace(conversations=8, kv_tokens=1024, length_scale=0.1, rate=500.0))
 
 
-def player_of(plan: Plan) -> gpu.Player:
+def player_of(plan: Plan) -> Player:
     device = MemoryDevice(
         block_size=16, num_device_blocks=CORE.num_device_blocks, num_host_blocks=640
     )
-    return gpu.Player(plan, CORE, device)
+    return Player(plan, CORE, device)
 
 
 def test_every_turn_of_the_plan_is_answered_with_its_history(plan: Plan) -> None:
@@ -42,7 +43,7 @@ def test_every_turn_of_the_plan_is_answered_with_its_history(plan: Plan) -> None
         history = sum(turn.num_output_tokens for turn in planned[:-1])
         prompts = sum(len(turn.new_prompt_token_ids) for turn in planned)
         assert len(asked.request.prompt_token_ids) == history + prompts
-    found = gpu.numbers(player)
+    found = numbers(player)
     assert found["num_unfinished_turns"] == 0
     num_tokens = sum(turn.num_output_tokens for c in plan.conversations for turn in c.turns)
     assert found["output_tokens_per_s"] * found["duration_s"] == pytest.approx(num_tokens)
@@ -60,7 +61,7 @@ def test_what_a_limit_cuts_off_is_counted_and_waits_in_ttft(plan: Plan) -> None:
 
     player._step = slow_step  # type: ignore[method-assign]
     player.play(50.0)
-    found = gpu.numbers(player)
+    found = numbers(player)
     num_planned = sum(len(each.turns) for each in plan.conversations)
     finished = [t for t in player.turns if len(t.token_at) == t.request.sampling.max_tokens]
     assert found["num_unfinished_turns"] == num_planned - len(finished) > 0

@@ -6,8 +6,6 @@ a slot counts the tokens that lie between blocks too.
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -75,7 +73,7 @@ def _attend_decodes(queries: Tensor, cache: tuple[Tensor, Tensor], group: Decode
     grouped = queries.index_select(0, group.rows).view(num_rows, num_kv_heads, -1, head_dim)
     keys, values = (
         gather(part, group.blocks)
-        .unflatten(0, (num_rows, -1))[:, : group.num_tokens]
+        .view(num_rows, -1, num_kv_heads, head_dim)[:, : group.num_tokens]
         .transpose(1, 2)
         for part in cache
     )
@@ -89,7 +87,7 @@ def _attend_prefill(queries: Tensor, keys: Tensor, values: Tensor, chunk: Prefil
         keys.transpose(0, 1)[None],
         values.transpose(0, 1)[None],
         # A CausalBias stands in for a mask; it says itself how the call is made.
-        attn_mask=cast("Tensor | None", chunk.mask),
+        attn_mask=chunk.mask,
         is_causal=chunk.mask is None,
         enable_gqa=True,
     )

@@ -7,7 +7,8 @@ the call 32 times a layer). Prefill chunks follow, one call each, with the causa
 what is already in the blocks.
 
 Where a sequence's blocks are neighbours, as block groups make them, a CPU gathers nothing: a decode
-with a long context attends on its own, to a view of the cache, and so does a chunk to its prefix.
+with a long context, or without its like, attends on its own to a view of the cache, and so does a
+chunk to its prefix.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from engines.fastswitch.device import SequenceChunk
 # Padded. On a CPU, K and V of one layer then still fit its cache; on CUDA, few launches matter.
 MAX_GROUP_TOKENS = {"cpu": 4096, "cuda": 65_536}
 MIN_FILL_RATIO = 0.75  # shortest over longest sequence of a group, in blocks
-MIN_VIEW_TOKENS = 256  # of a decode: from here on a call of its own costs less than gathering
+MIN_VIEW_TOKENS = 1024  # of a decode: from here on a call of its own costs less than gathering
 
 Blocks = Tensor | slice  # block ids, or neighbours
 
@@ -71,15 +72,14 @@ def plan_attention(
     num_decodes = count_decodes(chunks)
     # A view needs a layer's blocks side by side; on CUDA a gather costs less than a call.
     has_views = block_stride == block_size and device.type == "cpu"
-    alone, together = [], []
-    for row, chunk in enumerate(chunks[:num_decodes]):
-        is_view = (
-            has_views and chunk.start >= MIN_VIEW_TOKENS and _are_neighbours(chunk, block_size)
-        )
-        (alone if is_view else together).append(row)
-    groups = group_by_length(
-        {row: chunks[row].start + 1 for row in together}, block_size, device.type
-    )
+    views = {
+        row
+        for row, chunk in enumerate(chunks[:num_decodes])
+        if has_views and _are_neighbours(chunk, block_size)
+    }
+    alone = [row for row in sorted(views) if chunks[row].start >= MIN_VIEW_TOKENS]
+    together = {row: chunks[row].start + 1 for row in range(num_decodes) if row not in alone}
+    groups = [[row] for row in alone] + group_by_length(together, block_size, device.type)
     prefills = []
     row = num_decodes
     for chunk in chunks[num_decodes:]:
@@ -88,9 +88,11 @@ def plan_attention(
     slots = [slot for chunk in chunks for slot in slots_of(chunk, block_size, block_stride)]
     return AttentionPlan(
         slots=torch.tensor(slots, device=device),
-        decode_groups=(
-            *(_view(row, chunks[row], block_size, device) for row in alone),
-            *(_decode_group(rows, chunks, block_size, device, dtype) for rows in groups),
+        decode_groups=tuple(
+            _view(rows[0], chunks[rows[0]], block_size, device)
+            if len(rows) == 1 and rows[0] in views
+            else _decode_group(rows, chunks, block_size, device, dtype)
+            for rows in groups
         ),
         prefill_chunks=tuple(prefills),
     )

@@ -184,21 +184,20 @@ def decode_of(block_table: list[int], start: int) -> SequenceChunk:
 
 
 @pytest.mark.parametrize(
-    ("block_table", "start", "block_stride", "is_view"),
+    ("block_table", "block_stride", "is_view"),
     [
-        ([*range(5, 25)], 300, 16, True),
-        ([*range(5, 24), 99], 300, 16, True),  # the last block is not used yet
-        ([*range(5, 23), 99, 24], 319, 16, False),
-        ([5, 7, 6, *range(8, 25)], 319, 16, False),  # ends where a run would
-        ([*range(5, 25)], 200, 16, False),  # too short to be worth a call of its own
-        ([*range(5, 25)], 300, 32, False),  # a layer's blocks lie apart
+        ([*range(5, 25)], 16, True),
+        ([*range(5, 24), 99], 16, True),  # the last block is not used yet
+        ([*range(5, 22), 99, 23, 24], 16, False),
+        ([5, 7, 6, *range(8, 25)], 16, False),  # ends where a run would
+        ([*range(5, 25)], 32, False),  # a layer's blocks lie apart
     ],
 )
-def test_a_long_decode_on_neighbouring_blocks_is_a_view(
-    block_table: list[int], start: int, block_stride: int, is_view: bool
+def test_a_decode_alone_on_neighbouring_blocks_is_a_view(
+    block_table: list[int], block_stride: int, is_view: bool
 ) -> None:
     plan = plan_attention(
-        [decode_of(block_table, start)],
+        [decode_of(block_table, 300)],
         16,
         block_stride=block_stride,
         device=CPU,
@@ -209,6 +208,18 @@ def test_a_long_decode_on_neighbouring_blocks_is_a_view(
     pool = torch.zeros(100, 16, 2, 4)
     is_shared = gather(pool, group.blocks).untyped_storage().data_ptr() == pool.data_ptr()
     assert is_shared == is_view
+
+
+def test_long_decodes_attend_one_by_one_and_short_ones_together() -> None:
+    starts = (2000, 2000, 40, 40)
+    tables = [[*range(i * 130, (i + 1) * 130)] for i in range(4)]
+    plan = plan_attention(
+        [decode_of(table, start) for table, start in zip(tables, starts, strict=True)],
+        16,
+        device=CPU,
+        dtype=torch.float32,
+    )
+    assert [group.rows.tolist() for group in plan.decode_groups] == [[0], [1], [2, 3]]
 
 
 def test_cudas_causal_mask_says_what_the_cpus_matrix_says() -> None:

@@ -69,6 +69,18 @@ COMBINATIONS = {
 }
 
 
+def moves_kv(mechanisms: Mechanisms) -> bool:
+    return mechanisms.preemption == "swap" or "host" in mechanisms.reuse
+
+
+# Where no KV ever leaves the device (which is asserted), how it would is no difference.
+DISTINCT = [
+    name
+    for name, each in COMBINATIONS.items()
+    if moves_kv(each) or (each.swap, each.copy) == ("sync", "merged")
+]
+
+
 def prompt_of(conversation: int, turn: int) -> list[int]:
     rng = np.random.default_rng((conversation, turn))
     return rng.integers(0, TINY.vocab_size, size=4 + conversation % 3).tolist()
@@ -164,7 +176,7 @@ def test_the_answers_say_something() -> None:
         assert len(set(answer)) >= 7
 
 
-@pytest.mark.parametrize("combination", COMBINATIONS)
+@pytest.mark.parametrize("combination", DISTINCT)
 def test_tokens_are_those_of_an_undisturbed_run(combination: str) -> None:
     check(Played(COMBINATIONS[combination]), COMBINATIONS[combination])
 
@@ -173,6 +185,9 @@ def check(played: Played, mechanisms: Mechanisms) -> None:
     assert played.tokens == {name: answer for name, (_, answer) in undisturbed().items()}
     assert min(played.num_preemptions.values()) >= 2, played.num_preemptions
     stats = played.stats
-    is_swapping = mechanisms.preemption == "swap"
-    assert (stats.num_swap_in_blocks > 0) == (is_swapping or "host" in mechanisms.reuse)
-    assert stats.num_recompute_preemptions < stats.num_preemptions or not is_swapping
+    assert (stats.num_swap_in_blocks > 0) == moves_kv(mechanisms)
+    assert (stats.num_swap_out_blocks > 0) == moves_kv(mechanisms)
+    if mechanisms.preemption == "swap":
+        assert stats.num_recompute_preemptions < stats.num_preemptions
+    else:
+        assert stats.num_recompute_preemptions > 0

@@ -11,15 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from reports import units
+from reports.terminal import console_for_output
 from suite.sweep.capacity_result import CapacityResult, EngineCapacity
 from suite.sweep.manifest import SweepManifest
 
+NO_BREAK = "\N{NO-BREAK SPACE}"  # a number stays with its unit
 MAX_ROWS = 60  # more are left to sweep.parquet
 
 
 def show_sweep(manifest: SweepManifest, directory: Path, console: Console | None = None) -> None:
     """What failed, then cells × engines, then where the rest is."""
-    console = console or Console()
+    console = console or console_for_output()
     for cell in manifest.cells:
         if cell.status != "complete":
             note = f" {cell.status}: {cell.note or 'not run'}"
@@ -57,7 +59,8 @@ def _numbers(row: Mapping[str, Any] | None) -> Text:
     if row is None:
         return Text(units.MISSING)
     tails = (units.duration(row[key]) for key in ("ttft_p99_s", "tbt_p99_s"))
-    text = " · ".join((units.percent(row["users_within_slo_ratio"]), *tails))
+    parts = (units.percent(row["users_within_slo_ratio"]), *tails)
+    text = " · ".join(part.replace(" ", NO_BREAK) for part in parts)
     is_sound = row["status"] == "complete" and not row["is_overloaded"]
     mark = "" if is_sound else " ↑" if row["is_overloaded"] else " !"
     return Text(text + mark, style="" if is_sound else "yellow")
@@ -65,7 +68,7 @@ def _numbers(row: Mapping[str, Any] | None) -> Text:
 
 def show_capacity(result: CapacityResult, path: Path, console: Console | None = None) -> None:
     """Engines with the rate each carries."""
-    console = console or Console()
+    console = console or console_for_output()
     num_seeds = len(result.engines[0].seeds)
     console.print(
         f"highest arrival rate with {units.percent(result.target_ratio)} of the users within SLO; "

@@ -5,8 +5,10 @@
 The device answers at once and its transfers complete in virtual time, so what is timed is
 arrivals, priorities, polling, scheduling, allocation, copy runs, the batch, and handing out the
 tokens. `steady`: everybody decodes. `churn`: the pool holds about half of them, priorities are
-drawn anew every 25 steps, and whoever has finished is replaced by a new request. All arms take
-turns, some steps each in a round, so that what else the machine does falls on all of them alike.
+drawn anew every 25 steps, and whoever has finished is replaced by a new request. `waiting-N`:
+steady, with N more requests that find no room. `idle-N`: churn, with a host pool full of N contexts
+of conversations that say nothing more. All arms take turns, some steps each in a round, so that
+what else the machine does falls on all of them alike.
 Times are CPU time of the thread, which other processes lengthen (caches, clock) but do not add to.
 
 Read the median as the cost of a usual step; P99 under churn is a step after new priorities, when
@@ -21,6 +23,7 @@ import itertools
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,12 +37,28 @@ from engines.simulated.device import ModelledDevice, VirtualClock
 from engines.simulated.profile import load_profile
 
 ARMS = ("vllm-0.3", "vllm-v1", "fastswitch")
-SCENES = ("steady", "churn")
 SIZES = (64, 256, 1024)
 STEPS_PER_ROUND = 50
 WARM_UP_STEPS = 100
 CONTEXT_TOKENS = 512  # in the mean
 BLOCK_SIZE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    is_steady: bool
+    num_waiting: int = 0
+    num_idle: int = 0
+
+
+SCENES = {
+    "steady": Scene(is_steady=True),
+    "churn": Scene(is_steady=False),
+    "waiting-1000": Scene(is_steady=True, num_waiting=1000),
+    "waiting-10000": Scene(is_steady=True, num_waiting=10_000),
+    "idle-1000": Scene(is_steady=False, num_idle=1000),
+}
+CROWDS = ("waiting-1000", "waiting-10000", "idle-1000")  # for one preset and size
 
 
 class TimedDevice(ModelledDevice):
@@ -55,12 +74,13 @@ class TimedDevice(ModelledDevice):
 
 
 class Arm:
-    """An engine with a constant number of live requests."""
+    """An engine with a constant number of live requests, those that find no room not counted."""
 
     def __init__(self, preset: str, scene: str, num_live: int) -> None:
         self.name = f"{preset} {scene} {num_live}"
         self.rounds: list[list[float]] = []
-        self._is_steady = scene == "steady"
+        self._scene = SCENES[scene]
+        self._is_steady = self._scene.is_steady
         self._num_live = num_live
         self._rng = np.random.default_rng(11)
         core = _core_settings(preset, num_live, is_steady=self._is_steady)
@@ -76,7 +96,8 @@ class Arm:
         )
         self.engine = Engine(core, self.device, clock=self.clock.now, priorities=self._priorities())
         self._serial = itertools.count()
-        self._waiting = [self._new_request() for _ in range(num_live)]
+        self._leave_contexts(core.swap_tokens)
+        self._waiting = [self._new_request() for _ in range(num_live + self._scene.num_waiting)]
 
     def run_round(self, num_steps: int) -> None:
         self.rounds.append([self._step() for _ in range(num_steps)])
@@ -90,6 +111,20 @@ class Arm:
                 break
         for _ in range(WARM_UP_STEPS):
             self._step()
+
+    def _leave_contexts(self, num_tokens: int) -> None:
+        """Of idle conversations, until the host pool is full."""
+        for i in range(self._scene.num_idle):
+            request = Request(
+                request_id=f"idle{i}",
+                prompt_token_ids=[0] * (num_tokens // self._scene.num_idle),
+                sampling=SamplingParams(max_tokens=1, ignore_eos=True),
+                arrived_at=self.clock.now(),
+                conversation_id=f"idle{i}",
+            )
+            self.engine.submit(request)
+            while self.engine.has_work:
+                self.engine.step()
 
     def _step(self) -> float:
         """Seconds of one step and of the arrivals before it, without the device's."""
@@ -176,10 +211,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--arms", nargs="+", default=list(ARMS))
-    parser.add_argument("--scenes", nargs="+", default=list(SCENES))
+    parser.add_argument("--scenes", nargs="+", default=["steady", "churn"], choices=SCENES)
+    parser.add_argument("--crowds", nargs="*", default=list(CROWDS), choices=SCENES)
     parser.add_argument("--dry", action="store_true", help="write no result file")
     args = parser.parse_args()
-    arms = [Arm(*key) for key in itertools.product(args.arms, args.scenes, args.sizes)]
+    keys = [
+        *itertools.product(args.arms, args.scenes, args.sizes),
+        *itertools.product(["fastswitch"], args.crowds, [256]),
+    ]
+    arms = [Arm(*key) for key in keys]
     _measure(arms, args.rounds)
     results = {arm.name: _numbers(arm) for arm in arms}
     _show(results)

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 # Arrow streams an engine may leave in its directory: its steps, the requests that ended, the
-# transfers of KV; or what its server told of itself each second. Instants in them (`at`, `*_at`)
-# are CLOCK_MONOTONIC seconds.
+# transfers of KV; or what another engine's server told of itself each second. Instants in them
+# (`at`, `*_at`) are CLOCK_MONOTONIC seconds.
 ENGINE_LOGS = ("steps", "requests", "transfers", "server_metrics")
 
 
@@ -32,6 +32,11 @@ class EngineSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     kind: str
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether it runs on a clock of its own, so that other work beside it does not show."""
+        return False
 
     def remarks(self) -> list[str]:
         """What of this engine is not a machine's own doing: one line each, said in every report."""

@@ -22,6 +22,7 @@ class ArrowLog:
         self._rows: list[Mapping[str, Any]] = []
         self._file = path.open("wb")
         self._stream = pa.ipc.new_stream(self._file, schema)
+        pa.array(())  # the first one ever imports pandas: half a second, now and not in a step
         self._file.flush()
 
     def append(self, row: Mapping[str, Any]) -> None:

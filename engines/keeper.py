@@ -3,8 +3,8 @@
 Run as a file, `python -I keeper.py GRACE_S COMMAND …`: it may not lean on the project, whose paths
 are not the program's. When the command has ended, on SIGTERM, or when standard input (the lifeline)
 closes, every process that came from the command is told to end (SIGTERM) and killed after the
-grace; also those that left the process group or lost their own parent, for orphans come to a
-subreaper. The exit status is the command's own.
+grace, which those whose command has ended by itself do not get; also those that left the process
+group or lost their own parent, for orphans come to a subreaper. The exit status is the command's.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def main(argv: list[str]) -> int:
         return COMMAND_NOT_STARTED
     while child.poll() is None and not _is_told_to_end(wake_fd):
         pass
-    _end_descendants(grace_s)
+    has_ended_by_itself = child.poll() is not None
+    _end_descendants(0.0 if has_ended_by_itself else grace_s)
     return child.wait()
 
 

@@ -17,7 +17,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from engines.arrow_log import ArrowLog, schema_of
 
 INTERVAL_S = 1.0
-LOG_NAME = "server_metrics.arrows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +85,9 @@ def logged_server_metrics(
     """A row before, one each interval, one after; a page that can not be had (OSError, ValueError)
     leaves no row."""
     is_over = threading.Event()
-    with ArrowLog(directory / LOG_NAME, schema_of(ServerMetrics), rows_per_batch=1) as log:
+    with ArrowLog(
+        directory / "server_metrics.arrows", schema_of(ServerMetrics), rows_per_batch=1
+    ) as log:
 
         def look() -> None:
             try:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from reports import units
-from reports.blocks.ratios import comparison_blocks, gate_bounds, metric_name
+from reports.blocks.ratios import comparison_blocks, gate_bounds
 from reports.offline_page import write_page
-from reports.tables import Cell, Table, gate_table, shown_as, sort_key
+from reports.tables import Cell, Table, gate_table, sort_key
+from reports.wording import VERDICTS, entry_name, interval_text, times_interval_text, value_text
 
 Json = Mapping[str, Any]
 USERS = "slo.users_within_slo_ratio"
@@ -44,16 +45,12 @@ def _summary(label: str, entries: Sequence[Json]) -> tuple[str, str]:
         (each for each in entries if each["metric"] == USERS and each["user_class"] is None), None
     )
     counts = Counter(each["verdict"] for each in entries)
-    said = ", ".join(
-        f"{counts[verdict]} {verdict}"
-        for verdict in ("worse", "better", "unclear", "same", "missing")
-        if counts[verdict]
-    )
+    said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
     if users is None or users["ratio"] is None:
         return label, f"Of {len(entries)} numbers: {said}."
     return label, (
         f"Users within SLO {units.percent(users['baseline'])} → {units.percent(users['value'])}, "
-        f"{units.times(users['ratio'])} (95 % {units.times_interval(users['interval'])}): "
+        f"{units.times(users['ratio'])} (95 % {times_interval_text(users['interval'])}): "
         f"{users['verdict']}. Of {len(entries)} numbers: {said}."
     )
 
@@ -64,15 +61,15 @@ def _table(entries: Sequence[Json], baseline: str, label: str) -> Table:
 
 
 def _row(entry: Json) -> tuple[Cell, ...]:
-    show = shown_as(entry)
+    metric = entry["metric"]
     between = entry["between_runs"] or {}
     marks = {"better": "pass", "worse": "fail"}
     return (
-        Cell(text=metric_name(entry), mark="code"),
+        Cell(text=entry_name(entry), mark="code"),
         *(
             Cell(
-                text=show(entry[key]),
-                detail=units.interval(entry[f"{key}_interval"], show)
+                text=value_text(metric, entry[key]),
+                detail=interval_text(metric, entry[f"{key}_interval"])
                 if entry[f"{key}_interval"]
                 else "",
                 sort_key=sort_key(entry[key]),
@@ -80,8 +77,8 @@ def _row(entry: Json) -> tuple[Cell, ...]:
             for key in ("baseline", "value")
         ),
         Cell(text=units.times(entry["ratio"]), sort_key=sort_key(entry["ratio"])),
-        Cell(text=units.times_interval(entry["interval"])),
-        Cell(text=units.times_interval(between.get("interval")) if between else units.MISSING),
+        Cell(text=times_interval_text(entry["interval"])),
+        Cell(text=times_interval_text(between.get("interval")) if between else units.MISSING),
         Cell(
             text=entry["verdict"],
             detail=entry["reason"],

@@ -11,6 +11,7 @@ from typing import Any
 
 from reports import units
 from reports.entries import entry
+from reports.wording import times_interval_text
 from suite.run_directory import Manifest, Part
 
 Json = Mapping[str, Any]
@@ -80,7 +81,7 @@ def _contrast(metrics: Json) -> str:
         found = entry(metrics, name, USERS)
         if found is None or found["ratio"] is None:
             continue
-        ratio = f"{units.times(found['ratio'])}, 95 % {units.times_interval(found['interval'])}"
+        ratio = f"{units.times(found['ratio'])}, 95 % {times_interval_text(found['interval'])}"
         words = {
             "better": f"{name} kept more users than {baseline} ({ratio}).",
             "worse": f"{name} kept fewer users than {baseline} ({ratio}).",

@@ -9,6 +9,7 @@ from typing import Any, cast
 from reports import units
 from reports.entries import entry
 from reports.tables import Cell, Table, sort_key
+from reports.wording import times_interval_text
 
 Json = Mapping[str, Any]
 
@@ -139,7 +140,7 @@ def _value_cell(line: _Line, metrics: Json, name: str, value: float | None) -> C
     if found is not None and found["ratio"] is not None:
         ratio = units.times(found["ratio"])
         if found["interval"]:
-            ratio += f" ({units.times_interval(found['interval'])})"
+            ratio += f" ({times_interval_text(found['interval'])})"
         details.append(f"{ratio} {found['verdict']}")
         mark = found["verdict"] if found["verdict"] in ("better", "worse") else ""
     return Cell(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports import units
+from reports.wording import interval_text, settling_text, value_text
 from suite.run_directory import Part
 
 Json = Mapping[str, Any]
@@ -34,42 +35,18 @@ def gate_table(gates: Sequence[Json]) -> Table:
     )
 
 
-def gate_value(gate: Json, value: float | None) -> str:
-    """A gate's observed value or bound, in the unit of its metric."""
-    return shown_as(gate)(value)
-
-
-def shown_as(entry: Json) -> Callable[[float | None], str]:
-    """How a number reads, by the unit and the name of its metric (of a gate or a comparison)."""
-    if entry["unit"] == "s":
-        return units.duration
-    if entry["metric"].endswith("_bytes_per_s"):
-        return units.rate
-    return units.percent if entry["metric"].endswith("_ratio") else units.count
-
-
 def _gate_row(gate: Json) -> tuple[Cell, ...]:
-    show = shown_as(gate)
+    metric = gate["metric"]
+    observed, bound = (value_text(metric, gate[key]) for key in ("observed", "bound"))
     return (
         Cell(text=gate["outcome"].upper(), mark=gate["outcome"]),
-        Cell(text=gate["gate"], detail=_why(gate), mark="code"),
+        Cell(text=gate["gate"], detail=f"{gate['reason']}{settling_text(gate)}", mark="code"),
         Cell(text=gate["engine"]),
-        Cell(text=show(gate["observed"]), sort_key=sort_key(gate["observed"])),
-        Cell(text=units.interval(gate["interval"], show)),
-        Cell(text=f"{gate['operator']} {show(gate['bound'])}", sort_key=sort_key(gate["bound"])),
+        Cell(text=observed, sort_key=sort_key(gate["observed"])),
+        Cell(text=interval_text(metric, gate["interval"])),
+        Cell(text=f"{gate['operator']} {bound}", sort_key=sort_key(gate["bound"])),
         Cell(text=units.count(gate["num_samples"]), sort_key=sort_key(gate["num_samples"])),
     )
-
-
-def _why(gate: Json) -> str:
-    """The reason, and what more would settle it."""
-    more = [
-        f"{units.count(gate[key])} more {word}"
-        for key, word in (("more_conversations", "conversations"), ("more_repeats", "repeats"))
-        if gate.get(key)
-    ]
-    settle = f"{' or '.join(more)} would settle it" if more else ""
-    return "; ".join(each for each in (gate["reason"], settle) if each)
 
 
 def sort_key(value: float | None) -> float | str:

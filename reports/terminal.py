@@ -53,6 +53,10 @@ def show_summary(metrics: Json, report: Path | None, console: Console | None = N
         for text in _too_few(engine):
             console.print(Text.assemble(("! ", "yellow"), (name, "bold"), f" {text}"))
     console.print(engine_table(metrics))
+    for name, engine in metrics["engines"].items():
+        if engine["version"] is not None:  # not this project's own
+            line = Text.assemble((name, "bold"), f" is {engine['version']}")
+            console.print(line, soft_wrap=True)
     _print_gates([each for each in gates if each["outcome"] != "fail"], console)
     if report is not None:
         console.print(Text.assemble("report: ", (str(report), "bold")), soft_wrap=True)

@@ -42,10 +42,6 @@ def percent_interval(ends: Ends | None) -> str:
     return interval(ends, percent)
 
 
-def times_interval(ends: Ends | None) -> str:
-    return interval(ends, times)
-
-
 def percent(ratio: float | None) -> str:
     """A ratio 0–1. Never rounded up to 100 % nor down to 0 %."""
     if ratio is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from reports import units
@@ -38,28 +39,14 @@ def value_text(metric: str, value: float | None) -> str:
     return units.count(value)
 
 
-def interval_text(metric: str, interval: Sequence[float | None] | None) -> str:
+def interval_text(metric: str, interval: units.Ends | None) -> str:
     """`0.99 s to 1.4 s`; an open end is said in words."""
-    if interval is None:
-        return units.MISSING
-    low, high = (None if end is None else value_text(metric, end) for end in interval)
-    return _between(low, high)
+    return units.interval(interval, partial(value_text, metric))
 
 
-def times_interval_text(interval: Sequence[float | None] | None) -> str:
+def times_interval_text(interval: units.Ends | None) -> str:
     """The same of a ratio: `0.81× to 0.93×`."""
-    if interval is None:
-        return units.MISSING
-    low, high = (None if end is None else units.times(end) for end in interval)
-    return _between(low, high)
-
-
-def _between(low: str | None, high: str | None) -> str:
-    if low is None and high is None:
-        return "unbounded"
-    if low is None:
-        return f"at most {high}"
-    return f"at least {low}" if high is None else f"{low} to {high}"
+    return units.interval(interval, units.times)
 
 
 def worst_first(gates: Sequence[Json]) -> list[Json]:

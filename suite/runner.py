@@ -24,17 +24,17 @@ class RunOutcome:
     is_input_error: bool  # an engine's settings can not work: the user's to mend
 
 
-def run(
-    workload: Workload,
-    *,
-    root: Path,
-    num_workers: int,
-    observer: Observer,
-    folder: str | None = None,
+def run(workload: Workload, *, root: Path, num_workers: int, observer: Observer) -> RunOutcome:
+    """Play the plan against every engine, `repeats` times, interleaved: A B A B."""
+    directory = new_directory(root, workload.spec.name)
+    return run_in(directory, workload, num_workers=num_workers, observer=observer)
+
+
+def run_in(
+    directory: Path, workload: Workload, *, num_workers: int, observer: Observer
 ) -> RunOutcome:
-    """Play the plan against every engine, `repeats` times, interleaved: A B A B. `folder`: the run
-    directory's name in `root`; default: the workload's and the time."""
-    directory, manifest = _open_directory(workload, root, folder)
+    """The same in a directory that is there and empty."""
+    manifest = _open_manifest(workload, directory)
     is_input_error = False
     for repeat in range(1, workload.spec.repeats + 1):
         for name in workload.engines:
@@ -57,27 +57,27 @@ def run(
     return RunOutcome(directory=directory, manifest=manifest, is_input_error=is_input_error)
 
 
-def _open_directory(workload: Workload, root: Path, folder: str | None) -> tuple[Path, Manifest]:
-    now = datetime.now(UTC)
-    stem = root / (folder or f"{workload.spec.name}-{now:%Y%m%dT%H%M%SZ}")
+def new_directory(root: Path, name: str) -> Path:
+    """ROOT/NAME-<UTC time>; made, and nobody else's."""
+    stem = root / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     directory, n = stem, 1
     while True:
         try:
             directory.mkdir(parents=True)
-            break
+            return directory
         except FileExistsError:
             directory, n = stem.with_name(f"{stem.name}-{n + 1}"), n + 1
+
+
+def _open_manifest(workload: Workload, directory: Path) -> Manifest:
     workload.plan.write(directory / "plan.parquet")
     manifest = Manifest(
         name=workload.spec.name,
-        created_at=now.isoformat(timespec="seconds"),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         plan_digest=workload.plan.digest,
         seed=workload.spec.seed,
-        workload=workload.spec.model_dump(mode="json", by_alias=True),
-        engines={
-            name: settings.model_dump(mode="json", by_alias=True)
-            for name, settings in workload.engines.items()
-        },
+        workload=workload.as_json(),
+        engines=workload.engines_as_json(),
         remarks={name: settings.remarks() for name, settings in workload.engines.items()},
         baseline=workload.spec.baseline,
         gates=workload.spec.gates,
@@ -86,4 +86,4 @@ def _open_directory(workload: Workload, root: Path, folder: str | None) -> tuple
         machine=environment.machine(),
     )
     manifest.write(directory)
-    return directory, manifest
+    return manifest

@@ -14,11 +14,13 @@ from engines.registry import KINDS, kind_named
 from suite.gate_text import parse_gates
 from workloads.build import build_plan
 from workloads.errors import TraceError, WorkloadError
+from workloads.matrix import read_matrix
 from workloads.plan import Plan
 from workloads.plan_summary import summarise
-from workloads.spec import WorkloadSpec, load_spec
+from workloads.source import WorkloadSource, read_source
+from workloads.spec import WorkloadSpec, spec_of
 from workloads.spec_errors import describe
-from workloads.yaml_file import apply_overrides
+from workloads.yaml_file import lay_over, parse_overrides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,17 +29,45 @@ class Workload:
     plan: Plan
     engines: dict[str, EngineSettings]  # by name, in the file's order; presets resolved
 
+    @property
+    def is_virtual(self) -> bool:
+        """Nothing in it runs in wall time, so that nothing beside it can disturb it."""
+        return all(settings.is_virtual for settings in self.engines.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """The file as resolved, for the manifest; without the matrix it may be a cell of."""
+        return self.spec.model_dump(mode="json", by_alias=True)
+
+    def engines_as_json(self) -> dict[str, dict[str, Any]]:
+        return {
+            name: settings.model_dump(mode="json", by_alias=True)
+            for name, settings in self.engines.items()
+        }
+
 
 def load_workload(
     path: Path, overrides: Sequence[str] = (), *, plan_file: Path | None = None
 ) -> Workload:
-    """Raises WorkloadError or GateError, one line, before anything is started."""
-    spec = load_spec(path, overrides)
+    """A single one, without a matrix. Raises WorkloadError or GateError, one line, before anything
+    is started."""
+    source = read_source(path, overrides)
+    matrix = read_matrix(source)
+    if matrix is not None:
+        raise WorkloadError(
+            f"{path}: matrix is of {len(matrix.cells)} workloads, not of one; "
+            "set matrix={} for the one without it"
+        )
+    plan = Plan.read(plan_file) if plan_file else None
+    return resolve_workload(source.without_matrix(), plan=plan)
+
+
+def resolve_workload(source: WorkloadSource, *, plan: Plan | None = None) -> Workload:
+    """All of it checked; `plan` instead of a new one. Raises WorkloadError or GateError."""
+    path, spec = source.path, spec_of(source)
     engines = {
-        name: _engine(name, entry, spec.model, path, overrides)
-        for name, entry in spec.engines.items()
+        name: _engine(name, entry, spec.model, source) for name, entry in spec.engines.items()
     }
-    plan = Plan.read(plan_file) if plan_file else _plan(spec, path)
+    plan = plan or _plan(spec, path)
     parse_gates(
         spec.gates,
         engines=list(spec.engines),
@@ -88,14 +118,15 @@ def _plan(spec: WorkloadSpec, path: Path) -> Plan:
 
 def engine_settings(kind: str, entry: dict[str, Any], overrides: Sequence[str]) -> EngineSettings:
     """One engine's settings from the command line. Raises WorkloadError."""
-    raw = apply_overrides({"kind": kind, **entry}, overrides)
-    return _engine(kind, raw, None, Path("command line"), ())
+    raw = lay_over({"kind": kind, **entry}, parse_overrides(overrides))
+    source = WorkloadSource(path=Path("command line"), raw={}, settings=())
+    return _engine(kind, raw, None, source)
 
 
 def _engine(
-    name: str, entry: dict[str, Any], model: str | None, path: Path, overrides: Sequence[str]
+    name: str, entry: dict[str, Any], model: str | None, source: WorkloadSource
 ) -> EngineSettings:
-    where = f"{path}: engines.{name}"
+    where = f"{source.path}: engines.{name}"
     try:
         kind = kind_named(entry["kind"])
     except EngineInputError as error:
@@ -106,7 +137,7 @@ def _engine(
     try:
         settings: EngineSettings = nested.model_validate(raw).engines[name]  # type: ignore[attr-defined]
     except ValidationError as error:
-        raise WorkloadError(describe(error, path, overrides, nested)) from None
+        raise WorkloadError(describe(error, source.path, source.settings, nested)) from None
     try:
         return kind.resolve(settings, model)
     except EngineInputError as error:

@@ -1,7 +1,28 @@
 """What holds for every test."""
 
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 # No example is too slow: tests never judge speed, least of all on a busy machine.
 settings.register_profile("fsbench", deadline=None)
 settings.load_profile("fsbench")
+
+
+@pytest.fixture
+def real_trace() -> Callable[[str], Path]:
+    """A real trace by file name; the test is skipped where there are none."""
+    beside_the_repository = Path(__file__).parents[2] / "shared" / "traces"
+    folder = Path(os.environ.get("FSBENCH_TRACES", beside_the_repository))
+
+    def find(name: str) -> Path:
+        if not (folder / name).exists():
+            pytest.skip(f"no {name}; set FSBENCH_TRACES to a folder that has it")
+        return folder / name
+
+    return find

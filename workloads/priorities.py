@@ -23,6 +23,7 @@ from workloads.spec import (
 from workloads.users import User
 
 Levels = npt.NDArray[np.uint8]
+DRAWS_AT_ONCE = 2**20
 
 
 def priority_trace(
@@ -53,8 +54,17 @@ def _changing(
     spec: MarkovPriorities | RandomPriorities, num_conversations: int, stream: Stream
 ) -> Levels:
     """Shape [num_updates, num_conversations]; a conversation's column depends on its place only."""
-    draws = stream.uniforms(num_conversations * spec.num_updates)
-    uniforms = draws.reshape(num_conversations, spec.num_updates).T
+    # A byte a level is little, but what leads to it is 40: so not for all of them at once.
+    columns = max(1, DRAWS_AT_ONCE // spec.num_updates)
+    levels = np.empty((spec.num_updates, num_conversations), dtype=np.uint8)
+    for start in range(0, num_conversations, columns):
+        stop = min(start + columns, num_conversations)
+        draws = stream.uniforms((stop - start) * spec.num_updates)
+        levels[:, start:stop] = _levels(spec, draws.reshape(stop - start, spec.num_updates).T)
+    return levels
+
+
+def _levels(spec: MarkovPriorities | RandomPriorities, uniforms: npt.NDArray[np.float64]) -> Levels:
     if isinstance(spec, MarkovPriorities):
         return markov_levels(uniforms, spec.levels, spec.stay)
     return np.floor(uniforms * spec.levels).astype(np.uint8)

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from workloads.errors import WorkloadError
+from workloads.source import WorkloadSource, read_source
 from workloads.spec_errors import describe
 from workloads.spec_traffic import (
     TRACES_WITH_GAPS,
@@ -32,7 +33,6 @@ from workloads.spec_traffic import (
     ThinkTimeSpec,
 )
 from workloads.units import Duration, parse_duration
-from workloads.yaml_file import apply_overrides, read_yaml
 
 RUN_DIRECTORY_FILES = frozenset(
     {"manifest.json", "plan.parquet", "metrics.json", "report.html", "solo"}
@@ -217,6 +217,12 @@ class WorkloadSpec(Spec):
         default_factory=list, description="Bounds such as `ttft.p99 <= 1.5s`; a miss fails the run."
     )
     driver: DriverSpec = Field(default=DriverSpec(), description="How the requests are sent.")
+    matrix: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        exclude=True,  # a run is of one cell
+        description="Sweep: setting (`engines.*.kv_tokens`) by its values; a cell for each "
+        "combination.",
+    )
 
     @model_validator(mode="after")
     def _trace_knows_instants(self) -> WorkloadSpec:
@@ -271,8 +277,12 @@ class WorkloadSpec(Spec):
 
 def load_spec(path: Path, overrides: Sequence[str] = ()) -> WorkloadSpec:
     """The file with `a.b.c=value` overrides applied. Raises WorkloadError, one line."""
-    raw = apply_overrides(read_yaml(path), overrides)
+    return spec_of(read_source(path, overrides))
+
+
+def spec_of(source: WorkloadSource) -> WorkloadSpec:
+    """Raises WorkloadError, one line."""
     try:
-        return WorkloadSpec.model_validate(raw)
+        return WorkloadSpec.model_validate(source.raw)
     except ValidationError as error:
-        raise WorkloadError(describe(error, path, overrides, WorkloadSpec)) from None
+        raise WorkloadError(describe(error, source.path, source.settings, WorkloadSpec)) from None

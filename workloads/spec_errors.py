@@ -11,6 +11,8 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
+from workloads.yaml_file import Setting
+
 PHRASES = {
     "greater_than": "must be > {gt}",
     "greater_than_equal": "must be ≥ {ge}",
@@ -45,23 +47,20 @@ MAX_GOT_CHARACTERS = 80
 
 
 def describe(
-    error: ValidationError, path: Path, overrides: Sequence[str], model: type[BaseModel]
+    error: ValidationError, path: Path, settings: Sequence[Setting], model: type[BaseModel]
 ) -> str:
     """The first problem, and how many more there are."""
     problems = error.errors(include_url=False)
     first = problems[0]
     key, text = _problem(first, model)
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{_where(key, path, overrides)}: {text}{more}"
+    return f"{_where(key, path, settings)}: {text}{more}"
 
 
-def _where(key: str, path: Path, overrides: Sequence[str]) -> str:
-    """The override that set the key, or else the file."""
-    for override in reversed(overrides):
-        set_key = override.partition("=")[0].strip()
-        if f"{key}.".startswith(f"{set_key}."):
-            return f"--set {override}"
-    return str(path)
+def _where(key: str, path: Path, settings: Sequence[Setting]) -> str:
+    """The setting that gave the key, or else the file."""
+    given = (setting.where for setting in reversed(settings) if setting.covers(key))
+    return next(given, str(path))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-TRACES_WITH_INSTANTS = ("azure", "mooncake", "burstgpt")
+TRACES_WITH_INSTANTS = ("azure", "mooncake", "burstgpt", "vllm-requests")
 TRACES_WITH_GAPS = ("mooncake", "burstgpt")  # between turns of one conversation
 
 PositiveDuration = Annotated[Duration, Field(gt=0)]
@@ -73,9 +73,9 @@ class FixedConversations(ConversationLimits):
 class TraceConversations(ConversationLimits):
     """Conversations read from a trace file, in its order."""
 
-    trace: Literal["sharegpt", "sharegpt-json", "azure", "mooncake", "burstgpt"] = Field(
-        description="The file's format."
-    )
+    trace: Literal[
+        "sharegpt", "sharegpt-json", "azure", "mooncake", "burstgpt", "vllm-requests"
+    ] = Field(description="The file's format.")
     path: str = Field(
         min_length=1,
         description="The trace file, plain or gzip; relative to the workload file's folder "

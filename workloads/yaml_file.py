@@ -1,10 +1,11 @@
-"""A YAML mapping from a file, with `--set` overrides laid over it."""
+"""A YAML mapping from a file, and settings laid over it: of `--set`, of a sweep's cell."""
 
 from __future__ import annotations
 
 import copy
 import re
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor`, meant to be overridden
+                continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
                 problem = f"key {key!r} stands here a second time"
@@ -47,17 +50,48 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return raw
 
 
-def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """A new mapping. A relative trace path that is set here is meant from the current directory."""
-    changed = copy.deepcopy(raw)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A value to be laid over the file's."""
+
+    key: str  # dots separate names; `*` stands for every name there is
+    value: Any
+    where: str  # begins a message about it, e.g. `--set arrivals.rate=2`
+
+    def covers(self, key: str) -> bool:
+        """Whether `key` is what is set here, or inside it."""
+        names = (".+" if name == "*" else re.escape(name) for name in self.key.split("."))
+        return re.fullmatch(r"\.".join(names) + r"(\..*)?", key) is not None
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[Setting]:
+    """Of `--set`. A relative trace path that is set there is meant from the current directory."""
+    settings = []
     for override in overrides:
         key, separator, text = override.partition("=")
-        if not separator or not key.strip():
-            raise WorkloadError(f"--set {override}: must be KEY=VALUE, e.g. arrivals.rate=2")
-        value = _parsed(text, f"--set {override}")
-        _set(changed, key.strip(), value, override)
-        if key.strip() in ("conversations", "conversations.path"):
-            _from_current_directory(changed["conversations"])
+        key, where = key.strip(), f"--set {override}"
+        if not separator or not key:
+            raise WorkloadError(f"{where}: must be KEY=VALUE, e.g. arrivals.rate=2")
+        value = _parsed(text, where)
+        if key == "conversations":
+            _from_current_directory(value)
+        elif key == "conversations.path" and isinstance(value, str) and value:
+            value = _absolute(value)
+        settings.append(Setting(key=key, value=value, where=where))
+    return settings
+
+
+def lay_over(raw: dict[str, Any], settings: Sequence[Setting]) -> dict[str, Any]:
+    """A new mapping."""
+    changed = copy.deepcopy(raw)
+    for setting in settings:
+        container, key = changed, setting.key
+        if key.startswith("matrix."):  # whose own keys are dotted
+            container, key = changed.setdefault("matrix", {}), key.removeprefix("matrix.")
+            if isinstance(container, dict):
+                container[key] = setting.value
+                continue
+        _set(container, key, setting)
     return changed
 
 
@@ -72,17 +106,22 @@ def _parsed(text: str, where: str) -> Any:
         raise WorkloadError(f"{where}: not YAML: {str(error).splitlines()[0]}") from None
 
 
-def _set(container: Any, key: str, value: Any, override: str) -> None:
+def _set(container: Any, key: str, setting: Setting) -> None:
     """Walk down `key`; a name that holds dots itself (`vllm-0.3`) is found where it exists."""
-    where = f"--set {override}"
     while True:
         if not isinstance(container, dict):
-            raise WorkloadError(f"{where}: {key!r} can not be set inside {_kind(container)}")
+            raise WorkloadError(
+                f"{setting.where}: {key!r} can not be set inside {_kind(container)}"
+            )
+        if key == "*" or key.startswith("*."):
+            for name in container:
+                _set(container, f"{name}{key[1:]}", setting)
+            return
         names = [str(name) for name in container if f"{key}.".startswith(f"{name}.")]
         name = max(names, key=len) if names else key.partition(".")[0]
         rest = key[len(name) + 1 :]
         if not rest:
-            container[name] = value
+            container[name] = copy.deepcopy(setting.value)
             return
         container = container.setdefault(name, {})
         key = rest
@@ -91,7 +130,11 @@ def _set(container: Any, key: str, value: Any, override: str) -> None:
 def _from_current_directory(conversations: Any) -> None:
     path = conversations.get("path") if isinstance(conversations, dict) else None
     if isinstance(path, str) and path:
-        conversations["path"] = str(Path(path).expanduser().absolute())
+        conversations["path"] = _absolute(path)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def _kind(value: Any) -> str:

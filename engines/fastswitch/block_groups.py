@@ -74,6 +74,9 @@ class BlockGroupAllocator:
         self._free = FreeRuns() if free_runs is None else free_runs
         self._free.add(Run(0, num_blocks))
         self._groups: dict[str, Group] = {}
+        # Of those, with a tail that is not empty: among the contexts kept in a full host pool,
+        # which may be thousands, hardly any.
+        self._tailed: dict[str, Group] = {}
         self._num_reserved = 0
 
     @property
@@ -89,7 +92,8 @@ class BlockGroupAllocator:
             group = self._groups.get(owner)
             if group is None or group.tail.num_blocks == 0:
                 group = self._reserve(owner, missing)
-            head, group.tail = group.tail.split(min(missing, group.tail.num_blocks))
+            head, tail = group.tail.split(min(missing, group.tail.num_blocks))
+            self._set_tail(owner, group, tail)
             group.num_used += head.num_blocks
             self._num_reserved -= head.num_blocks
             taken += head.blocks()
@@ -102,6 +106,7 @@ class BlockGroupAllocator:
     def release(self, owner: str) -> None:
         """The owner grows no more: what was reserved for it is free for all."""
         group = self._groups.pop(owner, None)
+        self._tailed.pop(owner, None)
         if group is not None:
             self._num_reserved -= group.tail.num_blocks
             self._free.add(group.tail)
@@ -112,6 +117,8 @@ class BlockGroupAllocator:
         free = [block for run in [*self._free, *tails] for block in run.blocks()]
         assert len(free) == self.num_free, f"counted {self.num_free} free, found {len(free)}"
         check_each_once(free, held, self.num_blocks)
+        tailed = {owner for owner, group in self._groups.items() if group.tail.num_blocks}
+        assert tailed == self._tailed.keys(), f"{tailed} have tails, known are {self._tailed}"
         runs = list(self._free)
         assert all(a.end < b.start for a, b in itertools.pairwise(runs)), f"touch: {runs}"
 
@@ -119,9 +126,16 @@ class BlockGroupAllocator:
         """A tail of at least one block for the owner; as near to its last block as can be."""
         tail = self._grown_in_place(owner, missing) or self._new_tail(owner, missing)
         group = self._groups.setdefault(owner, Group(tail=tail, num_used=0))
-        group.tail = tail
+        self._set_tail(owner, group, tail)
         self._num_reserved += tail.num_blocks
         return group
+
+    def _set_tail(self, owner: str, group: Group, tail: Run) -> None:
+        group.tail = tail
+        if tail.num_blocks:
+            self._tailed[owner] = group
+        else:
+            self._tailed.pop(owner, None)
 
     def _grown_in_place(self, owner: str, missing: int) -> Run | None:
         group = self._groups.get(owner)
@@ -153,18 +167,19 @@ class BlockGroupAllocator:
     def _split_off(self, num_blocks: int) -> Run | None:
         """The end of a victim's tail; the victim keeps what it would use next."""
         # The owner itself can not be chosen: its tail is empty, or it would not be here.
-        victim = self._victim_rule(self._groups, num_blocks, self._rng)
+        victim = self._victim_rule(self._tailed, num_blocks, self._rng)
         if victim is None:
             return None
         group = self._groups[victim]
-        group.tail, taken = group.tail.split(group.tail.num_blocks - num_blocks)
+        tail, taken = group.tail.split(group.tail.num_blocks - num_blocks)
+        self._set_tail(victim, group, tail)
         self._num_reserved -= num_blocks
         self.counts.num_splits += 1
         return taken
 
     def _largest_tail(self, owner: str) -> Run:
         """Nothing is free and no tail is long enough alone: the longest, as a first piece."""
-        longest = max((group.tail.num_blocks for group in self._groups.values()), default=0)
+        longest = max((group.tail.num_blocks for group in self._tailed.values()), default=0)
         taken = self._split_off(longest) if longest else None
         assert taken is not None, f"{owner}: no block is free; {self.num_free} were counted"
         return taken

@@ -39,9 +39,16 @@ class Decodes:
         for request in requests:
             self._by_offset[request.num_computed % self._block_size].append(request)
             request.has_just_arrived = False
-        self._num_steps_to_end = min(map(_num_tokens_left, requests), default=0)
-        samplings = [each.sampling for each in requests if not each.sampling.ignore_eos]
-        self._eos_token_ids = frozenset[int]().union(*(each.eos_token_ids for each in samplings))
+        samplings = [each.sampling for each in requests]
+        self._num_steps_to_end = min(
+            (
+                sampling.max_tokens - chunk.output_index
+                for sampling, chunk in zip(samplings, self.chunks, strict=True)
+            ),
+            default=0,
+        )
+        eos = {each.eos_token_ids for each in samplings if not each.ignore_eos}
+        self._eos_token_ids = frozenset[int]().union(*eos)
         self._request_ids = [each.request_id for each in requests]
         self._num_prompt_tokens = [len(each.prompt_token_ids) for each in requests]
         self._num_cached_tokens = [each.num_cached_tokens for each in requests]
@@ -93,10 +100,6 @@ class Decodes:
 _finish_reason = attrgetter("finish_reason")
 # Without a Python frame for each: as fast again as RequestOutput(…).
 _make_output = partial(tuple.__new__, RequestOutput)
-
-
-def _num_tokens_left(request: Request) -> int:
-    return request.sampling.max_tokens - len(request.output_token_ids)
 
 
 def _chunk(request: Request, last: SequenceChunk | None) -> SequenceChunk:

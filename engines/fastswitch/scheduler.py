@@ -15,9 +15,6 @@ from engines.fastswitch.roster import Roster
 from engines.fastswitch.settings import CoreSettings
 from engines.fastswitch.swap import Flight
 
-# Share of the device pool kept free of newcomers, so that those who hold it can grow (vLLM: 1 %).
-WATERMARK_RATIO = 0.01
-
 
 @dataclass(slots=True)
 class Decisions:
@@ -56,7 +53,8 @@ class Scheduler:
         self._swaps_out = mechanisms.preemption == "swap"
         self._max_batch_tokens = core.max_batch_tokens
         self._max_num_seqs = core.max_num_seqs
-        self._watermark = max(1, round(core.num_device_blocks * WATERMARK_RATIO))
+        watermark = core.num_device_blocks * mechanisms.watermark_ratio
+        self._watermark = max(1, round(watermark)) if watermark else 0
         self._decisions = Decisions()
         self._decodes = Decodes(core.block_size)
         self._prefilling: list[Request] = []  # on the device, with more than one token to compute
@@ -192,9 +190,12 @@ class Scheduler:
         """The step's token budget: one token for each decoding request, prefill takes the rest."""
         # --- decode, and the last token of a prompt, which costs the device the same
         if self._roster.has_changed or self._num_promised:
-            ready = self._ready()
-            self._decodes.replace([each for each in ready if each.num_uncomputed == 1])
-            self._prefilling = [each for each in ready if each.num_uncomputed > 1]
+            decoding: list[Request] = []
+            self._prefilling = []
+            for request in self._ready():
+                is_last = request.num_uncomputed == 1
+                (decoding if is_last else self._prefilling).append(request)
+            self._decodes.replace(decoding)
             self._roster.has_changed = False
         budget = self._max_batch_tokens - len(self._decodes.requests)
         # --- prefill, in chunks

@@ -8,7 +8,7 @@ Resolving makes a new object, nothing is filled in later.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal, Self, cast
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -37,6 +37,7 @@ class Mechanisms:
     preemption: Preemption
     reuse: Reuse
     policy: PolicyName
+    watermark_ratio: float = 0.01  # of the device pool, kept free of newcomers so holders can grow
 
 
 # The paper's likely baseline: [R] one copy per block, layer and K or V, waited for before the model
@@ -57,8 +58,11 @@ FASTSWITCH = replace(
 PRESETS: dict[str, Mechanisms] = {
     "vllm-0.3": VLLM_0_3,
     "vllm-0.3-recompute": replace(VLLM_0_3, reuse="none"),
-    # [R] V1 preempts by recompute only and finds prefixes by their tokens; nothing is swapped.
-    "vllm-v1": replace(VLLM_0_3, copy="merged", preemption="recompute", reuse="prefix"),
+    # [R] V1 preempts by recompute only and finds prefixes by their tokens; nothing is swapped, and
+    # newcomers are let in while there is any room.
+    "vllm-v1": replace(
+        VLLM_0_3, copy="merged", preemption="recompute", reuse="prefix", watermark_ratio=0.0
+    ),
     # One step each from the baseline towards fastswitch.
     "vllm-0.3+groups": replace(VLLM_0_3, allocator="block_group", copy="merged"),
     "vllm-0.3+async": replace(VLLM_0_3, swap="adaptive"),
@@ -112,6 +116,9 @@ class CoreEngineSettings(EngineSettings):
     preemption: Preemption | None = Field(None, description="where a preempted request's KV goes")
     reuse: Reuse | None = Field(None, description="what a conversation's next turn finds")
     policy: PolicyName | None = Field(None, description="who holds the device")
+    watermark_ratio: float | None = Field(
+        None, ge=0, lt=1, description="share of the device pool kept free of newcomers"
+    )
 
     block_size: int = Field(16, ge=1, description="tokens a block")
     kv_tokens: int = Field(ge=2, description="device pool: how many tokens' KV fit")
@@ -171,12 +178,12 @@ class CoreEngineSettings(EngineSettings):
                 f"preset {self.preset!r} is unknown; choose one of: {', '.join(PRESETS)}"
             )
         base = PRESETS[self.preset]
-        chosen = {
+        own = {
             field.name: getattr(self, "copy_mode" if field.name == "copy" else field.name)
-            or getattr(base, field.name)
             for field in fields(Mechanisms)
         }
-        return Mechanisms(**cast("dict[str, object]", chosen))  # type: ignore[arg-type]
+        chosen = {name: value for name, value in own.items() if value is not None}
+        return replace(base, **chosen)
 
     def named_mechanisms(self) -> dict[str, object]:
         """Every mechanism by its field here: what a resolved copy names."""

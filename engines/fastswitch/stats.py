@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from engines.fastswitch.step_log import StepRecord
@@ -51,9 +51,11 @@ class EngineStats:
         self, row: StepRecord, gauges: Gauges, *, num_prompt_tokens: int, num_generated_tokens: int
     ) -> EngineStats:
         """One step later. The two token counts are the step's own."""
-        return replace(
-            self,
+        return EngineStats(
             **gauges._asdict(),
+            num_device_blocks=self.num_device_blocks,
+            num_host_blocks=self.num_host_blocks,
+            num_aborted=self.num_aborted,
             num_steps=self.num_steps + 1,
             num_preemptions=self.num_preemptions + row.num_preemptions,
             num_recompute_preemptions=self.num_recompute_preemptions

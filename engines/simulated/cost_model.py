@@ -19,7 +19,7 @@ from __future__ import annotations
 from math import sqrt
 
 from engines.fastswitch.device import Batch
-from engines.simulated.profile import BYTES_PER_VALUE, Profile
+from engines.simulated.constants import BYTES_PER_VALUE, Profile
 
 
 class CostModel:

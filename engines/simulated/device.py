@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Protocol
 
 from engines.fastswitch.device import Batch, BlockRun, Direction, TransferStats
 from engines.fastswitch.settings import Copy, Layout
+from engines.simulated.constants import Profile
 from engines.simulated.cost_model import CostModel
 from engines.simulated.link_model import LinkModel, LinkTransfer
-from engines.simulated.profile import Profile
 from engines.simulated.transfer_plan import TransferPlan
 
 TOKEN_ID = 7  # what every sample comes to
 
 
 class Clock(Protocol):
-    """Seconds that never fall."""
-
-    passes_by_itself: bool  # while Python computes; False: only `advance_to` moves it
+    """Modelled seconds: they pass where `advance_to` says, and not while Python computes."""
 
     def now(self) -> float: ...
 
@@ -31,8 +28,6 @@ class Clock(Protocol):
 class VirtualClock:
     """Jumps. Whoever plays moves it over the times in which nothing is asked."""
 
-    passes_by_itself = False
-
     def __init__(self, now: float = 0.0) -> None:
         self._now = now
 
@@ -41,19 +36,6 @@ class VirtualClock:
 
     def advance_to(self, instant: float) -> None:
         self._now = max(self._now, instant)
-
-
-class WallClock:
-    """time.monotonic; sleeps, and never spins."""
-
-    passes_by_itself = True
-
-    def now(self) -> float:
-        return time.monotonic()
-
-    def advance_to(self, instant: float) -> None:
-        while (remaining_s := instant - time.monotonic()) > 0:
-            time.sleep(remaining_s)
 
 
 class ModelledTransfer:
@@ -115,16 +97,10 @@ class ModelledDevice:
         self._link = LinkModel(profile.link)
         self._plan = TransferPlan(profile, block_size=block_size, layout=layout, copy=copy)
         self._is_copying_itself = num_copy_threads == 0
-        self._idle_since: float | None = None  # the engine's own work since then is real, not ours
 
     def execute(self, batch: Batch) -> list[int | None]:
         """See `Device.execute`; every sample is TOKEN_ID."""
-        now = self._clock.now()
-        ends_at = now + self._cost.execute_s(batch)
-        if self._clock.passes_by_itself:
-            ends_at -= self._already_spent_s(now, len(batch.chunks))
-        self._clock.advance_to(ends_at)
-        self._idle_since = ends_at
+        self._clock.advance_to(self._clock.now() + self._cost.execute_s(batch))
         return [None if chunk.sampling is None else TOKEN_ID for chunk in batch.chunks]
 
     def transfer(self, direction: Direction, runs: Sequence[BlockRun]) -> ModelledTransfer:
@@ -142,9 +118,3 @@ class ModelledDevice:
         return transfer
 
     def close(self) -> None: ...
-
-    def _already_spent_s(self, now: float, num_sequences: int) -> float:
-        """In real time the engine's own work since the last step stands for its modelled part."""
-        if self._idle_since is None:
-            return 0.0
-        return min(now - self._idle_since, self._cost.overhead_s(num_sequences))

@@ -18,8 +18,6 @@ class PacedClock:
     the next sleeps are shorter until both agree again.
     """
 
-    passes_by_itself = False
-
     def __init__(
         self,
         real_time: Callable[[], float] = time.monotonic,

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from scipy.optimize import least_squares
 
 from engines.api import EngineInputError
+from engines.simulated.constants import Constant, Profile
 from engines.simulated.cost_model import CostModel
 from engines.simulated.kernel_tables import Kernel, read_kernel_table
-from engines.simulated.profile import Constant, Profile
 
 Floats = npt.NDArray[np.float64]
 
@@ -83,22 +83,9 @@ def _fitted(profile: Profile, kernel: Kernel, *, source: str) -> Profile:
     measured = np.array(kernel.measured_s)
     weights = np.sqrt(np.array(kernel.weights))
 
-    def with_values(logarithms: Floats) -> Profile:
-        constants = {
-            name: Constant(
-                value=float(f"{np.exp(one):.{NUM_DIGITS}g}"), origin="fitted", source=source
-            )
-            for name, one in zip(names, logarithms, strict=True)
-        }
-        return profile.model_copy(update={"step": profile.step.model_copy(update=constants)})
-
     def errors(logarithms: Floats) -> Floats:
-        constants = {
-            name: Constant(value=float(np.exp(one)), origin="fitted", source=source)
-            for name, one in zip(names, logarithms, strict=True)
-        }
-        step = profile.step.model_copy(update=constants)
-        modelled = kernel.modelled(CostModel(profile.model_copy(update={"step": step})))
+        trial = with_fitted(profile, names, np.exp(logarithms), source=source)
+        modelled = kernel.modelled(CostModel(trial))
         return np.asarray(weights * np.log(np.array(modelled) / measured))
 
     start = np.log([STARTS[name] for name in names])
@@ -106,7 +93,23 @@ def _fitted(profile: Profile, kernel: Kernel, *, source: str) -> Profile:
     found = least_squares(
         errors, start, loss="soft_l1", f_scale=OUTLIER, bounds=(start - reach, start + reach)
     )
-    return with_values(found.x)
+    return with_fitted(profile, names, np.exp(found.x), source=source, num_digits=NUM_DIGITS)
+
+
+def with_fitted(
+    profile: Profile,
+    names: Sequence[str],
+    values: Floats,
+    *,
+    source: str,
+    num_digits: int = 17,
+) -> Profile:
+    """The same with these of its step constants fitted."""
+    constants = {
+        name: Constant(value=float(f"{value:.{num_digits}g}"), origin="fitted", source=source)
+        for name, value in zip(names, values.tolist(), strict=True)
+    }
+    return profile.model_copy(update={"step": profile.step.model_copy(update=constants)})
 
 
 def _residual(profile: Profile, path: Path, kernel: Kernel) -> Residual:

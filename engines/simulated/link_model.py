@@ -18,7 +18,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from engines.fastswitch.device import Direction
-from engines.simulated.profile import LinkConstants
+from engines.simulated.constants import LinkConstants
 
 
 @dataclass(slots=True, eq=False)

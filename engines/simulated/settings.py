@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 
 from engines.api import EngineInputError
 from engines.fastswitch.settings import CoreEngineSettings
-from engines.simulated.profile import Profile, load_profile
+from engines.simulated.constants import Profile
+from engines.simulated.profile import load_profile
 
 
 class SimulatedSettings(CoreEngineSettings):
@@ -35,6 +36,10 @@ class SimulatedSettings(CoreEngineSettings):
             if self.time == "wall" and getattr(self, name) is not None:
                 raise ValueError(f"{name} bounds time: virtual only; remove it, or time: wall")
         return self
+
+    @property
+    def is_virtual(self) -> bool:
+        return self.time == "virtual"
 
     def resolved(self, model: str | None) -> SimulatedSettings:
         """A copy that names every mechanism. Raises EngineInputError: the profile is unknown, or

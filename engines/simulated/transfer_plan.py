@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from engines.fastswitch.device import BlockRun, Direction, TransferStats
 from engines.fastswitch.settings import Copy, Layout
-from engines.simulated.profile import BYTES_PER_VALUE, Profile
+from engines.simulated.constants import BYTES_PER_VALUE, Profile
 
 BATCH_BYTES = 16 * 2**20  # that one call of `copy: batched` moves
 

@@ -80,6 +80,7 @@ class VllmKind:
             with running_server(
                 command,
                 name=name,
+                model_folder=folder,
                 log=directory / "engine.log",
                 env=environment(resolved, priorities=trace, counters=counters),
                 start_timeout_s=resolved.start_timeout_s,

@@ -28,6 +28,10 @@ CORE_DEATH_GRACE_S = 5.0  # for the server to end by itself when its engine core
 _EXCEPTION = re.compile(r"^(?:\(.*?\) ERROR .*?\] +)?(\w*(?:Error|Exception): .+)$")
 
 
+class _PortTakenError(EngineError):
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class RunningServer:
     process: ChildProcess
@@ -68,6 +72,7 @@ def running_server(
     command: Callable[[int], list[str]],
     *,
     name: str,
+    model_folder: Path,
     log: Path,
     env: dict[str, str],
     start_timeout_s: float,
@@ -88,8 +93,15 @@ def running_server(
         core = _CoreWatch(process, name)
         try:
             process.wait_until(
-                lambda: _is_healthy(server) or core.check(), name=name, timeout_s=start_timeout_s
+                lambda: _is_ready(server, model_folder) or core.check(),
+                name=name,
+                timeout_s=start_timeout_s,
             )
+        except EngineError as error:
+            process.stop()
+            if any(_PORT_IS_TAKEN in line.lower() for line in process.last_lines()):
+                raise _PortTakenError(str(error)) from None
+            raise
         except BaseException:
             process.stop()
             raise
@@ -99,10 +111,8 @@ def running_server(
         try:
             server = start()
             break
-        except EngineError:
-            # vLLM can not bind port 0, so somebody else may take the free one first.
-            was_taken = _PORT_IS_TAKEN in log.read_text(errors="replace").lower()
-            if not was_taken or attempt == NUM_PORTS_TRIED:
+        except _PortTakenError:  # vLLM can not bind port 0: somebody may take the free one first
+            if attempt == NUM_PORTS_TRIED:
                 raise
             log.rename(log.with_name(f"{log.name}.port-taken-{attempt}"))
     try:
@@ -150,12 +160,14 @@ def free_port() -> int:
         return port
 
 
-def _is_healthy(server: RunningServer) -> bool:
+def _is_ready(server: RunningServer, model_folder: Path) -> bool:
+    """It is healthy, and it is ours: on a port that was taken, another may answer."""
     try:
         server.get("/health")
-    except OSError:
+        served = json.loads(server.get("/v1/models"))["data"][0]
+        return str(served["root"]) == str(model_folder)
+    except (OSError, ValueError, LookupError, TypeError):
         return False
-    return True
 
 
 def _exchange(port: int, method: str, path: str, body: object | None, *, timeout_s: float) -> str:

@@ -8,7 +8,13 @@ from typing import Any
 from reports import units
 from reports.blocks.block import Block, Figure
 from reports.figures.ratios import ratio_intervals
-from reports.tables import shown_as
+from reports.wording import (
+    entry_name,
+    gate_name,
+    interval_text,
+    times_interval_text,
+    value_text,
+)
 
 Json = Mapping[str, Any]
 # What of a comparison is drawn; the table holds all of it.
@@ -48,28 +54,21 @@ def _has_multiple(gate: Json) -> bool:
 
 
 def _gate_row(gate: Json) -> tuple[str, float, units.Ends | None, str, str]:
-    show, is_upper = shown_as(gate), gate["operator"].startswith("<")
+    metric, is_upper = gate["metric"], gate["operator"].startswith("<")
+    bound: float = gate["bound"]
 
-    def multiple(value: float | None) -> float | None:
-        if value is None:
-            return None
-        return value / gate["bound"] if is_upper else gate["bound"] / max(value, 1e-12)
+    def multiple(value: float) -> float:
+        return value / bound if is_upper else bound / max(value, 1e-12)
 
     ends = gate["interval"]
     if ends is not None:
-        low, high = multiple(ends[0]), multiple(ends[1])
+        low, high = (None if end is None else multiple(end) for end in ends)
         ends = (low, high) if is_upper else (high, low)
-    name = gate["gate"] if gate["gate"].startswith(gate["engine"]) else None
-    observed = multiple(gate["observed"])
-    assert observed is not None, gate
-    return (
-        name or f"{gate['engine']}: {gate['gate']}",
-        observed,
-        ends,
-        gate["outcome"],
-        f"{show(gate['observed'])} ({units.interval(gate['interval'], show)}), "
-        f"bound {gate['operator']} {show(gate['bound'])}: {gate['outcome']}",
+    words = (
+        f"{value_text(metric, gate['observed'])} ({interval_text(metric, gate['interval'])}), "
+        f"bound {gate['operator']} {value_text(metric, gate['bound'])}: {gate['outcome']}"
     )
+    return gate_name(gate), multiple(gate["observed"]), ends, gate["outcome"], words
 
 
 def comparison_blocks(comparison: Json) -> list[Block]:
@@ -111,14 +110,9 @@ def _drawn(entries: Sequence[Json]) -> list[Json]:
 
 
 def _entry_row(entry: Json) -> tuple[str, float, units.Ends | None, str, str]:
-    show = shown_as(entry)
+    before, after = (value_text(entry["metric"], entry[key]) for key in ("baseline", "value"))
     text = (
-        f"{show(entry['baseline'])} → {show(entry['value'])}: {units.times(entry['ratio'])} "
-        f"({units.times_interval(entry['interval'])}), {entry['verdict']}"
+        f"{before} → {after}: {units.times(entry['ratio'])} "
+        f"({times_interval_text(entry['interval'])}), {entry['verdict']}"
     )
-    return metric_name(entry), entry["ratio"], entry["interval"], entry["verdict"], text
-
-
-def metric_name(entry: Json) -> str:
-    user_class = f"[{entry['user_class']}]" if entry["user_class"] else ""
-    return f"{entry['metric']}{user_class}"
+    return entry_name(entry), entry["ratio"], entry["interval"], entry["verdict"], text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import plotly.graph_objects as go
@@ -19,7 +20,8 @@ Read = Callable[[Json], tuple[float | None, units.Ends | None]]  # (value, its i
 def along_setting(
     sweep: Sweep, look: Mapping[str, Look], title: str, read: Read, kind: str
 ) -> go.Figure:
-    """One line an engine with 95 % whiskers; `kind`: share, duration or count."""
+    """A mark a run with 95 % whiskers, a line an engine through the median of the runs (seeds) at
+    one value; `kind`: share, duration or count."""
     figure = go.Figure(layout=base_layout(height=320))
     seen: list[float] = []
     for engine in sweep.engines:
@@ -34,15 +36,25 @@ def along_setting(
             name=engine,
             x=[point.place for point, _, _ in known],
             y=[value for _, value, _ in known],
-            mode="lines+markers",
-            line={"color": look[engine].colour, "dash": look[engine].dash, "width": 2},
-            marker={"symbol": look[engine].symbol, "size": 8},
+            mode="markers",
+            legendgroup=engine,
+            marker={"symbol": look[engine].symbol, "size": 8, "color": look[engine].colour},
             error_y=_whiskers([(value, ends) for _, value, ends in known]),
             customdata=[
                 [point.label, _SHOW[kind](value), units.interval(ends, _SHOW[kind])]
                 for point, value, ends in known
             ],
             hovertemplate="%{customdata[0]}: %{customdata[1]} (95 %: %{customdata[2]})",
+        )
+        places, medians = _medians([(point.place, value) for point, value, _ in known])
+        figure.add_scatter(
+            x=places,
+            y=medians,
+            mode="lines",
+            legendgroup=engine,
+            showlegend=False,
+            hoverinfo="skip",
+            line={"color": look[engine].colour, "dash": look[engine].dash, "width": 2},
         )
     figure.update_xaxes(_setting_axis(sweep))
     if kind == "duration":
@@ -60,6 +72,15 @@ _SHOW: dict[str, Callable[[float | None], str]] = {
     "duration": units.duration,
     "count": units.count,
 }
+
+
+def _medians(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """(places in order, the median of the values at each)."""
+    at: dict[float, list[float]] = {}
+    for place, value in points:
+        at.setdefault(place, []).append(value)
+    places = sorted(at)
+    return places, [median(at[place]) for place in places]
 
 
 def _whiskers(values: Sequence[tuple[float, units.Ends | None]]) -> dict[str, Any]:
@@ -103,8 +124,7 @@ def pareto(
             name=engine,
             x=[x for _, x, _ in mine],
             y=[y for _, _, y in mine],
-            mode="lines+markers+text",
-            line={"color": look[engine].colour, "dash": look[engine].dash, "width": 1},
+            mode="markers+text",
             marker={"symbol": look[engine].symbol, "size": 9, "color": look[engine].colour},
             text=[point.label for point, _, _ in mine],
             textposition="top center",

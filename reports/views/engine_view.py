@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reports.views.attainment import HeatMap, heat_map
 from reports.views.latency import LatencyView, latency_view
-from reports.views.service import Lorenz, ServiceView, lorenz_curves, service_view
+from reports.views.service import Lorenz, ServiceView, service_views
 from reports.views.switching import SwitchingView, switching_view
 from reports.views.timeline import Timeline, timeline_view
 from suite.engine_logs import read_engine_logs
@@ -38,11 +38,13 @@ def read_engine_view(run: Path, manifest: Manifest, plan: Plan, name: str) -> En
     turns, kept = engine.turns, engine.measured.plan
     repeat = engine.parts[0].repeat if engine.parts else 1
     logs = [(part.repeat, read_engine_logs(part.directory(run))) for part in engine.parts]
+    classes = [each.name for each in plan.user_classes]
+    service, lorenz = service_views(turns, engine.users, classes, repeat)
     return EngineView(
         latency=latency_view(turns, plan),
         timeline=timeline_view(engine.all_turns, repeat),
         heat_map=heat_map(turns, engine.users, kept, repeat),
-        service=service_view(turns, [each.name for each in plan.user_classes], repeat),
-        lorenz=lorenz_curves(turns, engine.users),
+        service=service,
+        lorenz=lorenz,
         switching=switching_view(logs),
     )

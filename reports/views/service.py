@@ -46,45 +46,64 @@ class Lorenz:
     gini: float
 
 
-def service_view(turns: TurnTable, classes: Sequence[str], repeat: int) -> ServiceView | None:
-    """None where nobody was served, or the server did not count its prompts."""
-    mine = turns.where(turns.repeat == repeat)
-    stretches = _known(mine)
+def service_views(
+    turns: TurnTable, users: Attainment, classes: Sequence[str], repeat: int
+) -> tuple[ServiceView | None, dict[str, Lorenz | None]]:
+    """Service over time of that repeat; and over users, each repeat's anew, the Lorenz curves of
+    what they got per second of waiting (`service`) and of what attained (`attainment`). None where
+    nobody was served, or the server did not count its prompts."""
+    rates: list[float] = []
+    over_time = None
+    for each in np.unique(turns.repeat):
+        mine = turns.where(turns.repeat == each)
+        good = (mine.num_chunks > 0) & ~mine.has_failed
+        if np.isnan(mine.num_prompt_tokens[good]).any():
+            continue
+        stretches = backlogs(mine)
+        rates += service_rates(stretches).values()
+        if each == repeat:
+            class_of = dict(zip(mine.user_id, mine.user_class, strict=True))
+            over_time = _over_time(stretches, class_of, classes, repeat)
+    curves = {
+        "service": lorenz(np.array(rates)) if rates else None,
+        "attainment": lorenz(users.ratio) if len(users.repeat) else None,
+    }
+    return over_time, curves
+
+
+def _over_time(
+    stretches: list[Backlog], class_of: Mapping[str, str], classes: Sequence[str], repeat: int
+) -> ServiceView | None:
     windows = service_windows(stretches)
     if windows is None:
         return None
     start = min(each.start for each in stretches)
     edges = start + windows.window_s * np.arange(windows.service.shape[1] + 1)
-    class_of = dict(zip(mine.user_id, mine.user_class, strict=True))
     gap, widest = _gaps(windows)
+    user_class = np.array([class_of[user] for user in windows.users], dtype=object)
+    stretch_class = np.array([class_of[each.user] for each in stretches], dtype=object)
+    began = np.array([each.start for each in stretches])
+    ended = np.array([each.end for each in stretches])
+    rates = {}
+    for name in classes:
+        served = windows.service[user_class == name].sum(axis=0)
+        mine = stretch_class == name
+        rates[name] = _per_second_of_waiting(served, began[mine], ended[mine], edges)
     return ServiceView(
         repeat=repeat,
         at=(edges[:-1] + edges[1:]) / 2,
         window_s=windows.window_s,
-        rate_by_class={name: _rate(stretches, class_of, name, edges) for name in classes},
+        rate_by_class=rates,
         gap=gap,
         widest=widest,
     )
 
 
-def _known(turns: TurnTable) -> list[Backlog]:
-    good = (turns.num_chunks > 0) & ~turns.has_failed
-    return [] if np.isnan(turns.num_prompt_tokens[good]).any() else backlogs(turns)
-
-
-def _rate(
-    stretches: Sequence[Backlog], class_of: Mapping[str, str], name: str, edges: Floats
+def _per_second_of_waiting(
+    served: Floats, began_at: Floats, ended_at: Floats, edges: Floats
 ) -> Floats:
-    """Service of the class in each window per second that a user of it waited in the window."""
-    mine = [each for each in stretches if class_of[each.user] == name]
-    if not mine:
-        return np.full(len(edges) - 1, np.nan)
-    at = np.concatenate([each.at for each in mine])
-    amount = np.concatenate([np.diff(each.service, prepend=0.0) for each in mine])
-    served, _ = np.histogram(at, edges, weights=amount)
-    began = np.array([each.start for each in mine])
-    ended = np.array([each.end for each in mine])
-    waited_by = np.array([np.maximum(0.0, np.minimum(edge, ended) - began).sum() for edge in edges])
+    """Of each window; NaN where hardly anybody waited in it."""
+    waited_by = [np.maximum(0.0, np.minimum(edge, ended_at) - began_at).sum() for edge in edges]
     waited = np.diff(waited_by)
     is_known = waited > 1e-3 * (edges[1] - edges[0])
     rate: Floats = np.divide(served, waited, out=np.full(len(waited), np.nan), where=is_known)
@@ -121,14 +140,3 @@ def lorenz(shares: Floats) -> Lorenz | None:
     assert gini is not None, total
     drawn = evenly(count + 1, MAX_LORENZ_POINTS)
     return Lorenz(user_ratio=drawn / count, share_ratio=so_far[drawn], gini=gini)
-
-
-def lorenz_curves(turns: TurnTable, users: Attainment) -> dict[str, Lorenz | None]:
-    """Over users, each repeat's anew: of what they got per second of waiting, of what attained."""
-    rates: list[float] = []
-    for repeat in np.unique(turns.repeat):
-        rates += service_rates(_known(turns.where(turns.repeat == repeat))).values()
-    return {
-        "service": lorenz(np.array(rates)) if rates else None,
-        "attainment": lorenz(users.ratio) if len(users.repeat) else None,
-    }

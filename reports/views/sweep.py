@@ -33,7 +33,6 @@ class Sweep:
     """`ticks`: (place, label) of every value; a number stands at its own place."""
 
     setting: str
-    is_number: bool
     ticks: tuple[tuple[float, str], ...]
     points: tuple[SweepPoint, ...]  # by engine, then along the axis
 
@@ -53,11 +52,7 @@ def read_sweep(runs: Sequence[Path]) -> Sweep:
         metrics[run] = read_metrics(run)
     setting = _setting(workloads)
     values = {run: workload.get(setting) for run, workload in workloads.items()}
-    is_number = all(
-        isinstance(each, int | float) and not isinstance(each, bool) for each in values.values()
-    )
-    distinct = sorted(set(values.values())) if is_number else list(dict.fromkeys(values.values()))
-    place_of = {value: float(value if is_number else i) for i, value in enumerate(distinct)}
+    place_of = _places(list(dict.fromkeys(values.values())))
     points = [
         SweepPoint(
             engine=engine,
@@ -72,10 +67,16 @@ def read_sweep(runs: Sequence[Path]) -> Sweep:
     order = {engine: row for row, engine in enumerate(dict.fromkeys(p.engine for p in points))}
     return Sweep(
         setting=setting,
-        is_number=is_number,
         ticks=tuple((place, _label(value)) for value, place in place_of.items()),
         points=tuple(sorted(points, key=lambda each: (order[each.engine], each.place))),
     )
+
+
+def _places(values: Sequence[Any]) -> dict[Any, float]:
+    """Numbers stand where they belong, anything else one after the other."""
+    if all(isinstance(each, int | float) and not isinstance(each, bool) for each in values):
+        return {each: float(each) for each in sorted(values)}
+    return {each: float(place) for place, each in enumerate(values)}
 
 
 def _label(value: object) -> str:

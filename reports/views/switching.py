@@ -82,7 +82,8 @@ def _tried(view: Callable[[], View], log: str, notes: list[str]) -> View | None:
     try:
         return view()
     except KeyError as missing:
-        column = str(missing.args[0]).split('"')[1] if '"' in str(missing) else str(missing)
+        said = str(missing.args[0])  # pyarrow: a sentence with the name in quotes; a dict: the name
+        column = said.split('"')[1] if '"' in said else said
         notes.append(
             f"{log}.parquet has no column {column}: it was written by another version; "
             "what is drawn of it is left out"

@@ -13,6 +13,7 @@ from suite.turn_table import Bools, TurnTable
 
 MAX_LANES = 120
 MAX_BARS = 1500
+MAX_GAPS_LOOKED_AT = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +85,10 @@ def _lanes(turns: TurnTable, rows: Bools) -> tuple[dict[str, int], int]:
 
 
 def _gap_range_s(gaps: Floats) -> tuple[float, float] | None:
-    positive = gaps[gaps > 0]
-    if not len(positive):
-        return None
-    return float(np.median(positive)), float(positive.max())
+    """For the scale of colours; the median of some of them is enough for its lower end."""
+    some = gaps[:: max(1, len(gaps) // MAX_GAPS_LOOKED_AT)]
+    some = some[some > 0]
+    return (float(np.median(some)), float(gaps.max())) if len(some) else None
 
 
 def _bar(turns: TurnTable, gaps: Floats, row: int, lane: int, label: str) -> Bar:

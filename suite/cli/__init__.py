@@ -4,7 +4,28 @@ Nothing heavy is imported up here, so that `--help` answers at once; a command i
 needs.
 """
 
-from suite.cli import judging, machine, model, planning, reading, running, serving
+from suite.cli import (
+    judging,
+    machine,
+    model,
+    planning,
+    profiling,
+    reading,
+    running,
+    serving,
+    sweeping,
+)
 from suite.cli.app import app
 
-__all__ = ["app", "judging", "machine", "model", "planning", "reading", "running", "serving"]
+__all__ = [
+    "app",
+    "judging",
+    "machine",
+    "model",
+    "planning",
+    "profiling",
+    "reading",
+    "running",
+    "serving",
+    "sweeping",
+]

@@ -20,7 +20,7 @@ class ExitCode(IntEnum):
 
 
 # As a user meets them; a command that is not named here comes last.
-ORDER = "run report view trace compare gate baseline export plan validate schema"
+ORDER = "run capacity report view trace compare gate baseline export plan validate schema"
 
 
 class _Commands(TyperGroup):

@@ -6,7 +6,7 @@ import json
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -49,6 +49,7 @@ def compare(
     ] = False,
 ) -> None:
     """Hold runs of the same plan against each other: ratios with intervals."""
+    from reports.comparison import write_comparison
     from reports.markdown import comparison_markdown
     from reports.terminal import show_comparison
     from suite.comparison import compare_runs
@@ -66,13 +67,7 @@ def compare(
             _say(comparison_markdown(comparison, has_all=has_all), out)
         case CompareFormat.HTML:
             assert out is not None
-            typer.echo(f"comparison: {_write_page(comparison, out)}")
-
-
-def _write_page(comparison: dict[str, Any], out: Path) -> Path:
-    from reports.comparison import write_comparison
-
-    return write_comparison(comparison, out)
+            typer.echo(f"comparison: {write_comparison(comparison, out)}")
 
 
 @app.command()

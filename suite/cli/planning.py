@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from suite.cli.app import Overrides, WorkloadFile, app
+
+if TYPE_CHECKING:
+    from workloads.matrix import Matrix
 
 
 @app.command()
@@ -18,9 +21,16 @@ def plan(
 ) -> None:
     """Show what a workload will ask, without running it."""
     from reports.terminal import show_plan
-    from suite.workload import load_workload
+    from suite.workload import resolve_workload
+    from workloads.matrix import read_matrix
+    from workloads.source import read_source
 
-    workload = load_workload(workload_file, overrides or [])
+    source = read_source(workload_file, overrides or [])
+    matrix = read_matrix(source)
+    if matrix is not None:
+        source = matrix.cells[0].source
+        typer.echo(f"{_how_many(matrix)}; the first, {matrix.cells[0].name}:")
+    workload = resolve_workload(source.without_matrix())
     show_plan(workload.plan)
     if out is not None:
         workload.plan.write(out)
@@ -30,14 +40,28 @@ def plan(
 @app.command()
 def validate(workload_file: WorkloadFile, overrides: Overrides = None) -> None:
     """Check a workload file, its traces and its engines' settings; start nothing."""
-    from suite.workload import load_workload
+    from suite.sweep.cells import load_cells
+    from suite.workload import resolve_workload
+    from workloads.matrix import read_matrix
+    from workloads.source import read_source
 
-    workload = load_workload(workload_file, overrides or [])
+    source = read_source(workload_file, overrides or [])
+    matrix = read_matrix(source)
+    if matrix is not None:
+        num_plans = len({cell.plan_digest for cell in load_cells(matrix.cells)})
+        typer.echo(f"{workload_file}: fine. {_how_many(matrix)}, {num_plans} different plans")
+        return
+    workload = resolve_workload(source.without_matrix())
     typer.echo(
         f"{workload_file}: fine. {len(workload.plan.conversations)} conversations, "
         f"{workload.plan.num_turns} turns, engines: {', '.join(workload.engines)}; "
         f"plan {workload.plan.digest[:12]}"
     )
+
+
+def _how_many(matrix: Matrix) -> str:
+    sizes = " × ".join(f"{axis.label} {len(axis.values)}" for axis in matrix.axes)
+    return f"{len(matrix.cells)} cells ({sizes})"
 
 
 @app.command()

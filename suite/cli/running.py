@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from suite.cli.app import ExitCode, Overrides, WorkloadFile, app
+from suite.cli.executing import Jobs, On, Where, interrupt_on_sigterm
 from suite.cli.verdict import verdict
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @app.command()
 def run(
     workload_file: WorkloadFile,
+    *,
     overrides: Overrides = None,
     out: Annotated[Path, typer.Option(help="Where run directories go.")] = Path("runs"),
     plan_file: Annotated[
@@ -30,33 +31,44 @@ def run(
             "--solo", help="Afterwards play every conversation alone, to know each user's slowdown."
         ),
     ] = False,
+    jobs: Jobs = None,
+    on: On = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A sweep's directory: run what it lacks.")
+    ] = None,
 ) -> None:
-    """Play a workload against its engines, then measure, judge and report."""
+    """Play a workload against its engines, then measure, judge and report; a file with a matrix
+    is a sweep: each of its cells in turn, or over the cores."""
+    from suite.cli.sweeping import run_sweep
+    from suite.errors import InputError
     from suite.live import LiveProgress
     from suite.runner import run as run_workload
+    from suite.runner import run_in
     from suite.solo import FOLDER, solo_workload
     from suite.workload import load_workload
+    from workloads.matrix import read_matrix
+    from workloads.source import read_source
 
+    source = read_source(workload_file, overrides or [])
+    interrupt_on_sigterm()
+    if (matrix := read_matrix(source)) is not None:
+        if plan_file is not None:
+            raise InputError("--plan is for a single run; the cells of a matrix have their own")
+        where = Where(root=out, resume=resume, jobs=jobs, on=on)
+        raise typer.Exit(run_sweep(source, matrix, where, num_workers=workers))
+    for name, value in {"--jobs": jobs, "--on": on, "--resume": resume}.items():
+        if value is not None:
+            raise InputError(f"{name} is for sweeps, and {workload_file} has no matrix")
     workload = load_workload(workload_file, overrides or [], plan_file=plan_file)
-    _interrupt_on_sigterm()
     with LiveProgress(workload) as progress:
         outcome = run_workload(workload, root=out, num_workers=workers, observer=progress)
     if solo and all(part.status == "complete" for part in outcome.manifest.parts):
         alone = solo_workload(workload)
+        directory = outcome.directory / FOLDER
+        directory.mkdir()
         with LiveProgress(alone) as progress:
-            run_workload(
-                alone, root=outcome.directory, folder=FOLDER, num_workers=1, observer=progress
-            )
+            run_in(directory, alone, num_workers=1, observer=progress)
     raise typer.Exit(_conclude(outcome))
-
-
-def _interrupt_on_sigterm() -> None:
-    """Being told to end is the same as Ctrl-C: keep what was measured, leave no process."""
-
-    def interrupt(number: int, _: object) -> None:
-        raise KeyboardInterrupt(number)
-
-    signal.signal(signal.SIGTERM, interrupt)
 
 
 def _conclude(outcome: RunOutcome) -> int:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,3 +36,19 @@ def test_a_log_without_a_single_readable_byte_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").write_bytes(b"")
     with pytest.raises(ValueError, match="no readable log among"):
         read_arrow_logs([tmp_path / "empty"])
+
+
+def test_a_log_s_first_batch_imports_nothing(tmp_path: Path) -> None:
+    """pyarrow imports pandas when it first converts anything; a step must not wait for that."""
+    script = f"""
+import sys
+from pathlib import Path
+import pyarrow as pa
+from engines.arrow_log import ArrowLog
+log = ArrowLog(Path({str(tmp_path / "log")!r}), pa.schema([("a", pa.int64())]), rows_per_batch=1)
+before = set(sys.modules)
+log.append({{"a": 1}})
+late = [name for name in sys.modules if name not in before]
+assert not late, late
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

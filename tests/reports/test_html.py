@@ -74,7 +74,7 @@ def test_the_page_asks_for_nothing_from_outside(two_engines):
 
 def test_every_figure_has_its_place_and_its_data(two_engines):
     _, page = two_engines
-    assert len(page.figures) == 26
+    assert len(page.figures) == 27
     for name, figure in page.figures.items():
         assert page.ids.count(name) == 1
         assert any("x" in trace for trace in figure["data"]), name

@@ -56,6 +56,17 @@ def test_markov_levels_stay_inside_their_range(seed: int, num_levels: int, stay:
         assert np.all(levels[1:] != levels[:-1])
 
 
+@pytest.mark.parametrize("pattern", ["random", "markov"])
+def test_levels_drawn_in_parts_are_those_drawn_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    stay = ", stay: 0.8" if pattern == "markov" else ""
+    text = f"{{pattern: {pattern}, num_updates: 7{stay}}}"
+    at_once = trace_of(tmp_path, text).levels
+    monkeypatch.setattr("workloads.priorities.DRAWS_AT_ONCE", 7 * 5)  # five of 12 conversations
+    assert np.array_equal(trace_of(tmp_path, text).levels, at_once)
+
+
 def test_static_levels_are_those_of_the_classes_and_never_change(tmp_path: Path) -> None:
     plan = small_plan(tmp_path, "priorities={pattern: static}")
     assert plan.priorities is not None

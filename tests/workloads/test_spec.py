@@ -316,3 +316,14 @@ def test_every_key_of_the_schema_is_described() -> None:
             if key in named_elsewhere | {"arrivals", "slo"}:
                 continue  # discriminators and blocks that describe themselves
             assert "description" in field, (model["title"], key)
+
+
+def test_what_engines_share_is_written_once_and_overridden(tmp_path: Path) -> None:
+    spec = load_spec(
+        write_small(tmp_path, SMALL),
+        [
+            "engines={a: &a {kind: simulated, preset: x, kv_tokens: 64}, b: {<<: *a, preset: y}}",
+            "baseline=a",
+        ],
+    )
+    assert spec.engines["b"] == {"kind": "simulated", "preset": "y", "kv_tokens": 64}

@@ -10,6 +10,7 @@ from workloads.traces.azure import read_azure
 from workloads.traces.burstgpt import read_burstgpt
 from workloads.traces.mooncake import read_mooncake
 from workloads.traces.sharegpt import read_sharegpt_json, read_sharegpt_turns
+from workloads.traces.vllm_requests import read_vllm_requests
 
 TraceReader = Callable[[Path, Tally], list[ConversationShape]]
 """In order of their start, where the trace knows it. Raises TraceError."""
@@ -20,4 +21,5 @@ READERS: dict[str, TraceReader] = {
     "azure": read_azure,
     "mooncake": read_mooncake,
     "burstgpt": read_burstgpt,
+    "vllm-requests": read_vllm_requests,
 }

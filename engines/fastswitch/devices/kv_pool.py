@@ -10,6 +10,7 @@ costs the same in both.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -99,4 +100,5 @@ def allocate_pool(
             " swap_tokens"
         ) from None
     by_layer = memory.permute(1, 2, 0, 3, 4, 5) if shape.layout == "cross_layer" else memory
-    return KvPool(shape, memory.view(shape.num_parts, num_blocks, -1), by_layer)
+    num_values = math.prod(block) * 2 * shape.num_layers // shape.num_parts
+    return KvPool(shape, memory.view(shape.num_parts, num_blocks, num_values), by_layer)

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engines.fastswitch.devices.attention import AttentionPlan, attend, write_kv
+from engines.fastswitch.devices.attention import attend, write_kv
+from engines.fastswitch.devices.attention_plan import AttentionPlan
 from engines.fastswitch.devices.model_config import ModelConfig
 
 

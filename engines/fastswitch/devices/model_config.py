@@ -87,6 +87,19 @@ PRESETS: dict[str, ModelConfig] = {
         rms_norm_eps=1e-5,
         inverse_frequencies=rope_frequencies(10_000.0, 64),
     ),
+    # The shape of Llama-3-8B (8.03 billion parameters, 128 KiB of KV a token in bfloat16).
+    "llama-3-8b": ModelConfig(
+        vocab_size=128_256,
+        hidden_size=4096,
+        intermediate_size=14_336,
+        num_layers=32,
+        num_heads=32,
+        num_kv_heads=8,
+        head_dim=128,
+        max_positions=8192,
+        rms_norm_eps=1e-5,
+        inverse_frequencies=rope_frequencies(500_000.0, 128),
+    ),
 }
 
 

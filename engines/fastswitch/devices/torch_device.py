@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from engines.fastswitch.device import Batch, BlockRun, Direction, SequenceChunk, Transfer
-from engines.fastswitch.devices.attention import plan_attention
+from engines.fastswitch.devices.attention_plan import plan_attention
 from engines.fastswitch.devices.copies import Copier, CpuCopier, batches_of, stats_of
 from engines.fastswitch.devices.copy_queue import CopyQueue
 from engines.fastswitch.devices.cuda_copies import CudaCopier

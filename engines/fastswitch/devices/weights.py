@@ -42,9 +42,11 @@ class RandomTensors:
 
     where = "random weights"
 
-    def __init__(self, config: ModelConfig, seed: int) -> None:
+    def __init__(self, config: ModelConfig, seed: int, device: torch.device | None = None) -> None:
+        """`device`: where they are drawn, the CPU by default; another kind gives other numbers."""
         self._shapes = dict(expected_shapes(config))
         self._seed = seed
+        self._device = device or torch.device("cpu")
 
     def shapes(self) -> Mapping[str, Shape]:
         return self._shapes
@@ -52,10 +54,11 @@ class RandomTensors:
     def load(self, name: str) -> Tensor:
         shape = self._shapes[name]
         if name.endswith("norm.weight"):
-            return torch.ones(shape)
+            return torch.ones(shape, device=self._device)
         digest = hashlib.blake2b(f"{self._seed}:{name}".encode(), digest_size=7).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest, "little"))
-        return torch.empty(shape).normal_(std=_random_std(name, shape), generator=generator)
+        generator = torch.Generator(self._device).manual_seed(int.from_bytes(digest, "little"))
+        weights = torch.empty(shape, device=self._device)
+        return weights.normal_(std=_random_std(name, shape), generator=generator)
 
 
 def _random_std(name: str, shape: Shape) -> float:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engines.api import PriorityUpdates
@@ -169,6 +169,14 @@ def test_tokens_are_those_of_an_undisturbed_run_under_heavy_preemption(arm: str)
 
 
 @settings(max_examples=150, deadline=None)
+@example(  # once found: a block was read by another while it was on its way out
+    arm="fcfs-block_group-adaptive-swap-prefix-merged",
+    host_tokens=64,
+    events=[
+        *[("submit", 0, 1, num_tokens, 0) for num_tokens in (1, 1, 1, 4, 8)],
+        ("submit", 0, 20, 2, 0),
+    ],
+)
 @given(
     arm=st.sampled_from(sorted(ARMS)),
     host_tokens=st.sampled_from([0, 16, 64, 256]),

@@ -58,7 +58,10 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        pages = {"/health": "", "/version": '{"version": "0.0.fake"}', "/metrics": metrics()}
+        root = "another's" if FAULT == "is_not_ours" else sys.argv[2]
+        models = json.dumps({"data": [{"id": "tiny", "root": root}]})
+        version = json.dumps({"version": "0.0.fake"})
+        pages = {"/health": "", "/version": version, "/v1/models": models, "/metrics": metrics()}
         self._reply(200 if self.path in pages else 404, pages.get(self.path, "").encode())
 
     def do_POST(self) -> None:

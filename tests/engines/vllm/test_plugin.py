@@ -34,8 +34,8 @@ def updates(num_rows: int, frequency: float) -> PriorityUpdates:
 def test_the_trace_has_the_levels_of_the_embedded_engine_at_every_iteration(
     tmp_path_factory: pytest.TempPathFactory, num_rows: int, frequency: float, num_iterations: int
 ) -> None:
-    path = tmp_path_factory.getbasetemp() / "priorities.npz"
-    write_priorities(path, updates(num_rows, frequency))
+    path = write_priorities(tmp_path_factory.getbasetemp(), updates(num_rows, frequency))
+    assert path is not None
     mine = Trace(path)
     theirs = PriorityTraceFollower(read_priorities(path))
     request = Request(
@@ -53,8 +53,9 @@ def test_the_trace_has_the_levels_of_the_embedded_engine_at_every_iteration(
 
 
 def test_the_trace_begins_with_the_first_conversation_it_knows(tmp_path: Path) -> None:
-    write_priorities(tmp_path / "p.npz", updates(3, 1.0))
-    trace = Trace(tmp_path / "p.npz")
+    path = write_priorities(tmp_path, updates(3, 1.0))
+    assert path is not None
+    trace = Trace(path)
     assert trace.level(None) is trace.level("warm-up") is None
     assert [trace.advance() for _ in range(5)] == [False] * 5
     assert trace.level("a") == 0

@@ -27,11 +27,12 @@ from engines.vllm.kind import VllmKind
 from engines.vllm.plugin.fsbench_vllm.counters import read_counters
 from engines.vllm.settings import VllmSettings
 from tests.engines.fastswitch.devices.decoding import Sequence, device_for, generate
+from tests.engines.vllm.conftest import is_running
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
-NUM_PROMPTS = 12
-PROMPT_TOKENS, OUTPUT_TOKENS = 96, 64  # ends in five blocks of 32; the pool has sixteen
+NUM_PROMPTS = 8
+PROMPT_TOKENS, OUTPUT_TOKENS = 96, 48  # ends in five blocks of 32; the pool has sixteen
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         pids = [each.pid for each in psutil.Process().children(recursive=True)]
         assert len(pids) >= 3  # keeper, server, engine core
         yield Served(engine, directory)
-    assert [pid for pid in pids if psutil.pid_exists(pid)] == []
+    assert [pid for pid in pids if is_running(pid)] == []
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 
-from engines.fastswitch.devices.attention import plan_attention
+from engines.fastswitch.devices.attention_plan import plan_attention
 from engines.fastswitch.devices.loading import load_model
 from engines.fastswitch.devices.model import Decoder
 from engines.fastswitch.tokenizer_sources import synthetic_tokenizer

@@ -46,10 +46,17 @@ TINY = ModelConfig(
     rms_norm_eps=1e-5,
     inverse_frequencies=rope_frequencies(10_000.0, 8),
 )
+
+
 # float64, so that rounding decides nothing. The seed is one with which no answer is monotonous.
-DECODER = Decoder(
-    TINY, assemble(RandomTensors(TINY, 7), TINY, dtype=torch.float64, device=torch.device("cpu"))
-)
+def tiny_decoder(device: str = "cpu") -> Decoder:
+    weights = assemble(
+        RandomTensors(TINY, 7), TINY, dtype=torch.float64, device=torch.device(device)
+    )
+    return Decoder(TINY, weights)
+
+
+DECODER = tiny_decoder()
 BLOCK_SIZE = 4
 NUM_CONVERSATIONS = 6
 NUM_OUTPUT_TOKENS = 10
@@ -95,7 +102,7 @@ def rotating_priorities() -> PriorityUpdates:
 class Played:
     """First turns of all conversations through one engine, then the second turns."""
 
-    def __init__(self, mechanisms: Mechanisms) -> None:
+    def __init__(self, mechanisms: Mechanisms, decoder: Decoder = DECODER) -> None:
         core = CoreSettings(
             mechanisms=mechanisms,
             block_size=BLOCK_SIZE,
@@ -106,7 +113,7 @@ class Played:
             group_tokens=16,
         )
         torch_device = TorchDevice(
-            DECODER,
+            decoder,
             block_size=core.block_size,
             num_device_blocks=core.num_device_blocks,
             num_host_blocks=core.num_host_blocks,
@@ -159,8 +166,10 @@ def test_the_answers_say_something() -> None:
 
 @pytest.mark.parametrize("combination", COMBINATIONS)
 def test_tokens_are_those_of_an_undisturbed_run(combination: str) -> None:
-    mechanisms = COMBINATIONS[combination]
-    played = Played(mechanisms)
+    check(Played(COMBINATIONS[combination]), COMBINATIONS[combination])
+
+
+def check(played: Played, mechanisms: Mechanisms) -> None:
     assert played.tokens == {name: answer for name, (_, answer) in undisturbed().items()}
     assert min(played.num_preemptions.values()) >= 2, played.num_preemptions
     stats = played.stats

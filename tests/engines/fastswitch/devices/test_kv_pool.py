@@ -7,11 +7,11 @@ from engines.fastswitch.devices.kv_pool import BlockShape, KvPool, allocate_pool
 from engines.fastswitch.settings import Layout
 
 
-def pool_of(layout: Layout) -> KvPool:
+def pool_of(layout: Layout, num_blocks: int = 5) -> KvPool:
     shape = BlockShape(
         num_layers=3, block_size=4, num_kv_heads=2, head_dim=8, dtype=torch.float32, layout=layout
     )
-    return allocate_pool(shape, 5, torch.device("cpu"))
+    return allocate_pool(shape, num_blocks, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("layout", "num_parts"), [("per_layer", 6), ("cross_layer", 1)])
@@ -20,6 +20,11 @@ def test_a_part_of_a_block_is_one_piece_of_memory(layout: Layout, num_parts: int
     assert pool.by_part.shape == (num_parts, 5, 3 * 2 * 4 * 2 * 8 // num_parts)
     assert pool.by_part.is_contiguous()
     assert pool.shape.num_bytes == pool.by_part[:, 0].numel() * 4
+
+
+@pytest.mark.parametrize("layout", ["per_layer", "cross_layer"])
+def test_a_pool_may_be_empty_as_the_hosts_is_where_nothing_is_swapped(layout: Layout) -> None:
+    assert pool_of(layout, 0).num_blocks == 0
 
 
 @pytest.mark.parametrize("layout", ["per_layer", "cross_layer"])

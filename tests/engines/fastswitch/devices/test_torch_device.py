@@ -257,26 +257,3 @@ def test_a_pool_larger_than_memory_is_refused_in_one_line() -> None:
     with pytest.raises(EngineInputError, match=r"needs \d+\.\d GiB on cpu.*lower kv_tokens") as got:
         device_for(DECODER, num_blocks=10**10)
     assert "\n" not in str(got.value)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@EVERY_LAYOUT
-@EVERY_COPY_MODE
-@EVERY_NUM_THREADS
-def test_cuda_gives_the_cpus_tokens_through_swaps(
-    layout: Layout, copy: Copy, num_threads: int
-) -> None:
-    expected = undisturbed()
-    decoder = small_decoder(device="cuda")
-    pairs = [(block, block + 20) for block in range(12)]
-    with closing(
-        device_for(decoder, layout=layout, copy=copy, num_copy_threads=num_threads)
-    ) as device:
-        sequence = Sequence(token_ids=PROMPT, block_table=[*range(12)])
-        while len(sequence.output) < 8:
-            step(device, (sequence, None))
-            device.transfer(OUT, runs_of(pairs)).wait()
-            scribble(device, [*range(64)])
-            device.transfer(IN, runs_of([(to, of) for of, to in pairs])).wait()
-    assert sequence.output == expected

@@ -1,0 +1,152 @@
+"""Sweeps: a workload file with a matrix for `run`, and `capacity`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from suite.cli.app import ExitCode, Overrides, WorkloadFile, app
+from suite.cli.executing import Jobs, On, Where, executor_for, interrupt_on_sigterm
+
+if TYPE_CHECKING:
+    from suite.sweep.directory import SweepDirectory
+    from workloads.matrix import Matrix
+    from workloads.source import WorkloadSource
+
+
+def run_sweep(source: WorkloadSource, matrix: Matrix, where: Where, *, num_workers: int) -> int:
+    """Every cell, the summary, the table; the exit code."""
+    from reports.sweep_tables import show_sweep
+    from suite.runner import new_directory
+    from suite.sweep import directory as sweeps
+    from suite.sweep.cells import load_cells
+    from suite.sweep.progress import SweepProgress
+    from workloads.spec import spec_of
+
+    cells = load_cells(matrix.cells)
+    are_virtual = all(cell.is_virtual for cell in cells)
+    executor = executor_for(where, are_virtual=are_virtual, num_workers=num_workers)
+    spec = spec_of(matrix.cells[0].source)
+    if where.resume is not None:
+        sweep = sweeps.resume(where.resume, kind="sweep", axes=matrix.axes, cells=cells)
+    else:
+        path = new_directory(where.root, spec.name)
+        sweep = sweeps.create(path, kind="sweep", source=source, spec=spec, axes=matrix.axes)
+    num_left = sum(not sweep.is_complete(cell) for cell in cells)
+    typer.echo(f"{sweep.path}: {num_left} of {len(cells)} cells to run", err=True)
+    was_interrupted = False
+    with SweepProgress(spec.name, num_left, is_shown=are_virtual) as progress:
+        try:
+            sweep.run(cells, executor, progress.on_cell)
+        except KeyboardInterrupt:
+            was_interrupted = True
+    sweep.write_summary()
+    show_sweep(sweep.manifest, sweep.path)
+    write_page(sweep)
+    return _verdict(sweep, was_interrupted=was_interrupted)
+
+
+def write_page(sweep: SweepDirectory) -> None:
+    """report.html over the one setting that is swept beside the seed; else why there is none."""
+    from reports.sweep import write_sweep
+    from suite.errors import InputError
+
+    runs = [
+        sweep.directory_of(name) for name in dict.fromkeys(r["cell"] for r in sweep.manifest.rows)
+    ]
+    if not runs:
+        return
+    try:
+        typer.echo(f"report: {write_sweep(runs, sweep.path / 'report.html')}")
+    except InputError as error:
+        typer.echo(f"no report of the whole sweep: {error}")
+
+
+def report_sweep(path: Path) -> None:
+    """Measure every cell's records again; the summary and report.html anew."""
+    from suite.metrics import write_metrics
+    from suite.sweep.directory import SweepDirectory
+    from suite.sweep.manifest import SweepManifest
+
+    sweep = SweepDirectory(path, SweepManifest.read(path))
+    for row in {row["cell"]: row for row in sweep.manifest.rows}.values():
+        write_metrics(sweep.directory_of(row["cell"]))
+    sweep.write_summary()
+    write_page(sweep)
+
+
+@app.command()
+def capacity(
+    workload_file: WorkloadFile,
+    *,
+    overrides: Overrides = None,
+    target: Annotated[float, typer.Option(help="Share of users within SLO, at least (0–1).")] = 0.9,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds: the workload's and the next.")] = 3,
+    low: Annotated[
+        float | None, typer.Option(help="Conversations per second; default: found.")
+    ] = None,
+    high: Annotated[float | None, typer.Option(help="Likewise.")] = None,
+    tolerance: Annotated[
+        float, typer.Option(help="Step between the rates that are tried, as a ratio.")
+    ] = 0.05,
+    out: Annotated[Path, typer.Option(help="Where a new directory goes.")] = Path("runs"),
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A search's directory: its cells are used.")
+    ] = None,
+    jobs: Jobs = None,
+    on: On = None,
+) -> None:
+    """Find the highest arrival rate at which enough users are within SLO, engine by engine."""
+    from reports.sweep_tables import show_capacity
+    from suite.runner import new_directory
+    from suite.sweep import directory as sweeps
+    from suite.sweep.capacity import CapacityRequest, CapacitySearch
+    from suite.sweep.progress import SweepProgress
+    from suite.workload import load_workload
+    from workloads.source import read_source
+
+    request = CapacityRequest(
+        target_ratio=target, num_seeds=seeds, tolerance_ratio=tolerance, low=low, high=high
+    )
+    workload = load_workload(workload_file, overrides or [])
+    source = read_source(workload_file, overrides or []).without_matrix()
+    search = CapacitySearch(source, workload, request)
+    where = Where(root=out, resume=resume, jobs=jobs, on=on)
+    executor = executor_for(where, are_virtual=True)
+    interrupt_on_sigterm()
+    if resume is not None:
+        sweep = sweeps.resume(resume, kind="capacity", axes=(), cells=())
+    else:
+        path = new_directory(out, f"{workload.spec.name}-capacity")
+        sweep = sweeps.create(path, kind="capacity", source=source, spec=workload.spec, axes=())
+    typer.echo(f"{sweep.path}: {len(workload.engines)} engines × {seeds} seeds", err=True)
+    with SweepProgress(f"{workload.spec.name} capacity") as progress:
+        try:
+            found = search.run(sweep, executor, on_cell=progress.on_cell, expect=progress.expect)
+        except KeyboardInterrupt:
+            typer.echo(_how_to_go_on(sweep.path), err=True)
+            raise typer.Exit(ExitCode.INCOMPLETE) from None
+    show_capacity(found, found.write(sweep.path))
+    raise typer.Exit(ExitCode.FINE if found.is_complete else ExitCode.INCOMPLETE)
+
+
+def _verdict(sweep: SweepDirectory, *, was_interrupted: bool) -> int:
+    """The worst of the cells' own."""
+    from suite.gates import exit_code
+
+    entries = sweep.manifest.cells
+    num_left = sum(entry.status != "complete" for entry in entries)
+    if num_left or was_interrupted:
+        typer.echo(
+            f"fsbench: {num_left} of {len(entries)} cells are not complete, sweep.json says why",
+            err=True,
+        )
+        typer.echo(_how_to_go_on(sweep.path), err=True)
+        return ExitCode.INCOMPLETE
+    return exit_code(sweep.gate_outcomes())
+
+
+def _how_to_go_on(path: Path) -> str:
+    return f"fsbench: what is complete is kept; go on with the same command and --resume {path}"

@@ -1,0 +1,89 @@
+"""One cell: an ordinary run with its metrics.json, and how it went instead of an error."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from suite.driver.live import Progress
+from suite.metrics import write_metrics
+from suite.part import Observer
+from suite.play_result import interrupt_note
+from suite.run_directory import Manifest, Part
+from suite.runner import run_in
+from suite.sweep.cells import CellTask
+from suite.sweep.manifest import CellStatus
+from suite.workload import Workload, resolve_workload
+
+ERROR_FILE = "error.txt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellResult:
+    name: str
+    status: CellStatus
+    note: str | None
+    duration_s: float
+
+
+def set_aside(directory: Path) -> None:
+    """What an earlier attempt at a cell has left goes to set-aside/<cell>-<n>, if it left any."""
+    if not directory.exists():
+        return
+    folder = directory.parent.parent / "set-aside"
+    folder.mkdir(exist_ok=True)
+    attempts = (folder / f"{directory.name}-{n}" for n in itertools.count(1))
+    directory.rename(next(path for path in attempts if not path.exists()))
+
+
+class NoObserver:
+    """For cells that run out of sight."""
+
+    def on_part_start(self, engine: str, repeat: int) -> None: ...
+
+    def on_progress(self, progress: Progress) -> None: ...
+
+    def on_part_end(self, part: Part) -> None: ...
+
+
+def run_cell(
+    task: CellTask,
+    *,
+    num_workers: int = 1,
+    observer: Observer | None = None,
+    workload: Workload | None = None,
+) -> CellResult:
+    """Never raises for what goes wrong in the cell: the first line goes into the result, the whole
+    into its directory's error.txt."""
+    began_at = time.monotonic()
+    task.directory.mkdir(parents=True)
+    try:
+        outcome = run_in(
+            task.directory,
+            workload or resolve_workload(task.cell.source),
+            num_workers=num_workers,
+            observer=observer or NoObserver(),
+        )
+        status, note = _status(outcome.manifest)
+        write_metrics(task.directory)
+    except Exception as error:
+        (task.directory / ERROR_FILE).write_text(traceback.format_exc())
+        first_line = next(iter(str(error).splitlines()), "")
+        status, note = "failed", f"{type(error).__name__}: {first_line}"
+    except KeyboardInterrupt as interrupt:
+        status, note = "interrupted", interrupt_note(interrupt)
+    return CellResult(
+        name=task.cell.name, status=status, note=note, duration_s=time.monotonic() - began_at
+    )
+
+
+def _status(manifest: Manifest) -> tuple[CellStatus, str | None]:
+    """The worst of its parts."""
+    for status in ("interrupted", "failed"):
+        for part in manifest.parts:
+            if part.status == status:
+                return part.status, f"{part.engine} #{part.repeat}: {part.note}"
+    return "complete", None

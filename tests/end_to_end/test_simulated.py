@@ -1,0 +1,68 @@
+"""`kind: simulated` as a user runs it: in virtual time, and behind the real server in wall time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from suite.records import read_turns
+from tests.end_to_end.command import finish, left_behind, only_run, start, workload
+
+ENGINE = {
+    "kind": "simulated",
+    "profile": "a10-llama3-8b",
+    "kv_tokens": 2048,
+    "swap_tokens": 20480,
+}
+
+
+def test_virtual_and_wall_time_play_the_same_turns(tmp_path: Path) -> None:
+    spec = workload(
+        model="llama-3-8b",
+        engines={"simulated": ENGINE, "emulated": {**ENGINE, "time": "wall"}},
+        repeats=1,
+    )
+    code, out, err = finish(start(["run", "w.yaml"], tmp_path, spec))
+    assert code == 0, out + err
+    run = only_run(tmp_path)
+    played = {
+        name: {
+            (each.conversation_id, each.turn): (
+                each.num_prompt_tokens,
+                each.num_output_tokens,
+                sum(each.tokens_per_chunk),
+                each.finish_reason,
+                each.error,
+            )
+            for each in read_turns(run / name / "1" / "turns.parquet")
+        }
+        for name in spec["engines"]
+    }
+    assert len(played["simulated"]) == 12
+    assert played["emulated"] == played["simulated"]
+    assert (run / "emulated" / "1" / "steps.parquet").exists()
+    assert "the emulation was late by" in (run / "emulated" / "1" / "engine.log").read_text()
+    warnings = json.loads((run / "metrics.json").read_text())["engines"]["emulated"]["warnings"]
+    assert any(each.startswith("emulated: a real server and driver") for each in warnings)
+    assert left_behind(run) == []
+
+
+def test_a_bound_of_virtual_time_is_an_incomplete_run_that_keeps_what_there_is(
+    tmp_path: Path,
+) -> None:
+    bounded = {**ENGINE, "max_virtual_time_s": 0.5}
+    spec = workload(model="llama-3-8b", engines={"bounded": bounded, "whole": ENGINE})
+    code, out, err = finish(start(["run", "w.yaml"], tmp_path, spec))
+    assert code == 4, out + err
+    assert "max_virtual_time_s 0.5 was reached" in out + err
+    metrics = json.loads((only_run(tmp_path) / "metrics.json").read_text())["engines"]
+    assert metrics["bounded"]["status"] == "failed"
+    assert 0 < metrics["bounded"]["counts"]["recorded"] < 12
+    assert metrics["whole"]["status"] == "complete"
+
+
+def test_a_workload_of_another_model_is_refused_in_one_line(tmp_path: Path) -> None:
+    spec = workload(engines={"simulated": ENGINE})
+    code, _, err = finish(start(["run", "w.yaml"], tmp_path, spec))
+    assert code == 2 and err.count("\n") == 1
+    assert "engines.simulated: profile a10-llama3-8b is a profile for another model" in err

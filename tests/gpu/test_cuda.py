@@ -1,0 +1,153 @@
+"""What only a CUDA device can show: its copies, and the CPU's tokens through all of them."""
+
+from __future__ import annotations
+
+import random
+from contextlib import closing
+
+import pytest
+import torch
+
+from engines.fastswitch.device import BlockRun, Direction
+from engines.fastswitch.devices.model import Decoder
+from engines.fastswitch.devices.torch_device import TorchDevice
+from engines.fastswitch.settings import Copy, Layout
+from tests.engines.fastswitch.devices.decoding import (
+    Sequence,
+    device_for,
+    generate,
+    small_decoder,
+    step,
+)
+from tests.engines.fastswitch.devices.test_every_combination import (
+    COMBINATIONS,
+    Played,
+    check,
+    tiny_decoder,
+)
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+LAYOUTS: list[Layout] = ["per_layer", "cross_layer"]
+COPY_MODES: list[Copy] = ["per_block", "merged", "batched"]
+EVERY_LAYOUT = pytest.mark.parametrize("layout", LAYOUTS)
+EVERY_COPY_MODE = pytest.mark.parametrize("copy", COPY_MODES)
+EVERY_NUM_THREADS = pytest.mark.parametrize("num_threads", [0, 1, 2])
+PROMPT = [random.Random(0).randrange(300) for _ in range(30)]
+OUT, IN = Direction.SWAP_OUT, Direction.SWAP_IN
+# Which blocks an allocator gives, and whether preemption recomputes, makes no difference to copies.
+SWAPPING = [
+    name
+    for name, each in COMBINATIONS.items()
+    if each.allocator != "sorted" and each.preemption == "swap" and "host" in each.reuse
+]
+
+
+def scribble(device: TorchDevice) -> None:
+    for block in range(64):
+        device.block_content("device", block).normal_(std=100.0)
+
+
+def undisturbed() -> list[int]:
+    alone = Sequence(token_ids=PROMPT, block_table=[*range(12)])
+    return generate(device_for(small_decoder()), alone, 8)
+
+
+@EVERY_LAYOUT
+@EVERY_COPY_MODE
+@EVERY_NUM_THREADS
+def test_swap_out_then_in_restores_every_block_to_the_bit(
+    layout: Layout, copy: Copy, num_threads: int
+) -> None:
+    decoder = small_decoder(torch.bfloat16, device="cuda")
+    out = [
+        BlockRun(source=0, target=30, num_blocks=5),
+        BlockRun(source=7, target=3, num_blocks=1),
+        BlockRun(source=10, target=50, num_blocks=10),
+    ]
+    back = [
+        BlockRun(source=run.target, target=run.source, num_blocks=run.num_blocks) for run in out
+    ]
+    moved = {run.source + offset for run in out for offset in range(run.num_blocks)}
+    with closing(
+        device_for(decoder, layout=layout, copy=copy, num_copy_threads=num_threads)
+    ) as device:
+        scribble(device)
+        before = {block: device.block_content("device", block).clone() for block in moved}
+        device.transfer(OUT, out).wait()
+        scribble(device)
+        device.transfer(IN, back).wait()
+        for block, content in before.items():
+            assert torch.equal(device.block_content("device", block), content)
+
+
+@EVERY_LAYOUT
+@EVERY_COPY_MODE
+@EVERY_NUM_THREADS
+def test_a_sequence_swapped_after_every_step_says_what_the_cpu_says(
+    layout: Layout, copy: Copy, num_threads: int
+) -> None:
+    out = [BlockRun(source=block, target=block + 20, num_blocks=1) for block in range(12)]
+    back = [BlockRun(source=run.target, target=run.source, num_blocks=1) for run in out]
+    with closing(
+        device_for(
+            small_decoder(device="cuda"), layout=layout, copy=copy, num_copy_threads=num_threads
+        )
+    ) as device:
+        sequence = Sequence(token_ids=PROMPT, block_table=[*range(12)])
+        while len(sequence.output) < 8:
+            step(device, (sequence, None))
+            device.transfer(OUT, out).wait()
+            scribble(device)
+            device.transfer(IN, back).wait()
+    assert sequence.output == undisturbed()
+
+
+@EVERY_LAYOUT
+@EVERY_COPY_MODE
+def test_transfers_in_flight_do_not_disturb_the_model(layout: Layout, copy: Copy) -> None:
+    with closing(
+        device_for(small_decoder(device="cuda"), layout=layout, copy=copy, num_copy_threads=2)
+    ) as device:
+        ours = Sequence(token_ids=PROMPT, block_table=[*range(12)])
+        step(device, (ours, None))
+        flights = []
+        while len(ours.output) < 8:
+            flights.append(device.transfer(OUT, [BlockRun(source=20, target=3, num_blocks=40)]))
+            step(device, (ours, None))
+        for flight in flights:
+            flight.wait()
+    assert ours.output == undisturbed()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_prompt_in_chunks_says_what_it_says_in_one_piece(dtype: torch.dtype) -> None:
+    """The prefix goes through the causal kernel, whose mask is no matrix; half precision too."""
+    decoder = small_decoder(dtype, device="cuda")
+    whole = Sequence(token_ids=PROMPT, block_table=[*range(12)])
+    parts = Sequence(token_ids=PROMPT, block_table=[*range(20, 32)])
+    device = device_for(decoder)
+    step(device, (whole, None))
+    step(device, (parts, 13))
+    step(device, (parts, None))
+    first = device.block_content("device", 0)
+    tolerance = 1e-4 if dtype is torch.float32 else 5e-2
+    torch.testing.assert_close(
+        first, device.block_content("device", 20), rtol=tolerance, atol=tolerance
+    )
+    assert len(whole.output) == len(parts.output) == 1
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Decoder:
+    return tiny_decoder("cuda")
+
+
+@pytest.mark.parametrize("combination", SWAPPING)
+def test_every_swapping_combination_gives_the_cpus_tokens(
+    combination: str, decoder: Decoder
+) -> None:
+    mechanisms = COMBINATIONS[combination]
+    check(Played(mechanisms, decoder), mechanisms)

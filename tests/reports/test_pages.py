@@ -1,0 +1,154 @@
+"""Pages other than a whole run's: broken runs, comparisons, sweeps; and how large a page gets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from reports.blocks.ratios import gate_bounds
+from reports.comparison import write_comparison
+from reports.figures.sweep import pareto_front
+from reports.html import write_report
+from reports.sweep import write_sweep
+from suite.errors import InputError
+from suite.metrics import write_metrics
+from suite.run_directory import Manifest
+from tests.reports.synthetic_run import FAST, SLOW, make_plan, write_run
+from tests.reports.test_browser import comparison_of
+from tests.reports.test_html import Page, page_of
+
+PLAN = make_plan(num_conversations=12)
+
+
+def run_of(folder: Path, *names: str, rate: float | None = None, **changes: float) -> Path:
+    engines = {name: replace(FAST, **changes) for name in names or ("mine",)}
+    run = write_run(folder, engines, plan=PLAN, repeats=1)
+    if rate is not None:
+        manifest = Manifest.read(run)
+        workload = {**manifest.workload, "arrivals": {"rate": rate}}
+        manifest.model_copy(update={"workload": workload}).write(run)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("log", "column", "figure"),
+    [
+        ("steps", "num_used_host_blocks", "kv-mine"),
+        ("transfers", "num_copy_runs", "blocks-per-copy"),
+        ("requests", "spans", "slow-request"),
+    ],
+)
+def test_a_log_of_another_version_costs_its_figure_alone_and_is_named(
+    tmp_path: Path, log: str, column: str, figure: str
+) -> None:
+    run = run_of(tmp_path)
+    write_metrics(run)
+    path = run / "mine" / "1" / f"{log}.parquet"
+    pq.write_table(pq.read_table(path).drop_columns([column]), path)
+    page = page_of(run)
+    assert f"{log}.parquet has no column {column}" in page.text
+    assert figure not in page.figures
+    assert "timeline-mine" in page.figures
+
+
+def test_an_engine_that_never_ran_stands_beside_one_that_did(tmp_path: Path) -> None:
+    run = run_of(tmp_path, "ran", "missing")
+    manifest = Manifest.read(run)
+    parts = [each for each in manifest.parts if each.engine == "ran"]
+    manifest.model_copy(update={"parts": parts}).write(run)
+    page = page_of(run)
+    assert "missing is missing" in page.text
+    assert "Not valid" in page.text
+    assert "timeline-ran" in page.figures
+    assert "timeline-missing" not in page.figures
+
+
+def test_a_killed_run_shows_what_it_kept_and_that_it_was_cut(tmp_path: Path) -> None:
+    run = run_of(tmp_path, lost_ratio=0.5)
+    manifest = Manifest.read(run)
+    part = manifest.parts[0].model_copy(update={"status": "interrupted", "note": "Ctrl-C"})
+    manifest.model_copy(update={"parts": [part]}).write(run)
+    page = page_of(run)
+    assert "mine is interrupted" in page.text
+    assert "planned turns left no record" in page.text
+
+
+def test_what_is_simulated_or_emulated_is_said_on_the_first_screen(tmp_path: Path) -> None:
+    run = run_of(tmp_path, "a", "b")
+    manifest = Manifest.read(run)
+    engines = {
+        "a": {"kind": "simulated", "kv_tokens": 8192},
+        "b": {"kind": "fastswitch", "kv_tokens": 4096, "link": {"bytes_per_s": 1e9}},
+    }
+    manifest.model_copy(update={"engines": engines}).write(run)
+    text = page_of(run).text
+    first_screen = text[: text.index("Users within SLO")]
+    assert "simulated, virtual time" in first_screen
+    assert "emulated link" in first_screen
+    assert "Unequal cost" in first_screen
+    assert "KV cache tokens 8,192 (a), 4,096 (b)" in first_screen
+
+
+def test_nothing_is_called_better_that_the_intervals_do_not_tell_apart(tmp_path: Path) -> None:
+    run = write_run(tmp_path, {"base": FAST, "twin": FAST}, plan=PLAN, repeats=1, baseline="base")
+    html = write_report(run).read_text()
+    assert "not told apart by this run" in html or "kept as many users as" in html
+    users_row = html.split("<h2>Engines side by side")[1].split("Turns within SLO")[0]
+    assert 'class="better"' not in users_row
+
+
+def test_a_comparison_draws_each_candidate_and_lists_every_number(tmp_path: Path) -> None:
+    run = write_run(tmp_path, {"base": SLOW, "cand": FAST}, plan=PLAN, repeats=1, baseline="base")
+    metrics = write_metrics(run)
+    page = Page(write_comparison(comparison_of(metrics), tmp_path / "c.html").read_text())
+    assert list(page.figures) == ["ratios-cand"]
+    assert "cand against base" in page.text
+    entries = metrics["comparisons"]["cand"]
+    assert all(each["metric"] in page.text for each in entries)
+    drawn = page.figures["ratios-cand"]
+    names = drawn["layout"]["yaxis"]["ticktext"]
+    assert names[0] == "slo.users_within_slo_ratio"
+
+
+def test_a_gate_is_drawn_so_that_left_of_its_bound_is_kept() -> None:
+    gate = {
+        "gate": "slo.users_within_slo_ratio >= 0.5",
+        "engine": "mine",
+        "metric": "slo.users_within_slo_ratio",
+        "operator": ">=",
+        "observed": 0.8,
+        "bound": 0.5,
+        "interval": [0.4, 1.0],
+        "outcome": "inconclusive",
+    }
+    (figure,) = gate_bounds([gate, {**gate, "bound": 0.0}]).figures
+    (trace,) = figure.figure.data
+    assert trace.x[0] == pytest.approx(0.625)
+    assert trace.x[0] + trace.error_x.array[0] == pytest.approx(1.25)  # the low end: beyond it
+    assert trace.x[0] - trace.error_x.arrayminus[0] == pytest.approx(0.5)
+    assert figure.note.startswith("1 with a bound")
+
+
+def test_a_sweep_has_its_setting_across_and_every_run_in_it(tmp_path: Path) -> None:
+    runs = [run_of(tmp_path / str(rate), rate=rate) for rate in (4.0, 1.0)]
+    page = Page(write_sweep(runs, tmp_path / "sweep.html").read_text())
+    assert "Users within SLO against arrivals.rate" in page.text
+    axis = page.figures["sweep-users"]["layout"]["xaxis"]
+    assert axis["ticktext"] == ["1", "4"]
+    assert {"sweep-users", "sweep-tokens", "sweep-pareto"} <= set(page.figures)
+    with pytest.raises(InputError, match=r"exactly one setting .* differ in none"):
+        write_sweep([runs[0], runs[0]], tmp_path / "none.html")
+
+
+def test_the_front_holds_what_nothing_beats_in_both() -> None:
+    points = [(1.0, 0.9), (2.0, 0.9), (3.0, 0.2), (2.5, 0.1), (0.5, 1.0)]
+    assert pareto_front(points) == [4, 1, 2]
+
+
+def test_many_engines_and_turns_stay_below_the_limit(tmp_path: Path) -> None:
+    engines = {f"engine-{index}": FAST for index in range(4)}
+    run = write_run(tmp_path, engines, plan=make_plan(num_conversations=40), repeats=1)
+    assert write_report(run).stat().st_size < 3e6

@@ -24,6 +24,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.int32] | Ints
 
+CHUNK = 1 << 21  # samples counted together
 _TAIL = (1 - CONFIDENCE_RATIO) / 2
 
 
@@ -37,23 +38,29 @@ class Clusters:
     @classmethod
     def of(cls, labels: Labels) -> Clusters:
         """`labels` are small non-negative integers; those without a sample are closed up."""
-        counts = np.bincount(labels)
+        counts = _sums(labels, None, int(labels.max(initial=-1)) + 1)
         present = counts > 0
         if present.all():
-            return cls(labels, counts.astype(np.float64))
+            return cls(labels, counts)
         row_of = np.cumsum(present) - 1
-        return cls(row_of[labels], counts[present].astype(np.float64))
+        return cls(row_of[labels], counts[present])
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     def sums(self, values: Floats | npt.NDArray[np.bool_]) -> Floats:
         """Σ of the values in each cluster; of flags, how many are true."""
-        if values.dtype == np.bool_:
-            return np.bincount(self.of_sample[values], minlength=len(self)).astype(np.float64)
-        return np.bincount(
-            self.of_sample, weights=values.astype(np.float64, copy=False), minlength=len(self)
-        ).astype(np.float64, copy=False)
+        return _sums(self.of_sample, values, len(self))
+
+
+def _sums(labels: Labels, values: Floats | npt.NDArray[np.bool_] | None, num: int) -> Floats:
+    """Σ of the values (None: how many) by label; a stretch at a time, for numpy copies them."""
+    total = np.zeros(num)
+    for first in range(0, len(labels), CHUNK):
+        stretch = slice(first, first + CHUNK)
+        weights = None if values is None else values[stretch].astype(np.float64, copy=False)
+        total += np.bincount(labels[stretch], weights=weights, minlength=num)
+    return total
 
 
 @lru_cache(maxsize=4096)

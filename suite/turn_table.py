@@ -120,7 +120,10 @@ def read_turns(parts: Sequence[tuple[int, Path]]) -> TurnTable:
     tables = [_part(directory) for _, directory in parts]
     empty = TURN_SCHEMA.empty_table().select(list(COLUMNS))
     repeats = np.repeat([repeat for repeat, _ in parts], [len(table) for table in tables])
-    return _from_columns(pa.concat_tables([empty, *tables]), repeats.astype(np.int64))
+    found = _from_columns(pa.concat_tables([empty, *tables]), repeats.astype(np.int64))
+    del tables
+    pa.default_memory_pool().release_unused()  # what was decoded is as large as what is kept
+    return found
 
 
 def _part(directory: Path) -> pa.Table:

@@ -29,7 +29,7 @@ def test_validate_and_plan_say_how_many_cells_there_are(tmp_path: Path) -> None:
     ("file", "says"),
     [
         ("workloads/paper/load-sweep.yaml", "10 cells (rate 5 × seed 2), 10 different plans"),
-        ("benchmarks/ablation.yaml", "engines: vllm-0.3, groups, async, reuse, fastswitch"),
+        ("benchmarks/mechanisms.yaml", "engines: vllm-0.3, groups, async, reuse, fastswitch"),
     ],
 )
 def test_the_shipped_sweeps_are_fine(file: str, says: str) -> None:

@@ -15,7 +15,6 @@ from engines.fastswitch.roster import Roster
 from engines.fastswitch.settings import CoreSettings
 from engines.fastswitch.swap import Flight
 
-
 # How many behind one that does not fit are looked at; 64 do no better (benchmarks/README.md).
 MAX_LOOK_AHEAD = 8
 

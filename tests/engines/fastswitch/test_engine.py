@@ -320,7 +320,7 @@ def test_who_was_passed_starts_in_the_same_step_as_without_backfill() -> None:
 def test_who_came_in_past_others_gives_way_to_none_but_those() -> None:
     bench = gap_bench(BACKFILL)
     bench.step()
-    bench.submit("later", prompt_of(9, 30), 4)  # as urgent as all, and behind them
+    bench.submit("later", prompt_of(9, 48), 4)  # as urgent as all, and behind them
     while "holder" not in bench.finished:
         bench.step()
         assert "later" not in bench.tokens

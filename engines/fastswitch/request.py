@@ -74,6 +74,7 @@ class Request:
     host_copy: HostCopy | None = None
     block_digests: list[bytes] = field(default_factory=list)  # of its full blocks; prefix only
     has_just_arrived: bool = False  # swapped in and not yet computed: not to be sent away again
+    has_passed: bool = False  # others before it outside when it came in (`admission: backfill`)
     num_cached_tokens: int = 0  # prompt tokens whose KV was reused from an earlier turn
     num_preemptions: int = 0
     finish_reason: FinishReason | None = None

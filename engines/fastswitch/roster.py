@@ -80,12 +80,11 @@ class Roster:
             self.arriving.remove(request)
             self.run(request)
 
-    def next_in_line(self) -> Request:
-        """Takes the first of those outside from there."""
-        request = self.outside.pop(0)
+    def take_in(self, request: Request) -> None:
+        """From those outside; asked before its phase says so."""
+        del self.outside[self._place(request, self.outside)]
         self._num_swapped -= request.phase is Phase.SWAPPED
         self._moved.append(request)
-        return request
 
     def run(self, request: Request) -> None:
         insort(self.running, request, key=self._key)

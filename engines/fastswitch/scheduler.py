@@ -15,6 +15,9 @@ from engines.fastswitch.roster import Roster
 from engines.fastswitch.settings import CoreSettings
 from engines.fastswitch.swap import Flight
 
+# How many behind one that does not fit are looked at; 64 do no better (benchmarks/README.md).
+MAX_LOOK_AHEAD = 8
+
 
 @dataclass(slots=True)
 class Decisions:
@@ -46,6 +49,7 @@ class Scheduler:
     def __init__(self, core: CoreSettings, kv: KvCache, reuse: Reuse, roster: Roster) -> None:
         mechanisms = core.mechanisms
         self._policy = POLICIES[mechanisms.policy]
+        self._backfills = mechanisms.admission == "backfill"
         self._choose_to_wait = CHOICES[mechanisms.swap]
         self._kv = kv
         self._reuse = reuse
@@ -117,37 +121,53 @@ class Scheduler:
                 return  # its own swap-out comes first
             victims = self._victims(request)
             if victims is None:
+                if self._backfills:
+                    self._fill_gap()
                 return
             for victim in victims:
                 self._preempt(victim)
             if self._kv.blocks_wanted(request) > self._kv.device.num_free - self._num_promised:
                 return  # what makes room for it is on its way out
-            self._bring_in(roster.next_in_line())
+            self._bring_in(request)
+
+    def _fill_gap(self) -> None:
+        """The next few who fit beside the first in line, which does not, come in past it. They make
+        way for whomever they passed, so nobody waits longer for them than a swap-out takes."""
+        for request in self._roster.outside[1 : 1 + MAX_LOOK_AHEAD]:
+            if request.host_copy is not None and request.host_copy.is_in_flight:
+                continue
+            num_others = len(self._roster.running) + len(self._roster.arriving)
+            num_free = self._kv.device.num_free - self._num_promised
+            if self._fits(self._kv.blocks_wanted(request), num_free, num_others):
+                self._bring_in(request, has_passed=True)
 
     def _victims(self, request: Request) -> list[Request] | None:
         """Who must go for `request`, least urgent first; None if that is not enough."""
         running, num_arriving = self._roster.running, len(self._roster.arriving)
-        missing = self._kv.blocks_wanted(request)
+        missing, key = self._kv.blocks_wanted(request), self._policy.key
         num_free = self._kv.num_reachable - self._num_promised
+        num_others = len(running) + num_arriving
         victims: list[Request] = []
-
-        def fits() -> bool:
-            num_others = len(running) - len(victims) + num_arriving
-            margin = self._watermark if num_others else 0
-            return missing + margin <= num_free and num_others < self._max_num_seqs
-
         for holder in reversed(running):
-            if fits():
+            if self._fits(missing, num_free, num_others):
                 break
-            if not self._policy.may_displace(request, holder):
-                return None
-            if not holder.has_just_arrived:
+            if key(holder) < key(request):
+                return None  # it and all who are left come first
+            may_displace = holder.has_passed or self._policy.may_displace(request, holder)
+            if may_displace and not holder.has_just_arrived:
                 victims.append(holder)
                 num_free += len(holder.device_blocks)
-        return victims if fits() else None
+                num_others -= 1
+        return victims if self._fits(missing, num_free, num_others) else None
 
-    def _bring_in(self, request: Request) -> None:
+    def _fits(self, num_blocks: int, num_free: int, num_others: int) -> bool:
+        margin = self._watermark if num_others else 0
+        return num_blocks + margin <= num_free and num_others < self._max_num_seqs
+
+    def _bring_in(self, request: Request, *, has_passed: bool = False) -> None:
         """It runs in this step if nothing had to come, or that was waited for."""
+        self._roster.take_in(request)
+        request.has_passed = has_passed
         flight = self._kv.bring_in(request)
         if flight is None:
             if not request.num_preemptions:

@@ -23,6 +23,7 @@ Preemption = Literal["swap", "recompute"]
 Reuse = Literal["none", "host_swap", "host_copy", "prefix"]
 GroupVictim = Literal["random", "least_progress"]
 PolicyName = Literal["fcfs", "priority"]
+Admission = Literal["strict", "backfill"]
 DType = Literal["float32", "bfloat16", "float64"]
 
 
@@ -37,6 +38,7 @@ class Mechanisms:
     preemption: Preemption
     reuse: Reuse
     policy: PolicyName
+    admission: Admission = "strict"
     watermark_ratio: float = 0.01  # of the device pool, kept free of newcomers so holders can grow
 
 
@@ -68,6 +70,10 @@ PRESETS: dict[str, Mechanisms] = {
     "vllm-0.3+async": replace(VLLM_0_3, swap="adaptive"),
     "vllm-0.3+reuse": replace(VLLM_0_3, reuse="host_copy"),
     "fastswitch": FASTSWITCH,
+    # Beyond the paper, each part found by measurement (benchmarks/README.md, "fastswitch-x"): whole
+    # blocks in one piece, so that a link with dear calls costs no more than one with cheap ones; no
+    # room left empty in front of a request that is too large for it.
+    "fastswitch-x": replace(FASTSWITCH, layout="cross_layer", admission="backfill"),
 }
 
 
@@ -116,6 +122,7 @@ class CoreEngineSettings(EngineSettings):
     preemption: Preemption | None = Field(None, description="where a preempted request's KV goes")
     reuse: Reuse | None = Field(None, description="what a conversation's next turn finds")
     policy: PolicyName | None = Field(None, description="who holds the device")
+    admission: Admission | None = Field(None, description="whether who fits may pass who does not")
     watermark_ratio: float | None = Field(
         None, ge=0, lt=1, description="share of the device pool kept free of newcomers"
     )

@@ -132,6 +132,11 @@ ARMS = {
         ("per_block", "merged"),
     )
 }
+ARMS |= {
+    f"{name}-backfill": replace(arm, admission="backfill")
+    for name, arm in ARMS.items()
+    if (arm.allocator, arm.copy) == ("block_group", "merged")
+}
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -271,6 +276,57 @@ def test_fcfs_never_lets_a_newcomer_displace_a_holder() -> None:
     bench.run()
     assert list(bench.finished) == ["first", "second"]
     assert bench.engine.stats.num_preemptions == 0
+
+
+BACKFILL = replace(VLLM, admission="backfill")
+
+
+def gap_bench(mechanisms: Mechanisms, *, num_small: int = 1) -> Bench:
+    """A pool of 64 tokens: `holder` has 32 of them, then come `large`, which needs 48, and small
+    ones of 12, all as urgent as each other."""
+    bench = Bench(core_settings(mechanisms, max_batch_tokens=64))
+    bench.submit("holder", prompt_of(1, 28), 5)
+    bench.step()
+    bench.submit("large", prompt_of(2, 44), 4)
+    for i in range(num_small):
+        bench.submit(f"small{i}", prompt_of(3 + i, 8), 20)
+    return bench
+
+
+def test_who_fits_passes_who_does_not_only_if_admission_says_so() -> None:
+    for mechanisms, num_running in ((VLLM, 1), (BACKFILL, 2)):
+        bench = gap_bench(mechanisms)
+        bench.step()
+        assert bench.engine.stats.num_running == num_running
+        assert ("small0" in bench.tokens) == (mechanisms is BACKFILL)
+        assert "large" not in bench.tokens
+
+
+def test_who_was_passed_starts_in_the_same_step_as_without_backfill() -> None:
+    """Those who came in meanwhile make way, and have their tokens in the end all the same."""
+    num_steps = {}
+    for mechanisms in (VLLM, BACKFILL):
+        bench = gap_bench(mechanisms, num_small=2)
+        while "large" not in bench.tokens:
+            bench.step()
+        num_steps[mechanisms.admission] = bench.engine.stats.num_steps
+        assert (bench.engine.stats.num_preemptions > 0) == (mechanisms is BACKFILL)
+        bench.run()
+        for i in range(2):
+            assert bench.tokens[f"small{i}"] == undisturbed(prompt_of(3 + i, 8), 20)
+    assert num_steps["backfill"] == num_steps["strict"]
+
+
+def test_who_came_in_past_others_gives_way_to_none_but_those() -> None:
+    bench = gap_bench(BACKFILL)
+    bench.step()
+    bench.submit("later", prompt_of(9, 48), 4)  # as urgent as all, and behind them
+    while "holder" not in bench.finished:
+        bench.step()
+        assert "later" not in bench.tokens
+    bench.run()
+    assert list(bench.finished) == ["holder", "large", "small0", "later"]
+    assert bench.engine.stats.num_preemptions == 0, "large had room beside small0"
 
 
 def test_a_prompt_longer_than_the_token_budget_is_computed_in_chunks_beside_decodes() -> None:

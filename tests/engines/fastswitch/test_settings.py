@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from engines.api import EngineInputError
-from engines.fastswitch.settings import FastSwitchSettings
+from engines.fastswitch.settings import PRESETS, FastSwitchSettings
 
 
 def settings(**fields: Any) -> FastSwitchSettings:
@@ -16,6 +17,12 @@ def settings(**fields: Any) -> FastSwitchSettings:
 def test_a_preset_names_every_mechanism_and_a_field_overrides_it() -> None:
     mechanisms = settings(preset="vllm-0.3", policy="fcfs", copy="merged").mechanisms()
     assert (mechanisms.policy, mechanisms.copy, mechanisms.reuse) == ("fcfs", "merged", "host_swap")
+
+
+def test_fastswitch_x_is_fastswitch_but_for_its_two_parts() -> None:
+    mechanisms = settings(preset="fastswitch-x").mechanisms()
+    assert (mechanisms.layout, mechanisms.admission) == ("cross_layer", "backfill")
+    assert replace(mechanisms, layout="per_layer", admission="strict") == PRESETS["fastswitch"]
 
 
 def test_resolving_makes_a_new_object_that_names_everything() -> None:

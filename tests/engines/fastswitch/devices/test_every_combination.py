@@ -67,6 +67,12 @@ COMBINATIONS = {
     "-".join(names): replace(PRESETS["vllm-0.3"], **dict(zip(FIELDS, names, strict=True)))
     for names in itertools.product(*map(get_args, VALUES))
 }
+COMBINATIONS |= {  # the allocator and the way of copying do not ask who came in past whom
+    "-".join(["backfill", *names]): replace(
+        PRESETS["fastswitch-x"], swap=names[0], preemption=names[1], reuse=names[2]
+    )
+    for names in itertools.product(*map(get_args, (Swap, Preemption, Reuse)))
+}
 
 
 def moves_kv(mechanisms: Mechanisms) -> bool:

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Before torch is imported: its threads only get into each other's way on tensors as small as these.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # No example is too slow: tests never judge speed, least of all on a busy machine.
 settings.register_profile("fsbench", deadline=None)
 settings.load_profile("fsbench")

@@ -83,13 +83,18 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         levels=generator.integers(0, 8, (64, NUM_PROMPTS)).astype(np.uint8),
     )
     kind = VllmKind()
+    others = _children()  # of tests before this one
     with kind.running(
         settings, name="real", model="tiny-llama", directory=directory, priorities=trace
     ) as engine:
-        pids = [each.pid for each in psutil.Process().children(recursive=True)]
+        pids = _children() - others
         assert len(pids) >= 3  # keeper, server, engine core
         yield Served(engine, directory)
     assert [pid for pid in pids if is_running(pid)] == []
+
+
+def _children() -> set[int]:
+    return {each.pid for each in psutil.Process().children(recursive=True)}
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from engines.fastswitch.device import Direction
 from engines.fastswitch.engine import Engine
 from engines.fastswitch.request import FinishReason, Phase, Request, SamplingParams
 from engines.fastswitch.request_log import RequestRecord, State
-from engines.fastswitch.settings import PRESETS, CoreSettings, Mechanisms
+from engines.fastswitch.settings import PRESETS, CoreSettings, Mechanisms, Preemption, Reuse
 from engines.fastswitch.step_log import StepRecord
 from engines.fastswitch.transfer_log import TransferRecord
 from tests.engines.fastswitch.async_memory_device import AsyncMemoryDevice
@@ -548,6 +548,30 @@ def test_a_request_that_has_just_arrived_is_not_sent_away_before_it_computed() -
     num_swap_ins = sum(row.num_sync_swap_ins + row.num_async_swap_ins for row in bench.rows)
     assert 0 < num_swap_ins <= bench.engine.stats.num_generated_tokens
     assert bench.tokens == {n: undisturbed(prompt_of(int(n[1]), 24), 12) for n in names}
+
+
+@pytest.mark.parametrize(
+    ("preemption", "reuse", "swap_tokens"),
+    [("recompute", "none", 0), ("recompute", "prefix", 0), ("swap", "host_copy", 16)],
+)
+def test_everybody_gets_on_where_kv_is_lost_and_priorities_change_in_every_step(
+    preemption: Preemption, reuse: Reuse, swap_tokens: int
+) -> None:
+    """Either needs most of the pool and many steps for its prompt, and is the more urgent one in
+    every second step: what one computes must not be dropped for the other for ever."""
+    updates = PriorityUpdates(
+        update_frequency=1.0,
+        conversation_ids=["c0", "c1"],
+        levels=np.array([[0, 1], [1, 0]], dtype=np.uint8),
+    )
+    mechanisms = replace(VLLM, preemption=preemption, reuse=reuse)
+    bench = Bench(core_settings(mechanisms, swap_tokens=swap_tokens, max_batch_tokens=8), updates)
+    prompts = {name: prompt_of(i, 40) for i, name in enumerate(updates.conversation_ids)}
+    for name, prompt in prompts.items():
+        bench.submit(name, prompt, 20, conversation_id=name)
+    bench.run(max_steps=500)
+    assert bench.engine.stats.num_recompute_preemptions > 2
+    assert bench.tokens == {name: undisturbed(prompt, 20) for name, prompt in prompts.items()}
 
 
 def test_a_transfer_that_fails_ends_the_engine_loudly() -> None:

@@ -148,6 +148,7 @@ class Scheduler:
         num_free = self._kv.num_reachable - self._num_promised
         num_others = len(running) + num_arriving
         victims: list[Request] = []
+        num_freed = self._kv.freed_for(request)
         for holder in reversed(running):
             if self._fits(missing, num_free, num_others):
                 break
@@ -156,7 +157,7 @@ class Scheduler:
             may_displace = holder.has_passed or self._policy.may_displace(request, holder)
             if may_displace and not holder.must_stay:
                 victims.append(holder)
-                num_free += len(holder.device_blocks)
+                num_free += num_freed(holder.device_blocks)
                 num_others -= 1
         return victims if self._fits(missing, num_free, num_others) else None
 

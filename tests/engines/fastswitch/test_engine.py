@@ -329,6 +329,20 @@ def test_who_came_in_past_others_gives_way_to_none_but_those() -> None:
     assert bench.engine.stats.num_preemptions == 0, "large had room beside small0"
 
 
+def test_who_is_sent_away_without_any_kv_has_nothing_dropped() -> None:
+    """`late` came in, but the other prompt took the whole budget: nothing to compute again."""
+    recompute = replace(VLLM, preemption="recompute", reuse="none")
+    bench = Bench(core_settings(recompute, max_batch_tokens=8))
+    bench.submit("long", prompt_of(1, 30), 2, priority=1)
+    bench.submit("late", prompt_of(2, 20), 2, priority=2)
+    bench.step()
+    bench.submit("urgent", prompt_of(3, 20), 2, priority=0)
+    bench.run()
+    stats = bench.engine.stats
+    assert (stats.num_preemptions, stats.num_recompute_preemptions) == (1, 0)
+    assert sum(row.num_recomputed_tokens for row in bench.rows) == 0
+
+
 def test_a_prompt_longer_than_the_token_budget_is_computed_in_chunks_beside_decodes() -> None:
     bench = Bench(core_settings(VLLM, max_batch_tokens=8))
     bench.submit("short", prompt_of(1, 3), 12)
@@ -613,6 +627,30 @@ def test_two_who_run_at_once_share_the_blocks_of_their_prefix() -> None:
     assert bench.engine.stats.num_used_device_blocks == 10
     bench.run()
     assert bench.tokens["second"] == undisturbed([*prompt, 2], 12)
+
+
+@pytest.mark.parametrize(
+    ("urgent", "between"),
+    [
+        # 9 blocks each, of which `urgent` and `late` share 8: 7 would be free without `late`
+        ([*prompt_of(1, 32), 1], prompt_of(2, 33)),
+        # 5 and 14 blocks, of which `between` and `late` share 8: 11 would be free without `late`
+        (prompt_of(2, 17), [*prompt_of(1, 32), *prompt_of(3, 21)]),
+    ],
+)
+def test_nobody_is_sent_away_for_blocks_that_would_stay_in_use(
+    urgent: list[int], between: list[int]
+) -> None:
+    bench = Bench(core_settings(PREFIX, max_batch_tokens=64))
+    bench.submit("urgent", urgent, 3, priority=0)
+    bench.step()
+    late = bench.submit("late", [*prompt_of(1, 32), 2], 4, priority=5)
+    bench.step()
+    bench.submit("between", between, 3, priority=3)
+    bench.step()
+    assert (late.phase, late.num_preemptions) == (Phase.RUNNING, 0)
+    bench.run()
+    assert bench.tokens["between"] == undisturbed(between, 3)
 
 
 def test_a_cached_prefix_gives_way_to_whoever_needs_the_blocks() -> None:

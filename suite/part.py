@@ -32,6 +32,20 @@ class Observer(Protocol):
     def on_part_end(self, part: Part) -> None: ...
 
 
+def begun_part(workload: Workload, name: str, repeat: int) -> Part:
+    """As the manifest has it while it is played: true should this process be killed."""
+    return Part(
+        engine=name,
+        repeat=repeat,
+        status="interrupted",
+        note="fsbench itself was killed while this was played, or it is not over yet",
+        started_at_monotonic_s=None,
+        duration_s=0.0,
+        counts=_counts(None, workload.plan),
+        driver=None,
+    )
+
+
 def play_part(
     workload: Workload,
     name: str,

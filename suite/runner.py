@@ -1,7 +1,7 @@
 """One run: every engine at the same plan, one at a time, and a directory that says what happened.
 
-Nothing that was measured is lost: the manifest is written after every part, and a part that is
-interrupted or whose engine dies is kept with what it has.
+Nothing that was measured is lost: the manifest is written before and after every part, and a part
+that is interrupted or killed, or whose engine dies, is kept with what it has.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engines.api import EngineInputError
 from suite import environment
-from suite.part import Observer, play_part
+from suite.part import Observer, begun_part, play_part
 from suite.run_directory import Manifest
 from suite.workload import Workload
 
@@ -38,6 +38,8 @@ def run_in(
     is_input_error = False
     for repeat in range(1, workload.spec.repeats + 1):
         for name in workload.engines:
+            manifest.parts.append(begun_part(workload, name, repeat))
+            manifest.write(directory)
             part, error = play_part(
                 workload,
                 name,
@@ -46,7 +48,7 @@ def run_in(
                 num_workers=num_workers,
                 observer=observer,
             )
-            manifest.parts.append(part)
+            manifest.parts[-1] = part
             manifest.write(directory)
             observer.on_part_end(part)
             is_input_error = is_input_error or isinstance(error, EngineInputError)

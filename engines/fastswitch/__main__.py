@@ -51,7 +51,8 @@ def run(config: ProcessConfig) -> None:
     warm_up(core, device, max_context_tokens=served.max_context_tokens)
     logs = EngineLogs(config.log_directory) if config.log_directory else None
     try:
-        app = create_app(served, _engine_factory(config, core, device, logs), api_key=api_key)
+        make_engine = _engine_factory(config, core, device, logs)
+        app = create_app(served, make_engine, api_key=api_key, max_live=settings.max_live)
         host, port = listener.getsockname()[:2]
         print(f"{served.name} at http://{host}:{port}/v1 (Ctrl-C stops it)", flush=True)
         serve(app, listener, ready_file=config.ready_file)

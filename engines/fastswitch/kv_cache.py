@@ -13,7 +13,7 @@ that has not landed. Draining blocks belong to nobody and become free by waiting
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from engines.fastswitch.allocators import ALLOCATORS
@@ -65,6 +65,13 @@ class KvCache:
             return missing
         num_known, num_free = self._prefixes.known(self._shareable(request))
         return missing - num_known + num_free
+
+    def freed_for(self, newcomer: Request) -> Callable[[list[int]], int]:
+        """How many blocks there would be more for `newcomer` if a holder of such blocks went."""
+        if self._prefixes is None:
+            return len
+        shares = newcomer.phase is Phase.WAITING
+        return self._prefixes.freed_by(self._shareable(newcomer) if shares else [])
 
     def host_blocks_missing(self, request: Request) -> int:
         """Host blocks it still needs before it can be swapped out."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from engines.fastswitch.block_pool import BlockAllocator
 
@@ -66,6 +66,23 @@ class PrefixCache:
         """(how many first blocks `share` would give, how many of them count as free now)."""
         blocks = list(self._known_blocks(digests))
         return len(blocks), sum(block in self._cached for block in blocks)
+
+    def freed_by(self, digests: Sequence[Digest]) -> Callable[[Iterable[int]], int]:
+        """For who will `share` these: how many more blocks it could allocate if the holder of such
+        blocks went, asked of one holder after the other. Those that all go hold in common count
+        with the last of them, those that it will share itself never."""
+        will_share = set(self._known_blocks(digests))
+        gone: Counter[int] = Counter()
+
+        def num_freed(blocks: Iterable[int]) -> int:
+            blocks = list(blocks)
+            gone.update(blocks)
+            return sum(
+                gone[block] == self._num_holders[block] and block not in will_share
+                for block in blocks
+            )
+
+        return num_freed
 
     def share(self, digests: Sequence[Digest]) -> list[int]:
         """Hold the blocks of the longest known beginning."""

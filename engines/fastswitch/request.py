@@ -73,10 +73,11 @@ class Request:
     device_blocks: list[int] = field(default_factory=list)
     host_copy: HostCopy | None = None
     block_digests: list[bytes] = field(default_factory=list)  # of its full blocks; prefix only
-    has_just_arrived: bool = False  # swapped in and not yet computed: not to be sent away again
+    has_just_arrived: bool = False  # swapped in and not yet computed
     has_passed: bool = False  # others before it outside when it came in (`admission: backfill`)
     num_cached_tokens: int = 0  # prompt tokens whose KV was reused from an earlier turn
     num_preemptions: int = 0
+    num_tokens_at_loss: int = 0  # when it was last sent away without its KV; 0 = never was
     finish_reason: FinishReason | None = None
 
     @property
@@ -86,6 +87,12 @@ class Request:
     @property
     def num_uncomputed(self) -> int:
         return len(self.prompt_token_ids) + len(self.output_token_ids) - self.num_computed
+
+    @property
+    def must_stay(self) -> bool:
+        """Sent away now, its coming in would have been in vain: it has not computed since, or has
+        no token to show for what it had to compute again."""
+        return self.has_just_arrived or self.num_tokens_at_loss == self.num_tokens
 
     def ending(self) -> FinishReason | None:
         """What its last output token ends it with."""

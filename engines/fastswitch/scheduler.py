@@ -148,15 +148,16 @@ class Scheduler:
         num_free = self._kv.num_reachable - self._num_promised
         num_others = len(running) + num_arriving
         victims: list[Request] = []
+        num_freed = self._kv.freed_for(request)
         for holder in reversed(running):
             if self._fits(missing, num_free, num_others):
                 break
             if key(holder) < key(request):
                 return None  # it and all who are left come first
             may_displace = holder.has_passed or self._policy.may_displace(request, holder)
-            if may_displace and not holder.has_just_arrived:
+            if may_displace and not holder.must_stay:
                 victims.append(holder)
-                num_free += len(holder.device_blocks)
+                num_free += num_freed(holder.device_blocks)
                 num_others -= 1
         return victims if self._fits(missing, num_free, num_others) else None
 
@@ -205,6 +206,7 @@ class Scheduler:
         if num_computed > request.num_computed:  # else it had no KV to lose
             decisions.num_recompute_preemptions += 1
             decisions.num_dropped_tokens += num_computed - request.num_computed
+            request.num_tokens_at_loss = request.num_tokens
 
     def _share_out(self) -> Work:
         """The step's token budget: one token for each decoding request, prefill takes the rest."""
@@ -238,11 +240,11 @@ class Scheduler:
 
 
 def _last_to_stay(running: list[Request], request: Request) -> Request:
-    """Whom to send away so that `request` can grow: the least urgent after it that has not just
-    arrived, else the least urgent."""
+    """Whom to send away so that `request` can grow: the least urgent after it whose stay was not in
+    vain, else the least urgent."""
     for other in reversed(running):
         if other is request:
             break
-        if not other.has_just_arrived:
+        if not other.must_stay:
             return other
     return running[-1]

@@ -132,6 +132,9 @@ class CoreEngineSettings(EngineSettings):
     swap_tokens: int = Field(0, ge=0, description="host pool: how many tokens' KV fit")
     max_batch_tokens: int = Field(512, ge=1, description="tokens computed in one step at most")
     max_num_seqs: int = Field(64, ge=1, description="requests in one step at most")
+    max_waiting: int = Field(
+        4096, ge=0, description="requests a server takes beyond max_num_seqs; more get a 503"
+    )
     group_tokens: int = Field(1000, ge=1, description="size of a new block group; block_group only")
     group_victim: GroupVictim = Field(
         "random", description="whose unused tail is split when no group fits; block_group only"
@@ -203,6 +206,11 @@ class CoreEngineSettings(EngineSettings):
         if num_threads is None:
             num_threads = 0 if mechanisms.swap == "sync" else 2
         return {**named, "num_copy_threads": num_threads}
+
+    @property
+    def max_live(self) -> int:
+        """Requests that a server holds at a time, whether they run or wait."""
+        return self.max_num_seqs + self.max_waiting
 
     def check_longest(self, num_tokens: int) -> None:
         """Raises EngineInputError when prompt and answer of so many tokens together do not fit."""

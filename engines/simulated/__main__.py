@@ -70,9 +70,8 @@ def run(config: EmulationConfig) -> None:
 
     served = _served_model(config.model_name, settings)
     try:
-        serve(
-            create_app(served, make_engine, api_key=api_key), listener, ready_file=config.ready_file
-        )
+        app = create_app(served, make_engine, api_key=api_key, max_live=settings.max_live)
+        serve(app, listener, ready_file=config.ready_file)
     finally:
         print(f"the emulation was late by {clock.max_lag_s:.4f} s at most", flush=True)
         if logs is not None:

@@ -68,7 +68,13 @@ def run(
         directory.mkdir()
         with LiveProgress(alone) as progress:
             run_in(directory, alone, num_workers=1, observer=progress)
-    raise typer.Exit(_conclude(outcome))
+    try:
+        code = _conclude(outcome)
+    except KeyboardInterrupt:
+        again = f"fsbench report {outcome.directory}"
+        typer.echo(f"fsbench: stopped; judge what was measured with: {again}", err=True)
+        code = ExitCode.INCOMPLETE
+    raise typer.Exit(code)
 
 
 def _conclude(outcome: RunOutcome) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 from suite.records import read_turns
@@ -59,6 +60,25 @@ def test_a_bound_of_virtual_time_is_an_incomplete_run_that_keeps_what_there_is(
     assert metrics["bounded"]["status"] == "failed"
     assert 0 < metrics["bounded"]["counts"]["recorded"] < 12
     assert metrics["whole"]["status"] == "complete"
+
+
+def test_what_a_killed_run_had_measured_is_reported_afterwards(tmp_path: Path) -> None:
+    turns = {"source": "fixed", "count": 900, "turns": 4, "prompt_tokens": 8, "output_tokens": 99}
+    arrivals = {"process": "constant", "rate": 1.0}
+    spec = workload(model="llama-3-8b", conversations=turns, arrivals=arrivals)
+    process = start(["run", "w.yaml"], tmp_path, {**spec, "engines": {"killed": ENGINE}})
+    while not any(each.stat().st_size > 5000 for each in tmp_path.glob("runs/*/killed/1/turns-*")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    finish(process)
+    run = only_run(tmp_path)
+    code, out, err = finish(start(["report", str(run)], tmp_path))
+    assert code == 0, out + err
+    metrics = json.loads((run / "metrics.json").read_text())["engines"]["killed"]
+    assert metrics["status"] == "interrupted"
+    assert 0 < metrics["counts"]["recorded"] < metrics["counts"]["planned"] == 3600
+    assert any("fsbench itself was killed" in each for each in metrics["warnings"])
 
 
 def test_a_workload_of_another_model_is_refused_in_one_line(tmp_path: Path) -> None:

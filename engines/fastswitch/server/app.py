@@ -45,9 +45,11 @@ def create_app(
     rng: random.Random | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
     max_unread_bytes: int = MAX_UNREAD_BYTES,
+    max_live: int | None = None,
 ) -> web.Application:
-    """The engine starts and ends with the application; `clock` must be the engine's."""
-    bridge = EngineBridge(make_engine)
+    """The engine starts and ends with the application; `clock` must be the engine's. Of more than
+    `max_live` requests at a time the others are refused."""
+    bridge = EngineBridge(make_engine, max_live=max_live)
     api = Api(
         model,
         bridge,
@@ -137,7 +139,7 @@ class Api:
     async def _answer(
         self, http: web.Request, body: GenerationBody, request: Request, reply: Reply
     ) -> web.StreamResponse:
-        self._bridge.check_open()
+        self._bridge.check_room()
         if body.stream:
             return await self._stream(http, body, request, reply)
         pieces: list[Piece] = []

@@ -42,9 +42,11 @@ class EngineFactory(Protocol):
 
 
 class EngineBridge:
-    def __init__(self, make_engine: EngineFactory) -> None:
+    def __init__(self, make_engine: EngineFactory, *, max_live: int | None = None) -> None:
+        """`max_live`: how many requests may run or wait at a time; None = any number."""
         self._engine = make_engine(on_outputs=self._post_outputs, on_failure=self._post_failure)
         self._generations: dict[str, Generation] = {}
+        self._max_live = max_live
         self._closed_because: str | None = "the engine is starting; retry"
         self._loop: asyncio.AbstractEventLoop | None = None
         self.failure: BaseException | None = None
@@ -71,6 +73,17 @@ class EngineBridge:
         """Raises the ApiError that a request would get now."""
         if self._closed_because is not None:
             raise ApiError(self._closed_because, status=503)
+
+    def check_room(self) -> None:
+        """Raises the ApiError that one more request would get now."""
+        self.check_open()
+        num_live = len(self._generations)
+        if self._max_live is not None and num_live >= self._max_live:
+            raise ApiError(
+                f"{num_live} requests run or wait, as many as this server takes "
+                "(max_num_seqs + max_waiting); send it again later",
+                status=503,
+            )
 
     def stats(self) -> EngineStats:
         return self._engine.stats()

@@ -15,7 +15,7 @@ from engines.fastswitch.device import Direction
 from engines.fastswitch.engine import Engine
 from engines.fastswitch.request import FinishReason, Phase, Request, SamplingParams
 from engines.fastswitch.request_log import RequestRecord, State
-from engines.fastswitch.settings import PRESETS, CoreSettings, Mechanisms
+from engines.fastswitch.settings import PRESETS, CoreSettings, Mechanisms, Preemption, Reuse
 from engines.fastswitch.step_log import StepRecord
 from engines.fastswitch.transfer_log import TransferRecord
 from tests.engines.fastswitch.async_memory_device import AsyncMemoryDevice
@@ -329,6 +329,20 @@ def test_who_came_in_past_others_gives_way_to_none_but_those() -> None:
     assert bench.engine.stats.num_preemptions == 0, "large had room beside small0"
 
 
+def test_who_is_sent_away_without_any_kv_has_nothing_dropped() -> None:
+    """`late` came in, but the other prompt took the whole budget: nothing to compute again."""
+    recompute = replace(VLLM, preemption="recompute", reuse="none")
+    bench = Bench(core_settings(recompute, max_batch_tokens=8))
+    bench.submit("long", prompt_of(1, 30), 2, priority=1)
+    bench.submit("late", prompt_of(2, 20), 2, priority=2)
+    bench.step()
+    bench.submit("urgent", prompt_of(3, 20), 2, priority=0)
+    bench.run()
+    stats = bench.engine.stats
+    assert (stats.num_preemptions, stats.num_recompute_preemptions) == (1, 0)
+    assert sum(row.num_recomputed_tokens for row in bench.rows) == 0
+
+
 def test_a_prompt_longer_than_the_token_budget_is_computed_in_chunks_beside_decodes() -> None:
     bench = Bench(core_settings(VLLM, max_batch_tokens=8))
     bench.submit("short", prompt_of(1, 3), 12)
@@ -550,6 +564,30 @@ def test_a_request_that_has_just_arrived_is_not_sent_away_before_it_computed() -
     assert bench.tokens == {n: undisturbed(prompt_of(int(n[1]), 24), 12) for n in names}
 
 
+@pytest.mark.parametrize(
+    ("preemption", "reuse", "swap_tokens"),
+    [("recompute", "none", 0), ("recompute", "prefix", 0), ("swap", "host_copy", 16)],
+)
+def test_everybody_gets_on_where_kv_is_lost_and_priorities_change_in_every_step(
+    preemption: Preemption, reuse: Reuse, swap_tokens: int
+) -> None:
+    """Either needs most of the pool and many steps for its prompt, and is the more urgent one in
+    every second step: what one computes must not be dropped for the other for ever."""
+    updates = PriorityUpdates(
+        update_frequency=1.0,
+        conversation_ids=["c0", "c1"],
+        levels=np.array([[0, 1], [1, 0]], dtype=np.uint8),
+    )
+    mechanisms = replace(VLLM, preemption=preemption, reuse=reuse)
+    bench = Bench(core_settings(mechanisms, swap_tokens=swap_tokens, max_batch_tokens=8), updates)
+    prompts = {name: prompt_of(i, 40) for i, name in enumerate(updates.conversation_ids)}
+    for name, prompt in prompts.items():
+        bench.submit(name, prompt, 20, conversation_id=name)
+    bench.run(max_steps=500)
+    assert bench.engine.stats.num_recompute_preemptions > 2
+    assert bench.tokens == {name: undisturbed(prompt, 20) for name, prompt in prompts.items()}
+
+
 def test_a_transfer_that_fails_ends_the_engine_loudly() -> None:
     bench = Bench(core_settings(replace(VLLM, swap="async")))
     bench.submit("slow", prompt_of(1, 40), 20, priority=5)
@@ -589,6 +627,30 @@ def test_two_who_run_at_once_share_the_blocks_of_their_prefix() -> None:
     assert bench.engine.stats.num_used_device_blocks == 10
     bench.run()
     assert bench.tokens["second"] == undisturbed([*prompt, 2], 12)
+
+
+@pytest.mark.parametrize(
+    ("urgent", "between"),
+    [
+        # 9 blocks each, of which `urgent` and `late` share 8: 7 would be free without `late`
+        ([*prompt_of(1, 32), 1], prompt_of(2, 33)),
+        # 5 and 14 blocks, of which `between` and `late` share 8: 11 would be free without `late`
+        (prompt_of(2, 17), [*prompt_of(1, 32), *prompt_of(3, 21)]),
+    ],
+)
+def test_nobody_is_sent_away_for_blocks_that_would_stay_in_use(
+    urgent: list[int], between: list[int]
+) -> None:
+    bench = Bench(core_settings(PREFIX, max_batch_tokens=64))
+    bench.submit("urgent", urgent, 3, priority=0)
+    bench.step()
+    late = bench.submit("late", [*prompt_of(1, 32), 2], 4, priority=5)
+    bench.step()
+    bench.submit("between", between, 3, priority=3)
+    bench.step()
+    assert (late.phase, late.num_preemptions) == (Phase.RUNNING, 0)
+    bench.run()
+    assert bench.tokens["between"] == undisturbed(between, 3)
 
 
 def test_a_cached_prefix_gives_way_to_whoever_needs_the_blocks() -> None:

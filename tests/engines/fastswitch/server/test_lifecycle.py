@@ -65,6 +65,35 @@ def test_a_client_that_leaves_does_not_disturb_the_others():
     assert events[-1] == "[DONE]"
 
 
+def test_a_flood_is_refused_beyond_the_bound_until_somebody_has_ended():
+    async def main():
+        async with served(scripted(step_limit=5), max_live=2) as server:
+            writers = [(await request_bytes(server, ENDLESS))[1] for _ in range(2)]
+            engine = server.engine
+            assert await asyncio.to_thread(engine.wait_for, lambda: len(engine.submitted) == 2)
+            refusals = [
+                await server.post(PATH, {"prompt": "one more", "stream": is_streaming})
+                for is_streaming in (True, False)
+            ]
+            async with server.http.get(server.url("/health")) as health:
+                assert health.status == 200, "full is not ill"
+            writers[0].close()
+            assert await asyncio.to_thread(engine.wait_for, lambda: bool(engine.aborted))
+            _, writer = await request_bytes(server, ENDLESS)
+            assert await asyncio.to_thread(engine.wait_for, lambda: len(engine.submitted) == 3)
+            for each in (*writers[1:], writer):
+                each.close()
+            return refusals
+
+    for status, reply in asyncio.run(main()):
+        assert status == 503
+        assert reply["error"]["type"] == "server_error"
+        assert reply["error"]["message"] == (
+            "2 requests run or wait, as many as this server takes (max_num_seqs + max_waiting); "
+            "send it again later"
+        )
+
+
 def test_a_reader_too_slow_for_its_tokens_is_dropped_with_a_line_in_the_log(caplog):
     async def main():
         engine = scripted(tokens_per_step=1000, step_s=0.002)

@@ -63,5 +63,5 @@ def test_a_run_too_small_for_the_tails_is_refused_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmarks.sensitivity.ASSUMPTIONS", {})
-    with pytest.raises(RuntimeError, match="default-default,seed=7: no ttft.p99: .*samples"):
+    with pytest.raises(RuntimeError, match=r"default-default,seed=7: no ttft\.p99: .*samples"):
         list(play(base_of(3, 0.5), [7], 1, tmp_path))

@@ -137,6 +137,12 @@ GLOSSARY: dict[str, tuple[str, str]] = {
         "comes from resampling the same conversations from both. Better or worse is said only "
         "where the whole interval lies on one side of 1.",
     ),
+    "references": (
+        "Published and ours",
+        "By how many times one design was found better than another: the other's time / its time, "
+        "and for throughput the other way about, so above 1 is better. Published bands come from "
+        "the source that is named, on its own machine and work.",
+    ),
     "goodput": (
         "Goodput",
         "Turns within their SLO per second; DistServe's goodput is the highest load at which 90 % "

@@ -14,6 +14,7 @@ from reports.blocks.ratios import gate_bounds
 from reports.cards import cards
 from reports.offline_page import write_page
 from reports.palette import looks
+from reports.references import cited_tables
 from reports.views.sweep import read_metrics
 from suite.metrics import read_run
 from suite.run_directory import Manifest
@@ -50,6 +51,7 @@ def render(data: RunData, path: Path) -> Path:
         gates=tables.gate_table(metrics["gates"]) if metrics["gates"] else None,
         comparison=side_by_side.comparison_table(metrics),
         how_to_compare=side_by_side.how_to_read(metrics),
+        cited=cited_tables(metrics.get("references", [])),  # a file of before has none
         classes=tables.class_table(metrics),
         worst_users=tables.worst_users_table(metrics),
         driver=tables.driver_table(manifest.parts),

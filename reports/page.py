@@ -138,18 +138,25 @@ def cost(manifest: Manifest) -> Fact:
         who = ", ".join(unknown)
         text = f"not known: {who} was attached to, not started; make sure it costs the same"
         return Fact(outcome="inconclusive", label="Cost", text=text)
-    same, differ = [], []
+    same, differ, alone = [], [], []
     for key, word in COSTS.items():
-        values = {name: each.get(key) for name, each in engines.items()}
+        # What a kind has no setting for is not "none" of it: it is not known.
+        values = {name: each[key] for name, each in engines.items() if key in each}
         if all(value is None for value in values.values()):
             continue
-        if len({repr(value) for value in values.values()}) == 1:
-            same.append(f"{word} {_cost_value(next(iter(values.values())))}")
-        else:
-            each = ", ".join(f"{_cost_value(value)} ({name})" for name, value in values.items())
+        each = ", ".join(f"{_cost_value(value)} ({name})" for name, value in values.items())
+        if len({repr(value) for value in values.values()}) > 1:
             differ.append(f"{word} {each}")
+        elif len(values) < len(engines):
+            alone.append(f"{word} {each}")
+        else:
+            same.append(f"{word} {_cost_value(next(iter(values.values())))}")
+    of_some_kinds = [f"not a setting of every kind: {', '.join(alone)}"] if alone else []
     if differ:
-        return Fact(outcome="inconclusive", label="Unequal cost", text="; ".join(differ))
+        text = "; ".join([*differ, *of_some_kinds])
+        return Fact(outcome="inconclusive", label="Unequal cost", text=text)
+    if alone:
+        return Fact(outcome="inconclusive", label="Cost", text="; ".join([*same, *of_some_kinds]))
     return Fact(outcome="pass", label="Equal cost", text="; ".join(same) or "the same settings")
 
 

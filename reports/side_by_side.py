@@ -99,6 +99,11 @@ _LINES = (
 )
 
 
+def line_titles() -> dict[str, str]:
+    """How the table calls a number, by the name that gates know."""
+    return {line.metric: line.title for line in _LINES}
+
+
 def comparison_table(metrics: Json) -> Table:
     """Engines as columns; beside each value its multiple of the baseline's, and what the interval
     of that allows to say. Nothing is called better without such an interval."""

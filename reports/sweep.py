@@ -9,6 +9,7 @@ from typing import Any
 
 from reports import units
 from reports.blocks.block import Block, Figure
+from reports.cited_sweep import cited_along, published_block
 from reports.figures.sweep import Read, along_setting, pareto
 from reports.offline_page import write_page
 from reports.palette import Look, looks
@@ -30,6 +31,7 @@ def write_sweep(runs: Sequence[Path], path: Path) -> Path:
         sweep=sweep,
         look=look,
         table=_table(sweep),
+        cited=cited_along(sweep),
         warnings=_warnings(sweep),
         runs=[str(run) for run in runs],
     )
@@ -86,7 +88,7 @@ def _blocks(sweep: Sweep, look: Mapping[str, Look]) -> list[Block]:
             title=f"Users within SLO against {sweep.setting}",
             term="users_within_slo",
             how_to_read="The longer a line stays up, the more load the engine carries before it "
-            "breaks its promises; whiskers are 95 % intervals.",
+            "breaks its promises; whiskers are 95 % intervals, hollow marks were overloaded.",
             figures=(users,),
         ),
         Block(
@@ -96,6 +98,7 @@ def _blocks(sweep: Sweep, look: Mapping[str, Look]) -> list[Block]:
             "share falls, the engine has reached its limit.",
             figures=multiples,
         ),
+        *([cited] if (cited := published_block(sweep, look)).figures else []),
         Block(
             title="What is bought with what",
             term="pareto",
@@ -116,7 +119,11 @@ def _table(sweep: Sweep) -> Table:
         rows=tuple(
             (
                 Cell(text=point.engine),
-                Cell(text=point.label, sort_key=point.place),
+                Cell(
+                    text=point.label,
+                    detail="overloaded" if point.is_overloaded else "",
+                    sort_key=point.place,
+                ),
                 *(
                     Cell(
                         text=shows[kind](value),

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reports import units
+from reports.references import reference_line
 from reports.wording import (
     compared_rows,
     entry_name,
@@ -57,6 +58,8 @@ def show_summary(metrics: Json, report: Path | None, console: Console | None = N
         if engine["version"] is not None:  # not this project's own
             line = Text.assemble((name, "bold"), f" is {engine['version']}")
             console.print(line, soft_wrap=True)
+    for cited in metrics.get("references", []):  # a file of before has none
+        console.print(Text(reference_line(cited), style="dim"), soft_wrap=True)
     _print_gates([each for each in gates if each["outcome"] != "fail"], console)
     if report is not None:
         console.print(Text.assemble("report: ", (str(report), "bold")), soft_wrap=True)

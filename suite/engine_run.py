@@ -171,6 +171,7 @@ def _overload(load: Mapping[str, Any]) -> list[str]:
     backlog = load["backlog"]
     return [
         f"overloaded: the backlog grew from {backlog[len(backlog) // 2]:.0f} turns half-way to "
-        f"{backlog[-1]:.0f} at the last arrival ({load['served_ratio']:.0%} of what was due was "
-        "served), so latencies grow with the length of the run; ask for less"
+        f"{backlog[-1]:.0f} at the last arrival, and in that time {load['served_ratio']:.0%} of "
+        "what would have been due without waiting was answered, so latencies grow with the length "
+        "of the run; ask for less"
     ]

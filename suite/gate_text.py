@@ -12,19 +12,14 @@ gates.py holds them against metrics.json.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from suite.errors import InputError
-from suite.metric_names import LATENCY_METRICS, METRICS, SCALAR_METRICS, STATISTICS, Metric
+from suite.metric_names import METRICS, Metric, unknown_metric
 from workloads.units import parse_duration
-
-ALLOWED = (
-    f"{', '.join(LATENCY_METRICS)} with .{', .'.join(STATISTICS)}; {', '.join(SCALAR_METRICS)}"
-)
 
 Operator = Literal["<=", "<", ">=", ">"]
 _GATE = re.compile(
@@ -70,7 +65,7 @@ def parse_gate(text: str) -> Gate:
         )
     name, user_class = match["metric"], match["user_class"]
     if name not in METRICS:
-        raise GateError(f"gate {text!r}: metric {name!r} is unknown;{_nearest(name)}{ALLOWED}")
+        raise GateError(f"gate {text!r}: {unknown_metric(name)}")
     metric = Metric(name, user_class)
     if user_class and not metric.can_have_class:
         raise GateError(
@@ -86,11 +81,6 @@ def parse_gate(text: str) -> Gate:
         is_times_baseline=False,
     )
     return _with_bound(gate, match["bound"].strip())
-
-
-def _nearest(metric: str) -> str:
-    near = difflib.get_close_matches(metric.replace("_s.", "."), METRICS, n=1)
-    return f" did you mean {near[0]!r}? Choose from: " if near else " choose from: "
 
 
 def _with_bound(gate: Gate, bound: str) -> Gate:

@@ -6,6 +6,7 @@ is no number.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -83,6 +84,9 @@ METRICS = (
     *(f"{metric}.{statistic}" for metric in LATENCY_METRICS for statistic in STATISTICS),
     *SCALAR_METRICS,
 )
+ALLOWED = (
+    f"{', '.join(LATENCY_METRICS)} with .{', .'.join(STATISTICS)}; {', '.join(SCALAR_METRICS)}"
+)
 _SUMS = ("stall_s", "failed", "lost")
 _EXTREMES = (
     "max_service_difference",
@@ -96,6 +100,13 @@ _EXTREMES = (
 )
 _UNTIMED = ("driver_lag", "context_switch", "counts")  # what a late driver does not falsify
 USER_SHARES = ("users_within_slo_ratio", "turn_attainment_ratio")
+
+
+def unknown_metric(name: str) -> str:
+    """What to say of a name that is none of METRICS."""
+    near = difflib.get_close_matches(name.replace("_s.", "."), METRICS, n=1)
+    advice = f"did you mean {near[0]!r}? Choose from:" if near else "choose from:"
+    return f"metric {name!r} is unknown; {advice} {ALLOWED}"
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from suite.latencies import latency_summaries, throughput, tokens_per_chunk_mean
 from suite.measured import Measured, measured
 from suite.promises import deadlines
 from suite.quantiles import CONFIDENCE_RATIO
+from suite.references import reference_numbers
 from suite.run_directory import SCHEMA_VERSION, Manifest
 from suite.steady_state import steady_state
 from suite.turn_table import Bools
@@ -114,6 +115,7 @@ def measure(run: Path) -> Json:
             for name, side in sides.items()
             if baseline in sides and name != baseline
         },
+        "references": reference_numbers(found.manifest, sides),
         "gates": [
             outcome.as_json() for outcome in evaluate(gates, sides, against(sides, baseline))
         ],

@@ -1,8 +1,10 @@
 """Was the run in a steady state, or did the backlog grow for as long as it lasted?
 
 An overloaded open loop has no percentiles of its own: every wait grows with the length of the run.
-So the backlog is looked at over the time in which conversations arrive, and whether what was due
-was also served.
+So what was served is held against what was due, over the time in which conversations arrive. A
+user who waits for an answer does not ask the next question, so overload holds back its own demand:
+of what was sent, next to nothing is ever missing. Due is therefore what would have been answered by
+then, had every answer come as quickly as the engine's quickest ones.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from suite.turn_table import Floats, TurnTable
 from workloads.plan import Plan
 
 NUM_SLICES = 20
+QUICK_RATIO = 0.05  # of the turns are quicker than what is taken as an answer without waiting
 MIN_TURNS = 50  # fewer say nothing about a trend
 MIN_UNSERVED_RATIO = 0.1  # of what was due in the second half
 MIN_UNSERVED_ROOTS = 3.0  # times √due, so that chance alone does not reach it
@@ -32,7 +35,7 @@ class Load:
 
     slice_s: float
     backlog: Floats  # [NUM_SLICES] mean turns outstanding
-    served_ratio: float  # of what was due in the second half
+    served_ratio: float  # turns answered / turns due, in the second half
     is_overloaded: bool
     steady_from_s: float | None
 
@@ -77,14 +80,16 @@ def load_of(turns: TurnTable, plan: Plan) -> tuple[Load | None, str]:
     done = np.where(np.isnan(turns.done_at), np.inf, turns.done_at)
     edges = np.linspace(begin, end, NUM_SLICES + 1)
     backlog = np.diff(_outstanding_s(turns.scheduled_at, done, edges)) / np.diff(edges)
-    num_due = int(((turns.scheduled_at > middle) & (turns.scheduled_at <= end)).sum())
+    due_at = _due_at(turns)
+    num_due = int(((due_at > middle) & (due_at <= end)).sum())
     num_served = int(((done > middle) & (done <= end)).sum())
+    behind = _by(due_at, edges) - _by(done, edges)
     return (
         Load(
             slice_s=float(edges[1] - edges[0]),
             backlog=backlog,
             served_ratio=num_served / num_due if num_due else 1.0,
-            is_overloaded=_has_grown(backlog, num_due, num_served),
+            is_overloaded=_has_grown(behind, num_due, num_served),
             steady_from_s=_steady_from_s(turns, begin),
         ),
         "",
@@ -99,13 +104,36 @@ def _outstanding_s(start: Floats, end: Floats, at: Floats) -> Floats:
     return total
 
 
-def _has_grown(backlog: Floats, num_due: int, num_served: int) -> bool:
+def _due_at(turns: TurnTable) -> Floats:
+    """When each turn would have been answered without any waiting: all pauses as they were, every
+    answer at the pace of the quickest ones."""
+    e2e_s = turns.done_at - turns.scheduled_at
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pace = np.where(turns.num_output_tokens > 0, e2e_s / turns.num_output_tokens, np.nan)
+    quick_s = 0.0 if np.isnan(pace).all() else float(np.nanquantile(pace, QUICK_RATIO))
+    alone_s = quick_s * turns.planned_output_tokens
+    # A turn was late by as much as the conversation's turns before it took longer than that.
+    order = np.lexsort((turns.turn, turns.conversation))
+    excess = np.where(np.isnan(e2e_s), 0.0, e2e_s - alone_s)[order]
+    before = np.cumsum(excess) - excess
+    is_first = np.diff(turns.conversation[order], prepend=-1) != 0
+    late_s = np.empty(len(turns))
+    late_s[order] = before - before[is_first][np.cumsum(is_first) - 1]
+    due_at: Floats = turns.scheduled_at - late_s + alone_s
+    return due_at
+
+
+def _by(instants: Floats, edges: Floats) -> Floats:
+    """How many have come by each edge."""
+    return np.searchsorted(np.sort(instants), edges, side="right").astype(np.float64)
+
+
+def _has_grown(behind: Floats, num_due: int, num_served: int) -> bool:
+    """`behind`: turns due less turns answered, at each edge."""
     num_unserved = num_due - num_served
     if num_unserved <= max(MIN_UNSERVED_RATIO * num_due, MIN_UNSERVED_ROOTS * sqrt(num_due)):
         return False
-    if np.ptp(backlog) == 0:
-        return False
-    trend = stats.kendalltau(np.arange(len(backlog)), backlog, alternative="greater")
+    trend = stats.kendalltau(np.arange(len(behind)), behind, alternative="greater")
     return bool(trend.pvalue < TREND_LEVEL)
 
 

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError, create_model
 from engines.api import EngineInputError, EngineSettings, PriorityUpdates
 from engines.registry import KINDS, kind_named
 from suite.gate_text import parse_gates
+from suite.metric_names import METRICS, unknown_metric
 from workloads.build import build_plan
 from workloads.errors import TraceError, WorkloadError
 from workloads.matrix import read_matrix
@@ -75,6 +76,7 @@ def resolve_workload(source: WorkloadSource, *, plan: Plan | None = None) -> Wor
         baseline=spec.baseline,
         where=str(path),
     )
+    _check_references(spec, path)
     longest = summarise(plan).context_tokens.maximum
     for name, settings in engines.items():
         try:
@@ -114,6 +116,14 @@ def _plan(spec: WorkloadSpec, path: Path) -> Plan:
         raise
     except WorkloadError as error:
         raise WorkloadError(f"{path}: {error}") from None
+
+
+def _check_references(spec: WorkloadSpec, path: Path) -> None:
+    """Engines are known to the spec, metrics only here. Raises WorkloadError."""
+    for place, cited in enumerate(spec.references):
+        for name in cited.metrics:
+            if name not in METRICS:
+                raise WorkloadError(f"{path}: references.{place}.metrics: {unknown_metric(name)}")
 
 
 def engine_settings(kind: str, entry: dict[str, Any], overrides: Sequence[str]) -> EngineSettings:

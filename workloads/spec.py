@@ -22,6 +22,7 @@ from pydantic import (
 from workloads.errors import WorkloadError
 from workloads.source import WorkloadSource, read_source
 from workloads.spec_errors import describe
+from workloads.spec_references import ReferenceSpec, check_engines
 from workloads.spec_traffic import (
     TRACES_WITH_GAPS,
     TRACES_WITH_INSTANTS,
@@ -216,6 +217,9 @@ class WorkloadSpec(Spec):
     gates: list[str] = Field(
         default_factory=list, description="Bounds such as `ttft.p99 <= 1.5s`; a miss fails the run."
     )
+    references: list[ReferenceSpec] = Field(
+        default_factory=list, description="Published figures shown beside this run's own."
+    )
     driver: DriverSpec = Field(default=DriverSpec(), description="How the requests are sent.")
     matrix: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
         default_factory=dict,
@@ -261,6 +265,11 @@ class WorkloadSpec(Spec):
         if self.baseline is not None and self.baseline not in self.engines:
             names = ", ".join(self.engines)
             raise ValueError(f"baseline must be one of the engines {names}, got {self.baseline!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _references_are_of_engines(self) -> WorkloadSpec:
+        check_engines(self.references, engines=list(self.engines), baseline=self.baseline)
         return self
 
     @model_validator(mode="after")

@@ -140,7 +140,7 @@ def _inside(kind: Any, part: int | str) -> Any:
         field = kind.model_fields.get(str(part))
         return field.annotation if field else None
     arguments = get_args(kind)
-    return _bare(arguments[-1]) if get_origin(kind) is dict else None
+    return _bare(arguments[-1]) if get_origin(kind) in (dict, list) else None
 
 
 def _members(kind: Any) -> dict[str, Any] | None:

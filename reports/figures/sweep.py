@@ -20,8 +20,8 @@ Read = Callable[[Json], tuple[float | None, units.Ends | None]]  # (value, its i
 def along_setting(
     sweep: Sweep, look: Mapping[str, Look], title: str, read: Read, kind: str
 ) -> go.Figure:
-    """A mark a run with 95 % whiskers, a line an engine through the median of the runs (seeds) at
-    one value; `kind`: share, duration or count."""
+    """A mark a run with 95 % whiskers, hollow where it was overloaded, a line an engine through
+    the median of the runs (seeds) at one value; `kind`: share, duration or count."""
     figure = go.Figure(layout=base_layout(height=320))
     seen: list[float] = []
     for engine in sweep.engines:
@@ -38,10 +38,14 @@ def along_setting(
             y=[value for _, value, _ in known],
             mode="markers",
             legendgroup=engine,
-            marker={"symbol": look[engine].symbol, "size": 8, "color": look[engine].colour},
+            marker={
+                "symbol": [_symbol(point, look) for point, _, _ in known],
+                "size": 8,
+                "color": look[engine].colour,
+            },
             error_y=_whiskers([(value, ends) for _, value, ends in known]),
             customdata=[
-                [point.label, _SHOW[kind](value), units.interval(ends, _SHOW[kind])]
+                [_label(point), _SHOW[kind](value), units.interval(ends, _SHOW[kind])]
                 for point, value, ends in known
             ],
             hovertemplate="%{customdata[0]}: %{customdata[1]} (95 %: %{customdata[2]})",
@@ -65,6 +69,14 @@ def along_setting(
     if kind == "share":
         figure.update_yaxes(range=[0, 1.03], tickformat=".0%", dtick=0.25)
     return figure
+
+
+def _symbol(point: SweepPoint, look: Mapping[str, Look]) -> str:
+    return look[point.engine].symbol + ("-open" if point.is_overloaded else "")
+
+
+def _label(point: SweepPoint) -> str:
+    return f"{point.label}, overloaded" if point.is_overloaded else point.label
 
 
 _SHOW: dict[str, Callable[[float | None], str]] = {
@@ -125,7 +137,11 @@ def pareto(
             x=[x for _, x, _ in mine],
             y=[y for _, _, y in mine],
             mode="markers+text",
-            marker={"symbol": look[engine].symbol, "size": 9, "color": look[engine].colour},
+            marker={
+                "symbol": [_symbol(point, look) for point, _, _ in mine],
+                "size": 9,
+                "color": look[engine].colour,
+            },
             text=[point.label for point, _, _ in mine],
             textposition="top center",
             customdata=[_words(point, x, y) for point, x, y in mine],
@@ -145,7 +161,7 @@ def pareto(
 
 
 def _words(point: SweepPoint, x: float, y: float) -> str:
-    return f"{point.label}: {units.count(x)}, {units.percent(y)}"
+    return f"{_label(point)}: {units.count(x)}, {units.percent(y)}"
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:

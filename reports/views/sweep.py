@@ -14,7 +14,7 @@ from suite.run_directory import SCHEMA_VERSION
 
 Json = Mapping[str, Any]
 # Set anew by a sweep along with what it varies, or of no consequence for what is played.
-NOT_AN_AXIS = ("name", "seed", "gates", "baseline", "repeats")
+NOT_AN_AXIS = ("name", "seed", "gates", "references", "baseline", "repeats")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,20 @@ class SweepPoint:
     run: Path
     numbers: Json  # the engine's part of metrics.json
 
+    @property
+    def is_overloaded(self) -> bool:
+        """Its backlog grew to the end: its times say as much of the run's length."""
+        return bool((self.numbers.get("steady_state") or {}).get("is_overloaded"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CitedPoint:
+    """One run beside one published figure."""
+
+    place: float
+    label: str
+    entry: Json  # of metrics.json's references
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
@@ -35,6 +49,7 @@ class Sweep:
     setting: str
     ticks: tuple[tuple[float, str], ...]
     points: tuple[SweepPoint, ...]  # by engine, then along the axis
+    cited: tuple[CitedPoint, ...]  # along the axis
 
     @property
     def engines(self) -> list[str]:
@@ -64,11 +79,17 @@ def read_sweep(runs: Sequence[Path]) -> Sweep:
         for run in runs
         for engine, numbers in metrics[run]["engines"].items()
     ]
+    cited = [
+        CitedPoint(place=place_of[values[run]], label=_label(values[run]), entry=entry)
+        for run in runs
+        for entry in metrics[run].get("references", [])  # a file of before has none
+    ]
     order = {engine: row for row, engine in enumerate(dict.fromkeys(p.engine for p in points))}
     return Sweep(
         setting=setting,
         ticks=tuple((place, _label(value)) for value, place in place_of.items()),
         points=tuple(sorted(points, key=lambda each: (order[each.engine], each.place))),
+        cited=tuple(sorted(cited, key=lambda each: each.place)),
     )
 
 

@@ -116,6 +116,13 @@ def gate(
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in github_annotations(gates):
             typer.echo(line, err=form is not GateFormat.TEXT)
+    has_failed = any(gate["outcome"] == "fail" for gate in gates)
+    if has_failed and baseline is not None and Path(baseline).is_file():
+        typer.echo(
+            "fsbench: if this change of the numbers is meant, write the baseline anew: "
+            f"fsbench baseline update {directory} --out {baseline}",
+            err=True,
+        )
     raise typer.Exit(verdict(judged, directory))
 
 

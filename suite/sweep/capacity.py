@@ -158,6 +158,7 @@ class CapacitySearch:
             "engines": {engine: self._source.raw["engines"][engine]},
             "baseline": None,
             "gates": [],
+            "references": [],
         }
         settings = [Setting(key=name, value=value, where=file) for name, value in changes.items()]
         return self._loader.load(

@@ -15,7 +15,7 @@ from workloads.plan import Plan
 from workloads.source import WorkloadSource
 from workloads.spec import spec_of
 
-NOT_IN_PLAN = ("name", "engines", "baseline", "repeats", "gates", "measure", "driver")
+NOT_IN_PLAN = ("name", "engines", "baseline", "repeats", "gates", "references", "measure", "driver")
 MAX_PLANS_KEPT = 4
 
 

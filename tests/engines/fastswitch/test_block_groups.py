@@ -49,6 +49,11 @@ class NaiveFreeRuns(FreeRuns):
             self._is_free[block] = False
         return taken
 
+    def take_largest(self) -> None:
+        largest = self.largest()
+        assert largest is not None
+        self.take(largest, largest.num_blocks)
+
 
 def pool(num_blocks: int, group_blocks: int, **fields: object) -> BlockGroupAllocator:
     return BlockGroupAllocator(num_blocks, group_blocks=group_blocks, **fields)  # type: ignore[arg-type]

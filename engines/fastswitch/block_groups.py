@@ -128,22 +128,16 @@ class BlockGroupAllocator:
         """Whole free runs, the longest first, for as long as no single piece has what is missing:
         what `_reserve` would find run by run, without asking for each what else there is."""
         group = self._groups.get(owner)
-        if group is not None and self._free.starting_at(group.tail.start) is not None:
-            return []  # it grows in place first
-        taken: list[int] = []
-        largest = self._free.largest()
-        if largest is None or largest.num_blocks >= missing:
-            return taken
-        longest_tail = self._longest_tail()
-        while largest is not None and largest.num_blocks < missing > longest_tail:
-            self._free.take_largest()
-            taken += largest.blocks()
-            missing -= largest.num_blocks
-            self.counts.num_groups += 1
-            last, largest = largest, self._free.largest()
-        if taken:
-            group = self._groups.setdefault(owner, Group(tail=Run(last.end, 0), num_used=0))
-            group.tail = Run(last.end, 0)
+        grows_in_place = group is not None and self._free.starting_at(group.tail.start) is not None
+        if grows_in_place or self._free.best_fit(missing) is not None:
+            return []
+        runs = self._free.take_shorter(missing, while_above=self._longest_tail())
+        taken = [block for run in runs for block in run.blocks()]
+        if runs:
+            self.counts.num_groups += len(runs)
+            tail = Run(runs[-1].end, 0)
+            group = self._groups.setdefault(owner, Group(tail=tail, num_used=0))
+            group.tail = tail
             group.num_used += len(taken)
         return taken
 

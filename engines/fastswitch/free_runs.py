@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import count
+from operator import sub
 from typing import NamedTuple
 
 
@@ -27,6 +29,10 @@ class Run(NamedTuple):  # a tuple: made by the million, at half of a frozen data
         assert 0 <= num_blocks <= self.num_blocks, f"{num_blocks} of {self}"
         middle = self.start + num_blocks
         return Run(self.start, num_blocks), Run(middle, self.num_blocks - num_blocks)
+
+
+# Of a tuple, without a Python frame for each.
+make_run = partial(tuple.__new__, Run)
 
 
 class FreeRuns:
@@ -85,7 +91,6 @@ class FreeRuns:
         return Run(start, size)
 
     def largest(self) -> Run | None:
-        """The highest of equals."""
         if not self._by_size:
             return None
         size, start = self._by_size[-1]
@@ -106,12 +111,20 @@ class FreeRuns:
         self.num_blocks -= num_blocks
         return taken
 
-    def take_largest(self) -> None:
-        """All of `largest()`, which there is."""
-        num_blocks, start = self._by_size.pop()
-        del self._size_of[start]
-        del self._starts[bisect_left(self._starts, start)]
-        self.num_blocks -= num_blocks
+    def take_shorter(self, num_blocks: int, *, while_above: int) -> list[Run]:
+        """Whole runs, the longest first, as long as the longest is shorter than what is missing of
+        `num_blocks`, and more than `while_above` are missing."""
+        starts, size_of, by_size = self._starts, self._size_of, self._by_size
+        taken: list[Run] = []
+        missing = num_blocks
+        while by_size and while_above < missing > by_size[-1][0]:
+            size, start = by_size.pop()
+            del size_of[start]
+            del starts[bisect_left(starts, start)]
+            missing -= size
+            taken.append(make_run((start, size)))
+        self.num_blocks -= num_blocks - missing
+        return taken
 
     def _know(self, start: int, num_blocks: int) -> None:
         insort(self._by_size, (num_blocks, start))
@@ -124,17 +137,19 @@ class FreeRuns:
         return num_blocks
 
 
-def runs_of(blocks: Iterable[int]) -> Iterator[Run]:
+def runs_of(blocks: Iterable[int]) -> list[Run]:
     """Block ids in any order, as maximal runs in ascending order."""
     ordered = sorted(blocks)
-    if not ordered:
-        return
-    if ordered[-1] - ordered[0] == len(ordered) - 1:  # the usual case: they are all neighbours
-        yield Run(ordered[0], len(ordered))
-        return
-    first = 0
-    for i, before, block in zip(count(1), ordered, ordered[1:], strict=False):
-        if block - before != 1:
-            yield Run(ordered[first], i - first)
-            first = i
-    yield Run(ordered[first], len(ordered) - first)
+    num_blocks = len(ordered)
+    if not num_blocks:
+        return []
+    if ordered[-1] - ordered[0] == num_blocks - 1:  # the usual case: they are all neighbours
+        return [Run(ordered[0], num_blocks)]
+    ends = [
+        i
+        for i, before, block in zip(count(1), ordered, ordered[1:], strict=False)
+        if block - before != 1
+    ]
+    starts = [0, *ends]
+    sizes = map(sub, [*ends, num_blocks], starts)
+    return list(map(make_run, zip(map(ordered.__getitem__, starts), sizes, strict=True)))

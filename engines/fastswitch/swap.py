@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, repeat
+from operator import sub
 
 from engines.fastswitch.device import BlockRun, Device, Direction, Transfer
 from engines.fastswitch.request import Request
@@ -21,20 +23,27 @@ def copy_runs(sources: Sequence[int], targets: Sequence[int], copy: Copy) -> lis
 
     `per_block`: one each. `merged`, `batched`: neighbours on BOTH sides go together.
     """
-    assert len(sources) == len(targets), f"{len(sources)} to {len(targets)} blocks"
     if copy == "per_block" or not sources:
-        return list(map(BlockRun, sources, targets, repeat(1)))
-    ends = [
-        i
-        for i, source, next_source, target, next_target in zip(
-            count(1), sources, sources[1:], targets, targets[1:], strict=False
-        )
-        if next_source - source != 1 or next_target - target != 1
-    ]
-    starts = [0, *ends]
+        cells = zip(sources, targets, repeat(1, len(sources)), strict=True)
+    else:
+        starts = [0, *_breaks(sources, targets)]
+        sizes = map(sub, [*starts[1:], len(sources)], starts)
+        places = (map(blocks.__getitem__, starts) for blocks in (sources, targets))
+        cells = zip(*places, sizes, strict=True)
+    return list(map(_make_block_run, cells))
+
+
+# Of a tuple, without a Python frame for each: there may be millions.
+_make_block_run = partial(tuple.__new__, BlockRun)
+
+
+def _breaks(sources: Sequence[int], targets: Sequence[int]) -> list[int]:
+    """Where a block is no neighbour of the one before it, on either side."""
+    steps = zip(count(1), sources, sources[1:], targets, targets[1:], strict=False)
     return [
-        BlockRun(sources[start], targets[start], end - start)
-        for start, end in zip(starts, [*ends, len(sources)], strict=True)
+        i
+        for i, source, next_source, target, next_target in steps
+        if next_source - source != 1 or next_target - target != 1
     ]
 
 

@@ -4,7 +4,8 @@ batch; whatever was flushed can be read, with or without the stream's end mark."
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
+from itertools import accumulate, chain
 from operator import attrgetter
 from pathlib import Path
 from types import NoneType, TracebackType, UnionType
@@ -78,7 +79,7 @@ class RecordLog:
         if self._records:
             columns = zip(*map(self._cells, self._records), strict=True)
             arrays = [
-                pa.array(_plain(column, field.type), field.type)
+                _array(column, field.type)
                 for column, field in zip(columns, self._schema, strict=True)
             ]
             self._log.write(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
@@ -90,13 +91,18 @@ class RecordLog:
         self._log.close()
 
 
-def _plain(column: Sequence[Any], kind: pa.DataType) -> Sequence[Any]:
-    """What `pa.array` takes: dataclasses inside become dicts."""
+def _array(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Dataclasses inside are spelt out field by field, without a dict for each."""
     if pa.types.is_struct(kind):
-        return [asdict(value) for value in column]
+        fields = list(kind)
+        columns = [list(map(attrgetter(field.name), column)) for field in fields]
+        arrays = [_array(each, field.type) for each, field in zip(columns, fields, strict=True)]
+        return pa.StructArray.from_arrays(arrays, fields=fields)
     if pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
-        return [[asdict(value) for value in values] for values in column]
-    return column
+        ends = accumulate(map(len, column), initial=0)
+        items = _array(list(chain.from_iterable(column)), kind.value_type)
+        return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), items, type=kind)
+    return pa.array(column, kind)
 
 
 def schema_of(record_type: type) -> pa.Schema:

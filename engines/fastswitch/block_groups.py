@@ -87,10 +87,12 @@ class BlockGroupAllocator:
         """Blocks that continue the owner's sequence, from its own tail as far as it reaches."""
         assert num_blocks <= self.num_free, f"{owner}: {num_blocks} of {self.num_free} free"
         taken: list[int] = []
-        while len(taken) < num_blocks:
-            missing = num_blocks - len(taken)
+        while (missing := num_blocks - len(taken)) > 0:
             group = self._groups.get(owner)
             if group is None or group.tail.num_blocks == 0:
+                if pieces := self._take_pieces(owner, missing):
+                    taken += pieces
+                    continue
                 group = self._reserve(owner, missing)
             head, tail = group.tail.split(min(missing, group.tail.num_blocks))
             self._set_tail(owner, group, tail)
@@ -121,6 +123,23 @@ class BlockGroupAllocator:
         assert tailed == self._tailed.keys(), f"{tailed} have tails, known are {self._tailed}"
         runs = list(self._free)
         assert all(a.end < b.start for a, b in itertools.pairwise(runs)), f"touch: {runs}"
+
+    def _take_pieces(self, owner: str, missing: int) -> list[int]:
+        """Whole free runs, the longest first, for as long as no single piece has what is missing:
+        what `_reserve` would find run by run, without asking for each what else there is."""
+        group = self._groups.get(owner)
+        grows_in_place = group is not None and self._free.starting_at(group.tail.start) is not None
+        if grows_in_place or self._free.best_fit(missing) is not None:
+            return []
+        runs = self._free.take_shorter(missing, while_above=self._longest_tail())
+        taken = [block for run in runs for block in run.blocks()]
+        if runs:
+            self.counts.num_groups += len(runs)
+            tail = Run(runs[-1].end, 0)
+            group = self._groups.setdefault(owner, Group(tail=tail, num_used=0))
+            group.tail = tail
+            group.num_used += len(taken)
+        return taken
 
     def _reserve(self, owner: str, missing: int) -> Group:
         """A tail of at least one block for the owner; as near to its last block as can be."""
@@ -179,7 +198,11 @@ class BlockGroupAllocator:
 
     def _largest_tail(self, owner: str) -> Run:
         """Nothing is free and no tail is long enough alone: the longest, as a first piece."""
-        longest = max((group.tail.num_blocks for group in self._tailed.values()), default=0)
+        longest = self._longest_tail()
         taken = self._split_off(longest) if longest else None
         assert taken is not None, f"{owner}: no block is free; {self.num_free} were counted"
         return taken
+
+    def _longest_tail(self) -> int:
+        """Blocks."""
+        return max((group.tail.num_blocks for group in self._tailed.values()), default=0)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from engines.fastswitch.request import SamplingParams
 
@@ -43,8 +43,7 @@ class Direction(StrEnum):
     SWAP_IN = "swap_in"  # host → device
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockRun:
+class BlockRun(NamedTuple):  # a tuple: made at a third of a frozen dataclass's cost
     """`num_blocks` neighbours copied as one: source [source, source + n) → target [target, …)."""
 
     source: int

@@ -7,7 +7,6 @@ that the same code runs on a real machine and in virtual time. One thread at a t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import cast
 
 from engines.api import PriorityUpdates
@@ -22,34 +21,11 @@ from engines.fastswitch.reuse import REUSES, Reuse
 from engines.fastswitch.roster import Roster
 from engines.fastswitch.scheduler import Prefill, Scheduler, Work
 from engines.fastswitch.settings import CoreSettings
-from engines.fastswitch.stats import EngineStats, Gauges
+from engines.fastswitch.stats import EngineStats
 from engines.fastswitch.step_log import StepRecord
+from engines.fastswitch.step_recorder import Step, StepRecorder
 from engines.fastswitch.swap import Swapper
 from engines.fastswitch.transfer_log import TransferRecord
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What happened since the last step was recorded."""
-
-    finished: list[Request] = field(default_factory=list)  # by the step's tokens
-    num_ended: int = 0  # between steps, by a stop string
-    num_reused_tokens: int = 0
-    num_prompt_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Step:
-    """What `step` saw on its way, for the log."""
-
-    began_at: float
-    stalled_before_s: float  # since the last step's end: a request was ended or aborted
-    execute_at: float
-    executed_at: float
-    is_update: bool
-    num_decode_tokens: int
-    num_prefill_tokens: int
-    gauges: Gauges  # as the model ran, before finished requests left
 
 
 class Engine:
@@ -69,7 +45,6 @@ class Engine:
         self._core = core
         self._device = device
         self._clock = clock
-        self._on_step = on_step
         self._on_transfer = on_transfer
         self._tracker = RequestTracker(on_request)
         self._trace = PriorityTraceFollower(priorities) if priorities is not None else None
@@ -87,10 +62,11 @@ class Engine:
         self._reuse: Reuse = REUSES[mechanisms.reuse](self.kv, self._roster)
         self._scheduler = Scheduler(core, self.kv, self._reuse, self._roster)
         self._num_submitted = 0
-        self._tally = _Tally()
-        self.stats = EngineStats(
-            num_device_blocks=core.num_device_blocks, num_host_blocks=core.num_host_blocks
-        )
+        self._recorder = StepRecorder(core, self._scheduler, self.kv, self._roster, on_step)
+
+    @property
+    def stats(self) -> EngineStats:
+        return self._recorder.stats
 
     @property
     def has_work(self) -> bool:
@@ -107,7 +83,7 @@ class Engine:
     def poll(self) -> None:
         """Between steps, while there is nothing to step for: land what has arrived."""
         self._swapper.poll()
-        self.stats = self._gauged(self.stats)
+        self._recorder.refresh()
 
     def submit(self, request: Request) -> None:
         """Take a request; whoever builds it has seen that it fits the context limit."""
@@ -122,8 +98,9 @@ class Engine:
         self._reuse.claim(request)
         self._live[request.request_id] = request
         self._roster.enter(request)
-        self._tally.num_reused_tokens += request.num_cached_tokens
-        self._tally.num_prompt_tokens += len(request.prompt_token_ids)
+        tally = self._recorder.tally
+        tally.num_reused_tokens += request.num_cached_tokens
+        tally.num_prompt_tokens += len(request.prompt_token_ids)
 
     def abort(self, request_id: str) -> None:
         """Forget a request and free its blocks; one that is gone already is no error."""
@@ -133,7 +110,7 @@ class Engine:
             self._tracker.ended(request, self._clock())
             self._roster.leave(request)
             self.kv.discard(request)
-            self.stats = self._gauged(replace(self.stats, num_aborted=self.stats.num_aborted + 1))
+            self._recorder.refresh(num_aborted=1)
 
     def end(self, request_id: str) -> None:
         """A stop string was found: the request has ended well, and gives no more outputs."""
@@ -142,8 +119,8 @@ class Engine:
             request.finish_reason = FinishReason.STOP
             self._tracker.ended(request, self._clock())
             self._retire(request)
-            self._tally.num_ended += 1
-            self.stats = self._gauged(self.stats)
+            self._recorder.tally.num_ended += 1
+            self._recorder.refresh()
 
     def step(self) -> list[RequestOutput]:
         """One iteration; every request that got a token is in what comes back."""
@@ -155,7 +132,7 @@ class Engine:
         self._swapper.poll()
         # 3., 4. who holds the device: preempt, swap, allocate
         work = self._schedule()
-        gauges = self._gauges()
+        gauges = self._recorder.gauges()
         # 5., 6. one batch, one call of the model
         decodes, prefills = work.decodes, work.prefills
         batch = Batch(chunks=[*decodes.chunks, *map(_chunk, prefills)])
@@ -166,10 +143,12 @@ class Engine:
         # 7. tokens out, finished requests off the device
         members = decodes.members.union(part.request for part in prefills)
         outputs = self._emit(work, token_ids)
-        self._tracker.stepped(
-            members, self._roster.take_moved(), self._tally.finished, began_at, self._clock()
-        )
-        step = _Step(
+        ended_at = self._clock()
+        finished = self._recorder.tally.finished
+        self._tracker.stepped(members, self._roster.take_moved(), finished, began_at, ended_at)
+        execute_s = executed_at - execute_at
+        self._scheduler.step_s += (execute_s - self._scheduler.step_s) / 8
+        step = Step(
             began_at=began_at,
             stalled_before_s=stalled_before_s,
             execute_at=execute_at,
@@ -179,7 +158,7 @@ class Engine:
             num_prefill_tokens=num_first_tokens + sum(part.num_tokens for part in prefills),
             gauges=gauges,
         )
-        self._record(step, self._clock(), len(outputs))
+        self._recorder.record(step, self._clock(), len(outputs))
         return outputs
 
     def check_integrity(self) -> None:
@@ -244,7 +223,7 @@ class Engine:
 
     def _finish(self, request: Request) -> None:
         self._retire(request)
-        self._tally.finished.append(request)
+        self._recorder.tally.finished.append(request)
 
     def _retire(self, request: Request) -> None:
         """It has ended well: off the device, its history kept for the next turn."""
@@ -257,77 +236,6 @@ class Engine:
         self._tracker.landed(request, transfer)
         if self._on_transfer is not None:
             self._on_transfer(transfer)
-
-    def _record(self, step: _Step, ended_at: float, num_outputs: int) -> None:
-        costs = self._swapper.take_costs()
-        decisions = self._scheduler.take_decisions()
-        groups = self.kv.take_group_counts()
-        tally, self._tally = self._tally, _Tally()
-        execute_s = step.executed_at - step.execute_at
-        self._scheduler.step_s += (execute_s - self._scheduler.step_s) / 8
-        row = StepRecord(
-            step=self.stats.num_steps,
-            at=step.began_at,
-            execute_at=step.execute_at,
-            duration_s=ended_at - step.began_at,
-            bookkeeping_s=ended_at
-            - step.began_at
-            - execute_s
-            - (costs.stall_s - step.stalled_before_s),
-            stall_s=costs.stall_s,
-            execute_s=execute_s,
-            num_decode_tokens=step.num_decode_tokens,
-            num_prefill_tokens=step.num_prefill_tokens,
-            num_running=step.gauges.num_running,
-            num_waiting=step.gauges.num_waiting,
-            num_swapped=step.gauges.num_swapped,
-            num_arriving=step.gauges.num_arriving,
-            num_device_blocks=self.stats.num_device_blocks,
-            num_used_device_blocks=step.gauges.num_used_device_blocks,
-            num_host_blocks=self.stats.num_host_blocks,
-            num_used_host_blocks=step.gauges.num_used_host_blocks,
-            num_preemptions=decisions.num_preemptions,
-            num_recompute_preemptions=decisions.num_recompute_preemptions,
-            num_swap_out_blocks=costs.num_swap_out_blocks,
-            num_swap_in_blocks=costs.num_swap_in_blocks,
-            num_copy_runs=costs.num_copy_runs,
-            num_copies=costs.num_copies,
-            num_copied_bytes=costs.num_copied_bytes,
-            num_conflicts=costs.num_conflicts,
-            num_sync_swap_ins=costs.num_sync_swap_ins,
-            num_async_swap_ins=costs.num_async_swap_ins,
-            num_contaminated_blocks=costs.num_contaminated_blocks,
-            num_new_groups=groups.num_groups,
-            num_grown_groups=groups.num_grown,
-            num_group_splits=groups.num_splits,
-            num_reused_tokens=tally.num_reused_tokens + decisions.num_found_tokens,
-            num_recomputed_tokens=decisions.num_dropped_tokens,
-            num_priority_updates=int(step.is_update),
-            num_finished=len(tally.finished) + tally.num_ended,
-        )
-        self.stats = self.stats.after(
-            row,
-            self._gauges(),
-            num_prompt_tokens=tally.num_prompt_tokens,
-            num_generated_tokens=num_outputs,
-        )
-        if self._on_step is not None:
-            self._on_step(row)
-
-    def _gauges(self) -> Gauges:
-        roster, device, host = self._roster, self.kv.device, self.kv.host
-        return Gauges(
-            num_running=roster.num_running,
-            num_waiting=roster.num_waiting,
-            num_swapped=roster.num_swapped,
-            num_arriving=roster.num_arriving,
-            num_used_device_blocks=device.num_blocks - device.num_free,
-            num_used_host_blocks=host.num_blocks - host.num_free,
-        )
-
-    def _gauged(self, stats: EngineStats) -> EngineStats:
-        """The same counters with the gauges as they are now."""
-        return replace(stats, **self._gauges()._asdict())
 
 
 def _chunk(part: Prefill) -> SequenceChunk:

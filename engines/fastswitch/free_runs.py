@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from operator import sub
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):  # a tuple: made by the million, at half of a frozen dataclass's cost
     """Blocks start, start + 1, … start + num_blocks − 1."""
 
     start: int
@@ -25,8 +27,12 @@ class Run:
     def split(self, num_blocks: int) -> tuple[Run, Run]:
         """(the first `num_blocks`, the rest)."""
         assert 0 <= num_blocks <= self.num_blocks, f"{num_blocks} of {self}"
-        head = Run(self.start, num_blocks)
-        return head, Run(head.end, self.num_blocks - num_blocks)
+        middle = self.start + num_blocks
+        return Run(self.start, num_blocks), Run(middle, self.num_blocks - num_blocks)
+
+
+# Of a tuple, without a Python frame for each.
+make_run = partial(tuple.__new__, Run)
 
 
 class FreeRuns:
@@ -45,23 +51,31 @@ class FreeRuns:
 
     def add(self, run: Run) -> None:
         """Return blocks; they join the free neighbours on both sides."""
-        if run.num_blocks == 0:
+        start, num_blocks = run
+        if num_blocks == 0:
             return
-        start, end = run.start, run.end
-        i = bisect_left(self._starts, start)
-        right = self._starts[i] if i < len(self._starts) else None
-        left = self._starts[i - 1] if i > 0 else None
-        if left is not None:
+        self.num_blocks += num_blocks
+        starts, end = self._starts, start + num_blocks
+        i = bisect_left(starts, start)
+        joins_right = joins_left = False
+        if i < len(starts):
+            right = starts[i]
+            assert end <= right, f"{run} is returned twice: {self.starting_at(right)} is free"
+            joins_right = end == right
+        if i > 0:
+            left = starts[i - 1]
             left_end = left + self._size_of[left]
             assert left_end <= start, f"{run} is returned twice: {self.starting_at(left)} is free"
-            if left_end == start:
-                self._remove(left)
-                start = left
-        if right is not None:
-            assert end <= right, f"{run} is returned twice: {self.starting_at(right)} is free"
-            if end == right:
-                end += self._remove(right)
-        self._insert(start, end - start)
+            joins_left = left_end == start
+        if joins_right:
+            num_blocks += self._forget(end)
+            del starts[i]
+        if joins_left:
+            start = left
+            num_blocks += self._forget(left)
+        else:
+            starts.insert(i, start)
+        self._know(start, num_blocks)
 
     def starting_at(self, block: int) -> Run | None:
         """The free run that begins with this block."""
@@ -84,37 +98,58 @@ class FreeRuns:
 
     def take(self, run: Run, num_blocks: int) -> Run:
         """The first `num_blocks` of a free run; the rest stays free."""
-        assert self._size_of.get(run.start) == run.num_blocks, f"{run} is not free"
+        start, size = run
+        assert self._size_of.get(start) == size, f"{run} is not free"
         taken, rest = run.split(num_blocks)
-        self._remove(run.start)
+        self._forget(start)
+        i = bisect_left(self._starts, start)
         if rest.num_blocks:
-            self._insert(rest.start, rest.num_blocks)
+            self._starts[i] = rest.start
+            self._know(rest.start, rest.num_blocks)
+        else:
+            del self._starts[i]
+        self.num_blocks -= num_blocks
         return taken
 
-    def _insert(self, start: int, num_blocks: int) -> None:
-        insort(self._starts, start)
+    def take_shorter(self, num_blocks: int, *, while_above: int) -> list[Run]:
+        """Whole runs, the longest first, as long as the longest is shorter than what is missing of
+        `num_blocks`, and more than `while_above` are missing."""
+        starts, size_of, by_size = self._starts, self._size_of, self._by_size
+        taken: list[Run] = []
+        missing = num_blocks
+        while by_size and while_above < missing > by_size[-1][0]:
+            size, start = by_size.pop()
+            del size_of[start]
+            del starts[bisect_left(starts, start)]
+            missing -= size
+            taken.append(make_run((start, size)))
+        self.num_blocks -= num_blocks - missing
+        return taken
+
+    def _know(self, start: int, num_blocks: int) -> None:
         insort(self._by_size, (num_blocks, start))
         self._size_of[start] = num_blocks
-        self.num_blocks += num_blocks
 
-    def _remove(self, start: int) -> int:
-        """How many blocks the run had."""
+    def _forget(self, start: int) -> int:
+        """How many blocks the run had; `_starts` is left to the caller."""
         num_blocks = self._size_of.pop(start)
-        del self._starts[bisect_left(self._starts, start)]
         del self._by_size[bisect_left(self._by_size, (num_blocks, start))]
-        self.num_blocks -= num_blocks
         return num_blocks
 
 
-def runs_of(blocks: Iterable[int]) -> Iterator[Run]:
+def runs_of(blocks: Iterable[int]) -> list[Run]:
     """Block ids in any order, as maximal runs in ascending order."""
-    start = end = None
-    for block in sorted(blocks):
-        if start is not None and block == end:
-            end += 1
-            continue
-        if start is not None and end is not None:
-            yield Run(start, end - start)
-        start, end = block, block + 1
-    if start is not None and end is not None:
-        yield Run(start, end - start)
+    ordered = sorted(blocks)
+    num_blocks = len(ordered)
+    if not num_blocks:
+        return []
+    if ordered[-1] - ordered[0] == num_blocks - 1:  # the usual case: they are all neighbours
+        return [Run(ordered[0], num_blocks)]
+    ends = [
+        i
+        for i, before, block in zip(count(1), ordered, ordered[1:], strict=False)
+        if block - before != 1
+    ]
+    starts = [0, *ends]
+    sizes = map(sub, [*ends, num_blocks], starts)
+    return list(map(make_run, zip(map(ordered.__getitem__, starts), sizes, strict=True)))

@@ -19,9 +19,10 @@ class Gauges(NamedTuple):
     num_used_host_blocks: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # a new one in every step: see StepRecord
 class EngineStats:
-    """A snapshot between two steps. Gauges first, then counters that only grow."""
+    """A snapshot between two steps, which nobody alters. Gauges first, then counters that only
+    grow."""
 
     num_running: int = 0
     num_waiting: int = 0

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import count, repeat
+from operator import sub
 
 from engines.fastswitch.device import BlockRun, Device, Direction, Transfer
 from engines.fastswitch.request import Request
@@ -20,25 +23,28 @@ def copy_runs(sources: Sequence[int], targets: Sequence[int], copy: Copy) -> lis
 
     `per_block`: one each. `merged`, `batched`: neighbours on BOTH sides go together.
     """
-    if copy == "per_block":
-        return [
-            BlockRun(source=source, target=target, num_blocks=1)
-            for source, target in zip(sources, targets, strict=True)
-        ]
-    runs: list[BlockRun] = []
-    start = 0
-    for i in range(1, len(sources) + 1):
-        is_neighbour = (
-            i < len(sources)
-            and sources[i] == sources[i - 1] + 1
-            and targets[i] == targets[i - 1] + 1
-        )
-        if not is_neighbour:
-            runs.append(
-                BlockRun(source=sources[start], target=targets[start], num_blocks=i - start)
-            )
-            start = i
-    return runs
+    if copy == "per_block" or not sources:
+        cells = zip(sources, targets, repeat(1, len(sources)), strict=True)
+    else:
+        starts = [0, *_breaks(sources, targets)]
+        sizes = map(sub, [*starts[1:], len(sources)], starts)
+        places = (map(blocks.__getitem__, starts) for blocks in (sources, targets))
+        cells = zip(*places, sizes, strict=True)
+    return list(map(_make_block_run, cells))
+
+
+# Of a tuple, without a Python frame for each: there may be millions.
+_make_block_run = partial(tuple.__new__, BlockRun)
+
+
+def _breaks(sources: Sequence[int], targets: Sequence[int]) -> list[int]:
+    """Where a block is no neighbour of the one before it, on either side."""
+    steps = zip(count(1), sources, sources[1:], targets, targets[1:], strict=False)
+    return [
+        i
+        for i, source, next_source, target, next_target in steps
+        if next_source - source != 1 or next_target - target != 1
+    ]
 
 
 @dataclass(slots=True)
@@ -70,7 +76,7 @@ class Flight:
     began_at: float
     dispatch_s: float
     on_landed: Callable[[], None]
-    device_blocks: list[int]
+    device_blocks: Sequence[int]
     has_landed: bool = False
 
     def record(self, *, landed_at: float, waited: Waited, waited_s: float) -> TransferRecord:
@@ -113,6 +119,7 @@ class Swapper:
         self._is_sync = is_sync
         self._on_stall = on_stall
         self._on_landed = on_landed
+        self.num_draining = 0  # device blocks that belong to flights alone
         self._flights: list[Flight] = []  # oldest first
         self._costs = SwapCosts()
         # Of recent transfers, the queue not counted; 0 = none seen yet.
@@ -142,8 +149,9 @@ class Swapper:
             began_at=began_at,
             dispatch_s=dispatched_at - began_at,
             on_landed=on_landed,
-            device_blocks=list(device_blocks),
+            device_blocks=device_blocks,
         )
+        self.num_draining += len(device_blocks)
         self._count(flight)
         # What the device did not do behind our back, the engine stood idle for.
         self._stall(began_at, dispatched_at)
@@ -154,9 +162,14 @@ class Swapper:
 
     def poll(self) -> None:
         """Land what has arrived; never waits."""
+        under_way: set[Direction] = set()
         for flight in list(self._flights):
+            if flight.direction in under_way:
+                continue  # behind one that is not done: each direction is a queue
             if flight.transfer.is_done():
                 self._land(flight, self._clock())
+            else:
+                under_way.add(flight.direction)
 
     def expected_s(self, flight: Flight) -> float:
         """How long it will take with those before it in its queue, from now on at most."""
@@ -191,10 +204,6 @@ class Swapper:
     def has_flights(self) -> bool:
         return bool(self._flights)
 
-    @property
-    def num_draining(self) -> int:
-        return sum(len(flight.device_blocks) for flight in self._flights)
-
     def draining_blocks(self) -> list[int]:
         return [block for flight in self._flights for block in flight.device_blocks]
 
@@ -225,6 +234,7 @@ class Swapper:
         self, flight: Flight, at: float, waited: Waited = Waited.NO, waited_s: float = 0.0
     ) -> None:
         self._flights.remove(flight)
+        self.num_draining -= len(flight.device_blocks)
         flight.has_landed = True
         # A moving average over about the last eight transfers. The copying itself counts, not when
         # it was seen done: that is a step later, and waiting would always look too expensive.

@@ -75,9 +75,10 @@ class LinkModel:
 
     def follow(self, now: float) -> None:
         """Let the transfers go on until `now`."""
-        while self._step(now):
-            pass
-        self._at = max(self._at, now)
+        if now > self._at:
+            while self._step(now):
+                pass
+            self._at = now
 
     def run_until_done(self, transfer: LinkTransfer) -> float:
         """The instant at which it ends, if nothing is submitted before that."""

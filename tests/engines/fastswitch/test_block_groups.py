@@ -25,7 +25,7 @@ class NaiveFreeRuns(FreeRuns):
         return sum(self._is_free.values())
 
     def __iter__(self) -> Iterator[Run]:
-        return runs_of([block for block, is_free in self._is_free.items() if is_free])
+        return iter(runs_of([block for block, is_free in self._is_free.items() if is_free]))
 
     def add(self, run: Run) -> None:
         for block in run.blocks():
@@ -48,6 +48,15 @@ class NaiveFreeRuns(FreeRuns):
             assert self._is_free[block]
             self._is_free[block] = False
         return taken
+
+    def take_shorter(self, num_blocks: int, *, while_above: int) -> list[Run]:
+        taken: list[Run] = []
+        while True:
+            largest = self.largest()
+            missing = num_blocks - sum(run.num_blocks for run in taken)
+            if largest is None or missing <= while_above or largest.num_blocks >= missing:
+                return taken
+            taken.append(self.take(largest, largest.num_blocks))
 
 
 def pool(num_blocks: int, group_blocks: int, **fields: object) -> BlockGroupAllocator:
@@ -125,7 +134,7 @@ def test_a_group_shrinks_to_a_fair_share_as_memory_gets_short() -> None:
     groups = pool(30, 20)
     groups.allocate("a", 1)  # takes a group of 20
     groups.allocate("b", 1)  # half of the 10 that are left
-    assert list(runs_of(groups.allocate("c", 3))) == [Run(25, 3)]
+    assert runs_of(groups.allocate("c", 3)) == [Run(25, 3)]
 
 
 def test_when_nothing_fits_the_end_of_anothers_tail_is_split_off() -> None:
@@ -177,6 +186,6 @@ def test_a_run_returned_twice_is_named() -> None:
 
 @given(st.lists(st.integers(0, 60), unique=True))
 def test_runs_of_blocks_are_maximal_and_complete(blocks: list[int]) -> None:
-    runs = list(runs_of(blocks))
+    runs = runs_of(blocks)
     assert [block for run in runs for block in run.blocks()] == sorted(blocks)
     assert all(a.end < b.start for a, b in itertools.pairwise(runs))

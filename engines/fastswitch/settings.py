@@ -153,7 +153,7 @@ class CoreEngineSettings(EngineSettings):
             if value % self.block_size:
                 raise ValueError(
                     f"{name} must be a multiple of block_size {self.block_size}, got {value}; "
-                    f"take {value // self.block_size * self.block_size}"
+                    f"take {max(1, value // self.block_size) * self.block_size}"
                 )
         if self.max_num_seqs > self.max_batch_tokens:
             raise ValueError(
@@ -166,6 +166,12 @@ class CoreEngineSettings(EngineSettings):
                 f"fit the device pool alone), got {self.max_context_tokens}"
             )
         self._check_swap_space()
+        swap = self.mechanisms().swap
+        if swap != "sync" and self.num_copy_threads == 0:
+            raise ValueError(
+                f"num_copy_threads must be > 0 with swap: {swap} (without threads the model waits "
+                "for every transfer), got 0; leave it out, or set swap: sync"
+            )
         return self
 
     def _check_swap_space(self) -> None:

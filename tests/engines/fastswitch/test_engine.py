@@ -177,6 +177,7 @@ def test_tokens_are_those_of_an_undisturbed_run_under_heavy_preemption(arm: str)
 @example(  # once found: a block was read by another while it was on its way out
     arm="fcfs-block_group-adaptive-swap-prefix-merged",
     host_tokens=64,
+    update_frequency=0.0,
     events=[
         *[("submit", 0, 1, num_tokens, 0) for num_tokens in (1, 1, 1, 4, 8)],
         ("submit", 0, 20, 2, 0),
@@ -185,6 +186,7 @@ def test_tokens_are_those_of_an_undisturbed_run_under_heavy_preemption(arm: str)
 @given(
     arm=st.sampled_from(sorted(ARMS)),
     host_tokens=st.sampled_from([0, 16, 64, 256]),
+    update_frequency=st.sampled_from([0.0, 0.25, 1.0]),
     events=st.lists(
         st.tuples(
             st.sampled_from(["submit", "submit", "steps", "abort", "end"]),
@@ -197,10 +199,20 @@ def test_tokens_are_those_of_an_undisturbed_run_under_heavy_preemption(arm: str)
     ),
 )
 def test_any_history_of_requests_keeps_every_block_and_every_token(
-    arm: str, host_tokens: int, events: list[tuple[str, int, int, int, int]]
+    arm: str,
+    host_tokens: int,
+    update_frequency: float,
+    events: list[tuple[str, int, int, int, int]],
 ) -> None:
-    """`check_integrity` runs after every step; every finished request has the right tokens."""
-    bench = Bench(core_settings(ARMS[arm], swap_tokens=host_tokens))
+    """`check_integrity` runs after every step; every finished request has the right tokens, and all
+    finish, also where priorities change in every step."""
+    updates = PriorityUpdates(
+        update_frequency=update_frequency,
+        conversation_ids=[f"c{who}" for who in range(6)],
+        levels=np.random.default_rng(0).integers(0, 4, size=(64, 6), dtype=np.uint8),
+    )
+    core = core_settings(ARMS[arm], swap_tokens=host_tokens)
+    bench = Bench(core, updates if update_frequency else None)
     expected: dict[str, list[int]] = {}
     histories: dict[int, list[int]] = {}
     num_ended = 0

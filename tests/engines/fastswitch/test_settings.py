@@ -47,6 +47,8 @@ def test_the_engine_needs_a_model_from_somewhere() -> None:
     ("fields", "message"),
     [
         ({"kv_tokens": 1000}, "kv_tokens must be a multiple of block_size 16, got 1000; take 992"),
+        ({"swap_tokens": 8}, "swap_tokens must be a multiple of block_size 16, got 8; take 16"),
+        ({"num_copy_threads": 0}, "num_copy_threads must be > 0 with swap: adaptive"),
         ({"swap_tokens": 0}, "swap_tokens must be > 0 with preemption: swap, got 0"),
         ({"preset": "vllm-0.2"}, "preset 'vllm-0.2' is unknown; choose one of: vllm-0.3"),
         ({"max_num_seqs": 600}, "max_batch_tokens must be >= max_num_seqs 600"),

@@ -86,7 +86,8 @@ class KvCache:
         """WAITING → RUNNING, or SWAPPED → ARRIVING, with the flight that brings its KV."""
         if self._prefixes is not None and request.phase is Phase.WAITING:
             request.device_blocks = self._prefixes.share(self._shareable(request))
-            request.num_computed = len(request.device_blocks) * self._block_size
+            request.num_known_blocks = len(request.device_blocks)
+            request.num_computed = request.num_known_blocks * self._block_size
         self.grow(request)
         copy = request.host_copy
         if copy is None:
@@ -113,8 +114,10 @@ class KvCache:
         num_full, num_over = divmod(request.num_computed, self._block_size)
         if self._prefixes is not None and num_over < num_new_tokens:  # a block has become full
             self._extend_digests(request, num_full)
-            digests = request.block_digests[:num_full]
-            self._prefixes.learn(request.device_blocks[:num_full], digests)
+            first = request.num_known_blocks
+            blocks = request.device_blocks[first:num_full]
+            digests = request.block_digests[first:num_full]
+            request.num_known_blocks += self._prefixes.learn(blocks, digests)
 
     def swap_out(self, request: Request) -> None:
         """RUNNING → SWAPPED: what the host does not have yet goes out. The caller has seen that
@@ -130,6 +133,7 @@ class KvCache:
         self.device.free(request.device_blocks[:first] + request.device_blocks[stop:])
         self.device.release(request.request_id)
         request.device_blocks = []
+        request.num_known_blocks = 0
         request.phase = Phase.SWAPPED
         if leaving:
             copy.flight = self.swapper.start(
@@ -215,3 +219,4 @@ class KvCache:
         self.device.free(request.device_blocks)
         self.device.release(request.request_id)
         request.device_blocks = []
+        request.num_known_blocks = 0

@@ -46,7 +46,7 @@ class KvCache:
 
     def blocks_missing(self, request: Request) -> int:
         """Device blocks it still needs before all of its tokens can be computed."""
-        return self.blocks_for(request.num_tokens) - len(request.device_blocks)
+        return -(-request.num_tokens // self._block_size) - len(request.device_blocks)
 
     def in_need(self, requests: Iterable[Request]) -> list[Request]:
         """Those whose blocks are missing any; without calls, for it is asked of all who run."""
@@ -76,9 +76,8 @@ class KvCache:
         """Device blocks that are free, or will be when the swap-outs under way have landed."""
         return self.device.num_free + self.swapper.num_draining
 
-    def grow(self, request: Request) -> None:
-        """Device blocks for all of its tokens; the caller has seen that they are free."""
-        missing = self.blocks_missing(request)
+    def grow(self, request: Request, missing: int) -> None:
+        """So many more device blocks; the caller has seen that they are free."""
         if missing > 0:
             request.device_blocks += self.device.allocate(request.request_id, missing)
 
@@ -88,7 +87,7 @@ class KvCache:
             request.device_blocks = self._prefixes.share(self._shareable(request))
             request.num_known_blocks = len(request.device_blocks)
             request.num_computed = request.num_known_blocks * self._block_size
-        self.grow(request)
+        self.grow(request, self.blocks_missing(request))
         copy = request.host_copy
         if copy is None:
             request.phase = Phase.RUNNING

@@ -46,7 +46,7 @@ def _canonical_parts(plan: Plan) -> Iterator[bytes | memoryview]:
         when = (_ppb(trace.update_frequency), _us(trace.update_interval_s))
         yield _json(trace.pattern.value, trace.num_levels, *when, *trace.levels.shape)
         # Flat, and not copied: it may be most of the plan.
-        yield memoryview(np.ascontiguousarray(trace.levels).reshape(-1))
+        yield np.ascontiguousarray(trace.levels).reshape(-1).data
 
 
 def _json(*values: str | int | None) -> bytes:

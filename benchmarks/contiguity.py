@@ -196,7 +196,7 @@ class Bench:
 
     def _compute(self, each: Conversation) -> None:
         self.num_operations += self._kv.blocks_missing(each.request) > 0
-        self._kv.grow(each.request)
+        self._kv.grow(each.request, self._kv.blocks_missing(each.request))
         each.request.num_computed = each.request.num_tokens
 
     def _end_turn(self, each: Conversation) -> None:

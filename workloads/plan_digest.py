@@ -12,6 +12,8 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from workloads.plan import Plan
 
@@ -27,7 +29,7 @@ def plan_digest(plan: Plan) -> str:
     return sha.hexdigest()
 
 
-def _canonical_parts(plan: Plan) -> Iterator[bytes]:
+def _canonical_parts(plan: Plan) -> Iterator[bytes | memoryview]:
     yield _json(CANONICAL_FORM, plan.seed, plan.closed_concurrency)
     for user_class in sorted(plan.user_classes, key=lambda user_class: user_class.name):
         slo = user_class.slo
@@ -43,7 +45,8 @@ def _canonical_parts(plan: Plan) -> Iterator[bytes]:
     if trace is not None:
         when = (_ppb(trace.update_frequency), _us(trace.update_interval_s))
         yield _json(trace.pattern.value, trace.num_levels, *when, *trace.levels.shape)
-        yield trace.levels.tobytes()
+        # Flat, and not copied: it may be most of the plan.
+        yield np.ascontiguousarray(trace.levels).reshape(-1).data
 
 
 def _json(*values: str | int | None) -> bytes:

@@ -85,15 +85,17 @@ class BlockGroupAllocator:
 
     def allocate(self, owner: str, num_blocks: int) -> list[int]:
         """Blocks that continue the owner's sequence, from its own tail as far as it reaches."""
-        assert num_blocks <= self.num_free, f"{owner}: {num_blocks} of {self.num_free} free"
+        assert num_blocks <= self._free.num_blocks + self._num_reserved, (
+            f"{owner}: {num_blocks} of {self.num_free} free"
+        )
         taken: list[int] = []
         while (missing := num_blocks - len(taken)) > 0:
             group = self._groups.get(owner)
             if group is None or group.tail.num_blocks == 0:
-                if pieces := self._take_pieces(owner, missing):
+                if pieces := self._take_pieces(owner, group, missing):
                     taken += pieces
                     continue
-                group = self._reserve(owner, missing)
+                group = self._reserve(owner, group, missing)
             head, tail = group.tail.split(min(missing, group.tail.num_blocks))
             self._set_tail(owner, group, tail)
             group.num_used += head.num_blocks
@@ -124,29 +126,30 @@ class BlockGroupAllocator:
         runs = list(self._free)
         assert all(a.end < b.start for a, b in itertools.pairwise(runs)), f"touch: {runs}"
 
-    def _take_pieces(self, owner: str, missing: int) -> list[int]:
+    def _take_pieces(self, owner: str, group: Group | None, missing: int) -> list[int]:
         """Whole free runs, the longest first, for as long as no single piece has what is missing:
         what `_reserve` would find run by run, without asking for each what else there is."""
-        group = self._groups.get(owner)
-        grows_in_place = group is not None and self._free.starting_at(group.tail.start) is not None
-        if grows_in_place or self._free.best_fit(missing) is not None:
+        if self._free.longest >= missing or self._next_to(group) is not None:
             return []
         runs = self._free.take_shorter(missing, while_above=self._longest_tail())
         taken = [block for run in runs for block in run.blocks()]
         if runs:
             self.counts.num_groups += len(runs)
-            tail = Run(runs[-1].end, 0)
-            group = self._groups.setdefault(owner, Group(tail=tail, num_used=0))
-            group.tail = tail
+            group = self._begin(owner, group, Run(runs[-1].end, 0))
             group.num_used += len(taken)
         return taken
 
-    def _reserve(self, owner: str, missing: int) -> Group:
+    def _reserve(self, owner: str, group: Group | None, missing: int) -> Group:
         """A tail of at least one block for the owner; as near to its last block as can be."""
-        tail = self._grown_in_place(owner, missing) or self._new_tail(owner, missing)
-        group = self._groups.setdefault(owner, Group(tail=tail, num_used=0))
-        self._set_tail(owner, group, tail)
+        tail = self._grown_in_place(group, missing) or self._new_tail(owner, missing)
         self._num_reserved += tail.num_blocks
+        return self._begin(owner, group, tail)
+
+    def _begin(self, owner: str, group: Group | None, tail: Run) -> Group:
+        """The owner goes on here."""
+        if group is None:
+            group = self._groups[owner] = Group(tail=tail, num_used=0)
+        self._set_tail(owner, group, tail)
         return group
 
     def _set_tail(self, owner: str, group: Group, tail: Run) -> None:
@@ -156,9 +159,12 @@ class BlockGroupAllocator:
         else:
             self._tailed.pop(owner, None)
 
-    def _grown_in_place(self, owner: str, missing: int) -> Run | None:
-        group = self._groups.get(owner)
-        neighbour = self._free.starting_at(group.tail.start) if group is not None else None
+    def _next_to(self, group: Group | None) -> Run | None:
+        """The free run after its last block."""
+        return None if group is None else self._free.starting_at(group.tail.start)
+
+    def _grown_in_place(self, group: Group | None, missing: int) -> Run | None:
+        neighbour = self._next_to(group)
         if neighbour is None:
             return None
         self.counts.num_grown += 1

@@ -21,6 +21,7 @@ class Decodes:
 
     def __init__(self, block_size: int) -> None:
         self._block_size = block_size
+        # The last step's chunks, which go on as they are where the blocks are the same still.
         self._chunk_of: dict[Request, SequenceChunk] = {}
         self.replace([])
 
@@ -28,17 +29,22 @@ class Decodes:
         """From now on these, in this order; each has the blocks for its token."""
         self.requests = requests
         self.members = frozenset(requests)
-        self.num_first_tokens = sum(not each.output_token_ids for each in requests)
-        chunk_of = self._chunk_of
-        self.chunks = [_chunk(each, chunk_of.get(each)) for each in requests]
-        self._chunk_of = dict(zip(requests, self.chunks, strict=True))
-        self._token_ids = [chunk.token_ids for chunk in self.chunks]  # the last step's
+        self.num_first_tokens = 0
+        self.chunks: list[SequenceChunk] = []
         self._num_steps = 0
         # In step k from here on a block ends for those with (num_computed + k) % block_size = 0.
         self._by_offset: list[list[Request]] = [[] for _ in range(self._block_size)]
         for request in requests:
-            self._by_offset[request.num_computed % self._block_size].append(request)
+            chunk = self._chunk_of.get(request)
+            if chunk is None or chunk.block_table is not request.device_blocks:
+                chunk = _chunk(request)
+            self.chunks.append(chunk)
+            if chunk.output_index == 0:
+                self.num_first_tokens += 1
+            self._by_offset[chunk.start % self._block_size].append(request)
             request.has_just_arrived = False
+        self._chunk_of = dict(zip(requests, self.chunks, strict=True))
+        self._token_ids = [chunk.token_ids for chunk in self.chunks]  # the last step's
         samplings = [each.sampling for each in requests]
         self._num_steps_to_end = min(
             (
@@ -102,10 +108,8 @@ _finish_reason = attrgetter("finish_reason")
 _make_output = partial(tuple.__new__, RequestOutput)
 
 
-def _chunk(request: Request, last: SequenceChunk | None) -> SequenceChunk:
-    """Its part of the next step; the last step's object where that goes on as it was."""
-    if last is not None and last.block_table is request.device_blocks:
-        return last
+def _chunk(request: Request) -> SequenceChunk:
+    """Its part of the next step."""
     outputs = request.output_token_ids
     return SequenceChunk(
         request.request_id,

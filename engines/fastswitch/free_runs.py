@@ -90,6 +90,11 @@ class FreeRuns:
         size, start = self._by_size[i]
         return Run(start, size)
 
+    @property
+    def longest(self) -> int:
+        """Blocks of the longest run; 0 without any."""
+        return self._by_size[-1][0] if self._by_size else 0
+
     def largest(self) -> Run | None:
         if not self._by_size:
             return None
@@ -100,16 +105,16 @@ class FreeRuns:
         """The first `num_blocks` of a free run; the rest stays free."""
         start, size = run
         assert self._size_of.get(start) == size, f"{run} is not free"
-        taken, rest = run.split(num_blocks)
+        assert 0 <= num_blocks <= size, f"{num_blocks} of {run}"
         self._forget(start)
         i = bisect_left(self._starts, start)
-        if rest.num_blocks:
-            self._starts[i] = rest.start
-            self._know(rest.start, rest.num_blocks)
+        if num_blocks < size:
+            self._starts[i] = start + num_blocks
+            self._know(start + num_blocks, size - num_blocks)
         else:
             del self._starts[i]
         self.num_blocks -= num_blocks
-        return taken
+        return Run(start, num_blocks)
 
     def take_shorter(self, num_blocks: int, *, while_above: int) -> list[Run]:
         """Whole runs, the longest first, as long as the longest is shorter than what is missing of

@@ -46,7 +46,7 @@ class KvCache:
 
     def blocks_missing(self, request: Request) -> int:
         """Device blocks it still needs before all of its tokens can be computed."""
-        return self.blocks_for(request.num_tokens) - len(request.device_blocks)
+        return -(-request.num_tokens // self._block_size) - len(request.device_blocks)
 
     def in_need(self, requests: Iterable[Request]) -> list[Request]:
         """Those whose blocks are missing any; without calls, for it is asked of all who run."""
@@ -83,9 +83,8 @@ class KvCache:
         """Device blocks that are free, or will be when the swap-outs under way have landed."""
         return self.device.num_free + self.swapper.num_draining
 
-    def grow(self, request: Request) -> None:
-        """Device blocks for all of its tokens; the caller has seen that they are free."""
-        missing = self.blocks_missing(request)
+    def grow(self, request: Request, missing: int) -> None:
+        """So many more device blocks; the caller has seen that they are free."""
         if missing > 0:
             request.device_blocks += self.device.allocate(request.request_id, missing)
 
@@ -93,8 +92,9 @@ class KvCache:
         """WAITING → RUNNING, or SWAPPED → ARRIVING, with the flight that brings its KV."""
         if self._prefixes is not None and request.phase is Phase.WAITING:
             request.device_blocks = self._prefixes.share(self._shareable(request))
-            request.num_computed = len(request.device_blocks) * self._block_size
-        self.grow(request)
+            request.num_known_blocks = len(request.device_blocks)
+            request.num_computed = request.num_known_blocks * self._block_size
+        self.grow(request, self.blocks_missing(request))
         copy = request.host_copy
         if copy is None:
             request.phase = Phase.RUNNING
@@ -120,8 +120,10 @@ class KvCache:
         num_full, num_over = divmod(request.num_computed, self._block_size)
         if self._prefixes is not None and num_over < num_new_tokens:  # a block has become full
             self._extend_digests(request, num_full)
-            digests = request.block_digests[:num_full]
-            self._prefixes.learn(request.device_blocks[:num_full], digests)
+            first = request.num_known_blocks
+            blocks = request.device_blocks[first:num_full]
+            digests = request.block_digests[first:num_full]
+            request.num_known_blocks += self._prefixes.learn(blocks, digests)
 
     def swap_out(self, request: Request) -> None:
         """RUNNING → SWAPPED: what the host does not have yet goes out. The caller has seen that
@@ -137,6 +139,7 @@ class KvCache:
         self.device.free(request.device_blocks[:first] + request.device_blocks[stop:])
         self.device.release(request.request_id)
         request.device_blocks = []
+        request.num_known_blocks = 0
         request.phase = Phase.SWAPPED
         if leaving:
             copy.flight = self.swapper.start(
@@ -222,3 +225,4 @@ class KvCache:
         self.device.free(request.device_blocks)
         self.device.release(request.request_id)
         request.device_blocks = []
+        request.num_known_blocks = 0

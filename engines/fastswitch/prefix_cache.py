@@ -27,7 +27,7 @@ class PrefixCache:
         self.num_blocks = allocator.num_blocks
         self.counts = allocator.counts
         self._allocator = allocator
-        self._num_holders: Counter[int] = Counter()
+        self._num_holders: dict[int, int] = {}  # of blocks that have any
         self._block_of: dict[Digest, int] = {}
         self._digest_of: dict[int, Digest] = {}
         self._cached: OrderedDict[int, None] = OrderedDict()  # given back first = taken first
@@ -42,19 +42,21 @@ class PrefixCache:
         if short > 0:
             self._allocator.free([self._forget_oldest() for _ in range(short)])
         blocks = self._allocator.allocate(owner, num_blocks)
-        self._num_holders.update(blocks)
+        self._num_holders.update(dict.fromkeys(blocks, 1))
         return blocks
 
     def free(self, blocks: Iterable[int]) -> None:
         """One holder less of each. Given back from the end, so that a prefix outlives its rest."""
         unknown = []
+        num_holders, digest_of, cached = self._num_holders, self._digest_of, self._cached
         for block in reversed(list(blocks)):
-            self._num_holders[block] -= 1
-            if self._num_holders[block] > 0:
+            num_left = num_holders[block] - 1
+            if num_left:
+                num_holders[block] = num_left
                 continue
-            del self._num_holders[block]
-            if block in self._digest_of:
-                self._cached[block] = None
+            del num_holders[block]
+            if block in digest_of:
+                cached[block] = None
             else:
                 unknown.append(block)
         self._allocator.free(unknown)
@@ -89,19 +91,26 @@ class PrefixCache:
         shared = list(self._known_blocks(digests))
         for block in shared:
             self._cached.pop(block, None)
-            self._num_holders[block] += 1
+            self._num_holders[block] = self._num_holders.get(block, 0) + 1
         return shared
 
-    def learn(self, blocks: Sequence[int], digests: Sequence[Digest]) -> None:
-        """Block i holds, computed, what digest i stands for."""
-        for block, digest in zip(blocks, digests, strict=True):
-            if digest not in self._block_of and block not in self._digest_of:
+    def learn(self, blocks: Sequence[int], digests: Sequence[Digest]) -> int:
+        """Block i holds, computed, what digest i stands for. How many first ones are known now, and
+        will be for as long as they are held: none of them need be told again."""
+        num_known = 0
+        for i, (block, digest) in enumerate(zip(blocks, digests, strict=True)):
+            if block not in self._digest_of:
+                if digest in self._block_of:
+                    continue  # another block holds the same; this one's turn comes if that goes
                 self._block_of[digest] = block
                 self._digest_of[block] = digest
+            if num_known == i:
+                num_known = i + 1
+        return num_known
 
     def check_integrity(self, held: Iterable[int]) -> None:
         """Every block is free, cached or held, once; holders are counted truly."""
-        holders = Counter(held)
+        holders = dict(Counter(held))
         assert holders == self._num_holders, f"{holders} hold, counted {self._num_holders}"
         self._allocator.check_integrity([*holders, *self._cached])
         assert {self._block_of[digest]: digest for digest in self._block_of} == self._digest_of

@@ -73,6 +73,7 @@ class Request:
     device_blocks: list[int] = field(default_factory=list)
     host_copy: HostCopy | None = None
     block_digests: list[bytes] = field(default_factory=list)  # of its full blocks; prefix only
+    num_known_blocks: int = 0  # of its first device blocks, found by others; prefix only
     has_just_arrived: bool = False  # swapped in and not yet computed
     has_passed: bool = False  # others before it outside when it came in (`admission: backfill`)
     num_cached_tokens: int = 0  # prompt tokens whose KV was reused from an earlier turn

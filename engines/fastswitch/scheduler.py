@@ -105,7 +105,7 @@ class Scheduler:
         """Give it the blocks it is missing, or promise them; False if there are not so many."""
         missing = self._kv.blocks_missing(request)
         if missing <= self._kv.device.num_free - self._num_promised:
-            self._kv.grow(request)
+            self._kv.grow(request, missing)
         elif missing <= self._kv.num_reachable - self._num_promised:
             self._num_promised += missing
         else:
@@ -212,12 +212,10 @@ class Scheduler:
         """The step's token budget: one token for each decoding request, prefill takes the rest."""
         # --- decode, and the last token of a prompt, which costs the device the same
         if self._roster.has_changed or self._num_promised:
-            decoding: list[Request] = []
-            self._prefilling = []
-            for request in self._ready():
-                is_last = request.num_uncomputed == 1
-                (decoding if is_last else self._prefilling).append(request)
-            self._decodes.replace(decoding)
+            ready, members = self._ready(), self._decodes.members
+            # Who decoded in the last step and is still here has one token to compute again.
+            self._prefilling = [r for r in ready if r not in members and r.num_uncomputed != 1]
+            self._decodes.replace([r for r in ready if r in members or r.num_uncomputed == 1])
             self._roster.has_changed = False
         budget = self._max_batch_tokens - len(self._decodes.requests)
         # --- prefill, in chunks

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from engines.arrow_log import ArrowLog, read_arrow_logs
+from engines.arrow_log import ArrowLog, RecordLog, read_arrow_logs
 
 SCHEMA = pa.schema([("step", pa.int64()), ("at", pa.float64())])
 
@@ -42,6 +43,7 @@ def test_a_log_s_first_batch_imports_nothing(tmp_path: Path) -> None:
     """pyarrow imports pandas when it first converts anything; a step must not wait for that."""
     script = f"""
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 import pyarrow as pa
 from engines.arrow_log import ArrowLog
@@ -52,3 +54,33 @@ late = [name for name in sys.modules if name not in before]
 assert not late, late
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@dataclass(frozen=True)
+class Inner:
+    name: str
+    at: float | None
+
+
+@dataclass(frozen=True)
+class Outer:
+    step: int
+    first: Inner
+    inners: tuple[Inner, ...]
+    numbers: tuple[float, ...]
+
+
+def test_records_within_records_come_back_as_their_dicts(tmp_path: Path) -> None:
+    records = [
+        Outer(step=i, first=Inner("a", None), inners=(Inner("b", 0.5),) * i, numbers=(0.25,) * i)
+        for i in (2, 0, 1)
+    ]
+    log = RecordLog(tmp_path / "log", Outer)
+    for record in records:
+        log.append(record)
+    log.close()
+    rows = read_arrow_logs([tmp_path / "log"]).to_pylist()
+    assert rows == [
+        {**asdict(record), "inners": [*map(asdict, record.inners)], "numbers": [*record.numbers]}
+        for record in records
+    ]

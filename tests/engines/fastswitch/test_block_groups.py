@@ -39,6 +39,10 @@ class NaiveFreeRuns(FreeRuns):
         fitting = [run for run in self if run.num_blocks >= num_blocks]
         return min(fitting, key=lambda run: (run.num_blocks, run.start), default=None)
 
+    @property
+    def longest(self) -> int:
+        return max((run.num_blocks for run in self), default=0)
+
     def largest(self) -> Run | None:
         return max(self, key=lambda run: (run.num_blocks, run.start), default=None)
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from suite.attainment import Attainment
-from suite.bootstrap import user_intervals
 from suite.intervals import all_as_json
 from suite.quantiles import quantile_rank
 from suite.service import (
@@ -23,6 +22,7 @@ from suite.service import (
 )
 from suite.solo import SoloLatencies, slowdown_numbers
 from suite.turn_table import Floats, TurnTable
+from suite.user_draws import user_intervals
 
 SERVICE_KEYS = (
     "jain_service_index",

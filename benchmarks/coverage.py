@@ -5,10 +5,11 @@
 `independent`: one sample a conversation, log-normal and Pareto (tail index 2) tails. `turns` and
 `gaps`: conversations have a level of their own (log-normal, sigma 0.4) under which turns (sigma
 0.5, mean 5 a conversation) or gaps (sigma 0.3, mean 500, with 1,000 conversations 50) scatter; the
-true quantile is that of the mixture. `naive` treats all samples as independent, which is what the clusters are for. `ratio`: two
-engines on the same conversations, the second 1.1 times slower, paired bootstrap. `share`: users
-within SLO. `jain`: users' attainment drawn from a beta distribution, or (`mostly whole`) four of
-five users who attain 99 % of their turns beside one who attains two thirds.
+true quantile is that of the mixture. `naive` treats all samples as independent, which is what the
+clusters are for. `ratio`: two engines on the same conversations, the second 1.1 times slower,
+paired bootstrap. `share`: users within SLO. `jain`: users' attainment drawn from a beta
+distribution, or (`mostly whole`) four of five users who attain 99 % of their turns beside one who
+attains two thirds.
 
 An open end holds whatever lies on its side; `open` is how many intervals had one, so `covered` is
 above 95 % where many are: an end alone is missed in 2.5 %. `closed` is the coverage of the others.

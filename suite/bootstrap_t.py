@@ -2,8 +2,8 @@
 
 Means of skewed times come out too low more often than too high, and when they do, their spread
 looks too small as well; so mean ± t · standard error holds the truth too rarely. How far an
-estimate lies off in units of its own standard error is learnt from resamples instead (Efron & Tibshirani, An
-Introduction to the Bootstrap, 1993, ch. 12.5).
+estimate lies off in units of its own standard error is learnt from resamples instead (Efron &
+Tibshirani, An Introduction to the Bootstrap, 1993, ch. 12.5).
 """
 
 from __future__ import annotations

@@ -102,8 +102,8 @@ def _num_degrees(squares: Floats, own: Floats) -> float:
 
 
 def clusters_needed(q: float) -> float:
-    """The fewest clusters that bound the q-quantile of samples alike within a cluster: of a share of q
-    the squared skewness is (1 − 2q)² / q(1 − q), from which Cochran (1977) takes the number."""
+    """The fewest clusters that bound the q-quantile of samples which are alike within a cluster. A
+    share of q has the squared skewness (1 − 2q)² / q(1 − q), by which Cochran (1977) counts."""
     return CLUSTERS_BY_SKEWNESS * (1 - 2 * q) ** 2 / (q * (1 - q))
 
 

@@ -83,6 +83,7 @@ METRICS = (
     *(f"{metric}.{statistic}" for metric in LATENCY_METRICS for statistic in STATISTICS),
     *SCALAR_METRICS,
 )
+_SLOWDOWNS = ("slowdown_mean", "slowdown_p50", "slowdown_p99", "slowdown_max")
 _SUMS = ("stall_s", "failed", "lost")
 _EXTREMES = (
     "max_service_difference",
@@ -139,7 +140,7 @@ class Metric:
 
     @property
     def can_have_class(self) -> bool:
-        return self.is_latency or self.group == "slo"
+        return self.is_latency or self.group == "slo" or self.key in _SLOWDOWNS
 
     @property
     def is_share(self) -> bool:

@@ -8,12 +8,12 @@ WORKLOAD ?= workloads/quickstart.yaml
 VLLM := .venv-vllm
 STAND_INS := $(VLLM)/stand-ins
 
-.PHONY: demo test setup lint types unit vllm test-vllm clean
+.PHONY: demo test setup browser lint types unit vllm test-vllm clean
 
 demo: setup
 	$(BIN)/fsbench run $(WORKLOAD)
 
-test: setup lint types unit
+test: setup browser lint types unit
 
 setup: $(VENV)/.installed
 
@@ -22,6 +22,16 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[engine,dev]'
 	touch $@
+
+# The tests look at the pages in a real browser. Where none is found and this process may install one
+# (as root on Debian or Ubuntu: a CI container), it does; elsewhere those tests are skipped and say so.
+browser: setup
+	@$(BIN)/python -c 'import sys; from reports.browser import find_browser; sys.exit(not find_browser())' \
+	|| { test "$$(id -u)" = 0 && command -v apt-get > /dev/null \
+		&& echo "no Chromium found: installing Debian's" \
+		&& export DEBIAN_FRONTEND=noninteractive && apt-get update -qq \
+		&& apt-get install -y -qq --no-install-recommends chromium > /dev/null; } \
+	|| echo "no Chromium, and none can be installed here: the tests of the pages will be skipped"
 
 lint: setup
 	$(BIN)/ruff check .

@@ -93,6 +93,17 @@ def make_turns(plan: Plan, noise: Noise, *, slowdown: float, run: int, shared: i
     walk = np.cumsum(gaps)
     before = np.concatenate([[0.0], walk])[offsets[:-1]]
     token_at = walk + np.repeat(scheduled - before, tokens)
+    return _turn_table(plan, tokens, offsets, token_at, scheduled)
+
+
+def _turn_table(
+    plan: Plan,
+    tokens: np.ndarray,
+    offsets: np.ndarray,
+    token_at: np.ndarray,
+    scheduled: np.ndarray,
+) -> pa.Table:
+    """In the columns of turns.parquet; row i has the tokens offsets[i] … offsets[i + 1] − 1."""
     lists = pa.array(offsets, pa.int32())
     rows = [(c, number) for c in plan.conversations for number in range(len(c.turns))]
     num = len(rows)

@@ -73,10 +73,10 @@ def _drawn_ranks(count: int, max_points: int) -> Ints:
 
 def _band(ascending: Floats, samples: Floats, labels: Labels, ranks: Ints) -> Band:
     """The intervals of metrics.json (suite/intervals.py) at many quantiles."""
-    values = ascending[ranks - 1]
+    values, num_clusters = ascending[ranks - 1], len(np.unique(labels))
     place = (ranks - 0.5) / max(len(ascending), 1)
     ends = [
-        percentile_interval(ascending, float(q), num_effective)
+        percentile_interval(ascending, float(q), num_effective, num_clusters)
         for q, num_effective in zip(place, _effective(values, samples, labels), strict=True)
     ]
     return Band(

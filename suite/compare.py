@@ -27,7 +27,7 @@ from suite.metric_names import (
     between_runs_of,
     look_up,
 )
-from suite.quantiles import Interval
+from suite.quantiles import PERCENTILES, Interval, interval_ranks
 from suite.resampled import Resampled
 
 MIN_ON_EACH_SIDE = 10  # of a share, for resampling to know its spread
@@ -158,7 +158,7 @@ def _within(side: Side, base: Side, metric: Metric, mine: Number, other: Number)
             return None
         with np.errstate(invalid="ignore", divide="ignore"):
             found = interval_of(drawn / drawn_base)
-        return found if found is None else _opened(found, mine.interval, other.interval)
+        return None if found is None else paired_interval(found, metric, mine, other)
     return _combined(mine, other)
 
 
@@ -168,13 +168,22 @@ def _combined(mine: Number, other: Number) -> Interval | None:
     return combined_ratio(mine.value, mine.interval, other.value, other.interval)
 
 
-def _opened(found: Interval, mine: Interval | None, other: Interval | None) -> Interval:
-    """An end is open where the percentile it rests on is not bounded on that side."""
-    if mine is None or other is None:
-        return found
+def paired_interval(found: Interval, metric: Metric, mine: Number, other: Number) -> Interval:
+    """With the ratio itself in it, which resamples of few users or a long tail may miss. An end is
+    open where too few samples bound the percentile it rests on; that clusters are few does not
+    matter, for what they have in common is paired away."""
+    assert mine.value is not None and other.value is not None
+    assert found.low is not None and found.high is not None
+    ratio = mine.value / other.value
+    low, high = min(found.low, ratio), max(found.high, ratio)
+    if not metric.is_percentile or mine.num_effective is None or other.num_effective is None:
+        return Interval(low=low, high=high)
+    q = PERCENTILES[metric.key]
+    mine_low, mine_high = interval_ranks(mine.num_effective, q)
+    other_low, other_high = interval_ranks(other.num_effective, q)
     return Interval(
-        low=None if mine.low is None or other.high is None else found.low,
-        high=None if mine.high is None or other.low is None else found.high,
+        low=None if mine_low is None or other_high is None else low,
+        high=None if mine_high is None or other_low is None else high,
     )
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from suite.attainment import Attainment
-from suite.bootstrap import user_intervals
 from suite.intervals import all_as_json
 from suite.quantiles import quantile_rank
 from suite.service import (
@@ -23,6 +22,7 @@ from suite.service import (
 )
 from suite.solo import SoloLatencies, slowdown_numbers
 from suite.turn_table import Floats, TurnTable
+from suite.user_draws import user_intervals
 
 SERVICE_KEYS = (
     "jain_service_index",
@@ -42,7 +42,9 @@ def fairness_numbers(
     users: Attainment,
     headroom: Floats,
     repeats: Sequence[int],
+    *,
     solo: SoloLatencies | None,
+    user_classes: Sequence[str],
 ) -> dict[str, Any]:
     """Over users, each repeat's counted anew; `headroom` of each turn. Longest gap and wait look at
     failed turns too, so that no stall can hide behind a failure."""
@@ -53,7 +55,7 @@ def fairness_numbers(
     if jain is None:
         unavailable["jain_index"] = unavailable["gini_index"] = "no turn attained its SLO"
     service, no_service = _service(turns, repeats)
-    slowdown, no_slowdown = slowdown_numbers(turns, solo)
+    (slowdown, no_slowdown), by_class = slowdown_numbers(turns, solo, user_classes)
     unavailable |= {**no_service, **no_slowdown}
     wait = longest_wait_per_turn(turns)
     if not len(turns.gaps):
@@ -79,6 +81,10 @@ def fairness_numbers(
         "longest_wait_s": None if np.isnan(wait).all() else float(np.nanmax(wait)),
         "num_abandoned_turns": num_abandoned,
         "abandoned_turns_ratio": num_abandoned / num_planned,
+        "by_class": {
+            name: {**numbers, "unavailable": reasons}
+            for name, (numbers, reasons) in by_class.items()
+        },
         "interval": all_as_json(user_intervals(users)),
         "unavailable": unavailable,
     }

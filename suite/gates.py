@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from suite.compare import Ratio, Side, ratio_of
 from suite.gate_text import Gate
-from suite.intervals import hull
+from suite.intervals import clusters_needed, hull
 from suite.metric_names import Metric, Number
 from suite.quantiles import PERCENTILES, Interval, interval_ranks
 
@@ -235,7 +235,10 @@ def _more_conversations(held: _Held, metric: Metric, side: Side) -> int | None:
     """How many more, if the numbers stay as they are: the interval shrinks with √n."""
     growth = _growth(held, held.within)
     if growth is None and held.within is not None and metric.is_percentile and held.num_effective:
-        growth = num_bounding(metric.key) / held.num_effective  # first of all it must close
+        # First of all it must close: with samples enough, or with conversations enough.
+        growth = num_bounding(metric.key) / held.num_effective
+        if growth <= 1:
+            growth = clusters_needed(float(PERCENTILES[metric.key])) / side.num_conversations
     if growth is None or not 1 < growth <= MAX_GROWTH:
         return None
     return ceil(side.num_conversations * (growth - 1))

@@ -87,6 +87,7 @@ METRICS = (
 ALLOWED = (
     f"{', '.join(LATENCY_METRICS)} with .{', .'.join(STATISTICS)}; {', '.join(SCALAR_METRICS)}"
 )
+_SLOWDOWNS = ("slowdown_mean", "slowdown_p50", "slowdown_p99", "slowdown_max")
 _SUMS = ("stall_s", "failed", "lost")
 _EXTREMES = (
     "max_service_difference",
@@ -150,7 +151,7 @@ class Metric:
 
     @property
     def can_have_class(self) -> bool:
-        return self.is_latency or self.group == "slo"
+        return self.is_latency or self.group == "slo" or self.key in _SLOWDOWNS
 
     @property
     def is_share(self) -> bool:

@@ -195,14 +195,23 @@ def numbers(engine: EngineRun, run: Path) -> Json:
         "throughput": throughput(engine.all_turns, engine.attains_all, repeats),
         "steady_state": steady_state(engine.all_turns, repeats, engine.plan),
         "slo": slo_by_class(engine) if has_users else None,
-        "fairness": fairness_numbers(turns, engine.users, engine.headroom, repeats, engine.solo)
-        if has_users
-        else None,
+        "fairness": _fairness(engine) if has_users else None,
         "users": {"worst": worst_users(turns, engine.users)} if has_users else None,
         "context_switch": switching,
         "counts": counts(engine),
         "unavailable": unavailable,
     }
+
+
+def _fairness(engine: EngineRun) -> Json:
+    return fairness_numbers(
+        engine.turns,
+        engine.users,
+        engine.headroom,
+        engine.repeats,
+        solo=engine.solo,
+        user_classes=[each.name for each in engine.plan.user_classes],
+    )
 
 
 def slo_by_class(engine: EngineRun) -> Json:

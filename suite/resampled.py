@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from suite.bootstrap import UserDraws, draws, mean_draws, percentile_draws
+from suite.bootstrap import draws, levels_around, mean_draws, percentile_draws
 from suite.engine_run import EngineRun
 from suite.intervals import Clusters
 from suite.latencies import samples_and_rows
 from suite.metric_names import Metric
 from suite.quantiles import PERCENTILES
 from suite.turn_table import Floats
+from suite.user_draws import UserDraws
 
 
 class Resampled:
@@ -69,7 +70,8 @@ class Resampled:
         counts = draws(self._num_conversations)
         if metric.key == "mean":
             return mean_draws(clusters.sums(values), clusters.sizes, columns, counts)
-        return percentile_draws(values, clusters, columns, counts, float(PERCENTILES[metric.key]))
+        levels = levels_around(values, clusters, float(PERCENTILES[metric.key]))
+        return percentile_draws(values, clusters, columns, counts, levels)
 
     def _users(self, metric: Metric) -> Floats | None:
         users = self._records.users

@@ -6,7 +6,7 @@ and turns, one conversation at a time and without think times, once for each eng
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from suite.run_directory import Manifest
 from suite.statistics import summarise
-from suite.turn_table import Floats, TurnTable, read_turns
+from suite.turn_table import Bools, Floats, TurnTable, read_turns
 from suite.workload import Workload
 
 FOLDER = "solo"
@@ -55,15 +55,24 @@ def solo_latencies(run: Path, engine: str) -> SoloLatencies | None:
     return {(turns.conversation_id[row], int(turns.turn[row])): float(e2e_s[row]) for row in rows}
 
 
+Numbers = tuple[dict[str, float | str | None], dict[str, str]]  # and why some of them are None
+
+
 def slowdown_numbers(
-    turns: TurnTable, solo: SoloLatencies | None
-) -> tuple[dict[str, float | str | None], dict[str, str]]:
-    """(the numbers, the reasons of those that are None); over turns that succeeded in both."""
+    turns: TurnTable, solo: SoloLatencies | None, user_classes: Sequence[str]
+) -> tuple[Numbers, dict[str, Numbers]]:
+    """Over turns that succeeded in both: of all users, and of each class."""
+    slowdown = None if solo is None else _per_turn(turns, solo)
+    return _numbers(turns, slowdown, np.ones(len(turns), dtype=bool)), {
+        name: _numbers(turns, slowdown, turns.user_class == name) for name in user_classes
+    }
+
+
+def _numbers(turns: TurnTable, slowdown: Floats | None, chosen: Bools) -> Numbers:
     nothing: dict[str, float | str | None] = dict.fromkeys(KEYS)
-    if solo is None:
+    if slowdown is None:
         return nothing, dict.fromkeys(KEYS, "needs a solo run: fsbench run --solo")
-    slowdown = _per_turn(turns, solo)
-    rows = np.flatnonzero(~np.isnan(slowdown))
+    rows = np.flatnonzero(chosen & ~np.isnan(slowdown))
     if not len(rows):
         return nothing, dict.fromkeys(KEYS, "no turn succeeded both alone and in company")
     found = summarise(slowdown[rows], turns.conversation[rows])

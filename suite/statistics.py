@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from suite.bootstrap_t import mean_interval
 from suite.intervals import (
     Clusters,
     Labels,
     all_as_json,
     effective_samples,
-    mean_interval,
     percentile_interval,
 )
 from suite.quantiles import PERCENTILES, Floats, Interval, quantile, samples_needed
@@ -64,7 +64,7 @@ def summarise(samples: Floats, labels: Labels | None = None) -> Summary:
         value = percentiles[name] = quantile(ascending, q)
         effective = effective_samples(clusters.sums(samples <= value), clusters.sizes)
         num_effective[name] = effective
-        intervals[name] = percentile_interval(ascending, float(q), effective)
+        intervals[name] = percentile_interval(ascending, float(q), effective, len(clusters))
     return Summary(
         count=count,
         mean=float(samples.mean()) if count else None,

@@ -17,7 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from suite.errors import InputError
 from suite.records import TURN_SCHEMA, read_shards
+from suite.run_directory import SCHEMA_VERSION, Manifest
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -130,8 +132,29 @@ def _part(directory: Path) -> pa.Table:
     """turns.parquet; where a kill left none, the rows that its workers' logs had flushed."""
     finished = directory / "turns.parquet"
     if finished.exists():
+        _check_columns(finished, pq.read_schema(finished).names)
         return pq.read_table(finished, columns=list(COLUMNS))
-    return read_shards(directory).select(list(COLUMNS))
+    table = read_shards(directory)
+    _check_columns(directory, table.column_names)
+    return table.select(list(COLUMNS))
+
+
+def _check_columns(path: Path, names: Sequence[str]) -> None:
+    """Raises InputError where one is missing: another version of fsbench has other ones."""
+    missing = [name for name in COLUMNS if name not in names]
+    if missing:
+        raise InputError(
+            f"{path}: has no column {', '.join(missing)}; it was recorded with {_schema_of(path)}, "
+            f"this fsbench reads {SCHEMA_VERSION}: measure it with that version, or run it again"
+        )
+
+
+def _schema_of(path: Path) -> str:
+    """Of the run that a part's file lies in."""
+    for folder in path.parents:
+        if (folder / "manifest.json").exists():
+            return f"schema {Manifest.read(folder).schema_version}"
+    return "an unknown schema"
 
 
 def _from_columns(table: pa.Table, repeat: Ints) -> TurnTable:

@@ -13,6 +13,7 @@ from engines.api import EngineInputError, EngineSettings, PriorityUpdates
 from engines.registry import KINDS, kind_named
 from suite.gate_text import parse_gates
 from suite.metric_names import METRICS, unknown_metric
+from suite.preflight import check_size
 from workloads.build import build_plan
 from workloads.errors import TraceError, WorkloadError
 from workloads.matrix import read_matrix
@@ -65,9 +66,7 @@ def load_workload(
 def resolve_workload(source: WorkloadSource, *, plan: Plan | None = None) -> Workload:
     """All of it checked; `plan` instead of a new one. Raises WorkloadError or GateError."""
     path, spec = source.path, spec_of(source)
-    engines = {
-        name: _engine(name, entry, spec.model, source) for name, entry in spec.engines.items()
-    }
+    engines = engines_of(source)
     plan = plan or _plan(spec, path)
     parse_gates(
         spec.gates,
@@ -84,6 +83,12 @@ def resolve_workload(source: WorkloadSource, *, plan: Plan | None = None) -> Wor
         except EngineInputError as error:
             raise WorkloadError(f"{path}: engines.{name}.{error}") from None
     return Workload(spec=spec, plan=plan, engines=engines)
+
+
+def engines_of(source: WorkloadSource) -> dict[str, EngineSettings]:
+    """Their settings by name, presets resolved; no plan is made. Raises WorkloadError."""
+    spec = spec_of(source)
+    return {name: _engine(name, entry, spec.model, source) for name, entry in spec.engines.items()}
 
 
 def priority_updates(plan: Plan) -> PriorityUpdates | None:
@@ -111,6 +116,7 @@ def workload_schema() -> dict[str, Any]:
 
 def _plan(spec: WorkloadSpec, path: Path) -> Plan:
     try:
+        check_size(spec, path.parent)
         return build_plan(spec, path.parent)
     except TraceError:  # names the trace's file
         raise

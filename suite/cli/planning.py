@@ -39,9 +39,10 @@ def plan(
 
 @app.command()
 def validate(workload_file: WorkloadFile, overrides: Overrides = None) -> None:
-    """Check a workload file, its traces and its engines' settings; start nothing."""
+    """Check a workload file, its traces and its engines' settings and models; start nothing."""
+    from suite.preflight import check_models
     from suite.sweep.cells import load_cells
-    from suite.workload import resolve_workload
+    from suite.workload import engines_of, resolve_workload
     from workloads.matrix import read_matrix
     from workloads.source import read_source
 
@@ -49,9 +50,12 @@ def validate(workload_file: WorkloadFile, overrides: Overrides = None) -> None:
     matrix = read_matrix(source)
     if matrix is not None:
         num_plans = len({cell.plan_digest for cell in load_cells(matrix.cells)})
+        for cell in matrix.cells:
+            check_models(engines_of(cell.source), workload_file)
         typer.echo(f"{workload_file}: fine. {_how_many(matrix)}, {num_plans} different plans")
         return
     workload = resolve_workload(source.without_matrix())
+    check_models(workload.engines, workload_file)
     typer.echo(
         f"{workload_file}: fine. {len(workload.plan.conversations)} conversations, "
         f"{workload.plan.num_turns} turns, engines: {', '.join(workload.engines)}; "

@@ -13,6 +13,7 @@ from suite.cli.verdict import verdict
 
 if TYPE_CHECKING:
     from suite.runner import RunOutcome
+    from suite.workload import Workload
 
 
 @app.command()
@@ -41,10 +42,6 @@ def run(
     is a sweep: each of its cells in turn, or over the cores."""
     from suite.cli.sweeping import run_sweep
     from suite.errors import InputError
-    from suite.live import LiveProgress
-    from suite.runner import run as run_workload
-    from suite.runner import run_in
-    from suite.solo import FOLDER, solo_workload
     from suite.workload import load_workload
     from workloads.matrix import read_matrix
     from workloads.source import read_source
@@ -60,21 +57,41 @@ def run(
         if value is not None:
             raise InputError(f"{name} is for sweeps, and {workload_file} has no matrix")
     workload = load_workload(workload_file, overrides or [], plan_file=plan_file)
-    with LiveProgress(workload) as progress:
-        outcome = run_workload(workload, root=out, num_workers=workers, observer=progress)
+    outcome = _play(workload, out, num_workers=workers)
     if solo and all(part.status == "complete" for part in outcome.manifest.parts):
-        alone = solo_workload(workload)
-        directory = outcome.directory / FOLDER
-        directory.mkdir()
-        with LiveProgress(alone) as progress:
-            run_in(directory, alone, num_workers=1, observer=progress)
+        _play_alone(workload, outcome.directory)
+    raise typer.Exit(_judge(outcome))
+
+
+def _play(workload: Workload, root: Path, *, num_workers: int) -> RunOutcome:
+    from suite.live import LiveProgress
+    from suite.runner import run as run_workload
+
+    with LiveProgress(workload) as progress:
+        return run_workload(workload, root=root, num_workers=num_workers, observer=progress)
+
+
+def _play_alone(workload: Workload, run_directory: Path) -> None:
+    """The same once more without neighbours, into a folder of the run."""
+    from suite.live import LiveProgress
+    from suite.runner import run_in
+    from suite.solo import FOLDER, solo_workload
+
+    alone = solo_workload(workload)
+    directory = run_directory / FOLDER
+    directory.mkdir()
+    with LiveProgress(alone) as progress:
+        run_in(directory, alone, num_workers=1, observer=progress)
+
+
+def _judge(outcome: RunOutcome) -> int:
+    """The exit code; Ctrl-C now costs the judgement only."""
     try:
-        code = _conclude(outcome)
+        return _conclude(outcome)
     except KeyboardInterrupt:
         again = f"fsbench report {outcome.directory}"
         typer.echo(f"fsbench: stopped; judge what was measured with: {again}", err=True)
-        code = ExitCode.INCOMPLETE
-    raise typer.Exit(code)
+        return ExitCode.INCOMPLETE
 
 
 def _conclude(outcome: RunOutcome) -> int:

@@ -12,6 +12,7 @@ from suite.cli.executing import Jobs, On, Where, executor_for, interrupt_on_sigt
 
 if TYPE_CHECKING:
     from suite.sweep.directory import SweepDirectory
+    from suite.workload import Workload
     from workloads.matrix import Matrix
     from workloads.source import WorkloadSource
 
@@ -100,8 +101,6 @@ def capacity(
 ) -> None:
     """Find the highest arrival rate at which enough users are within SLO, engine by engine."""
     from reports.sweep_tables import show_capacity
-    from suite.runner import new_directory
-    from suite.sweep import directory as sweeps
     from suite.sweep.capacity import CapacityRequest, CapacitySearch
     from suite.sweep.progress import SweepProgress
     from suite.workload import load_workload
@@ -116,11 +115,7 @@ def capacity(
     where = Where(root=out, resume=resume, jobs=jobs, on=on)
     executor = executor_for(where, are_virtual=True)
     interrupt_on_sigterm()
-    if resume is not None:
-        sweep = sweeps.resume(resume, kind="capacity", axes=(), cells=())
-    else:
-        path = new_directory(out, f"{workload.spec.name}-capacity")
-        sweep = sweeps.create(path, kind="capacity", source=source, spec=workload.spec, axes=())
+    sweep = _capacity_directory(where, source, workload)
     typer.echo(f"{sweep.path}: {len(workload.engines)} engines × {seeds} seeds", err=True)
     with SweepProgress(f"{workload.spec.name} capacity") as progress:
         try:
@@ -130,6 +125,17 @@ def capacity(
             raise typer.Exit(ExitCode.INCOMPLETE) from None
     show_capacity(found, found.write(sweep.path))
     raise typer.Exit(ExitCode.FINE if found.is_complete else ExitCode.INCOMPLETE)
+
+
+def _capacity_directory(where: Where, source: WorkloadSource, workload: Workload) -> SweepDirectory:
+    """A new one, or the one whose cells are used again."""
+    from suite.runner import new_directory
+    from suite.sweep import directory as sweeps
+
+    if where.resume is not None:
+        return sweeps.resume(where.resume, kind="capacity", axes=(), cells=())
+    path = new_directory(where.root, f"{workload.spec.name}-capacity")
+    return sweeps.create(path, kind="capacity", source=source, spec=workload.spec, axes=())
 
 
 def _verdict(sweep: SweepDirectory, *, was_interrupted: bool) -> int:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from suite.attainment import Attainment
-from suite.bootstrap import UserDraws, draws, interval_of, mean_draws, percentile_draws
+from suite.bootstrap import draws, interval_of, levels_around, mean_draws, percentile_draws
+from suite.bootstrap_t import _log_ratio, _ratio, mean_interval
 from suite.fairness import gini_index, jain_index
 from suite.intervals import Clusters
-from suite.quantiles import quantile
+from suite.quantiles import CONFIDENCE_RATIO, Interval, quantile
+from suite.user_draws import UserDraws, _log_variation, jain_interval
 
 NUM = 30
 
@@ -32,9 +35,20 @@ def resampled(values, labels, drawn):
 def test_percentiles_of_resamples_equal_those_of_the_samples_laid_out(sample, q):
     values, labels = sample
     counts = draws(NUM)
-    found = percentile_draws(values, Clusters.of(labels), np.arange(NUM), counts, q)
+    found = percentile_draws(values, Clusters.of(labels), np.arange(NUM), counts, [q])
     for row in range(50):
         assert found[row] == quantile(np.sort(resampled(values, labels, counts[row])), q)
+
+
+def test_a_smoothed_percentile_is_the_mean_of_its_neighbours(sample):
+    values, labels = sample
+    clusters, counts = Clusters.of(labels), draws(NUM)
+    levels = levels_around(values, clusters, 0.9)
+    assert levels == sorted(levels)
+    assert levels[2] == 0.9
+    apart = [percentile_draws(values, clusters, np.arange(NUM), counts, [q]) for q in levels]
+    found = percentile_draws(values, clusters, np.arange(NUM), counts, levels)
+    assert found == pytest.approx(np.mean(apart, axis=0))
 
 
 def test_means_of_resamples_equal_those_of_the_samples_laid_out(sample):
@@ -88,6 +102,79 @@ def test_users_are_resampled_with_their_formulas():
     assert made.of("longest_gap_s") is None
 
 
+def test_a_mean_s_bootstrap_t_by_hand(sample):
+    """Each resample laid out: how far its log mean lies off, in its own standard errors."""
+    values, labels = sample
+    clusters = Clusters.of(labels)
+    sums, sizes = clusters.sums(values), clusters.sizes
+
+    def mean_and_error(sums, sizes):
+        mean = sums.sum() / sizes.sum()
+        squares = np.square(sums - mean * sizes).sum()
+        return mean, np.sqrt(NUM / (NUM - 1) * squares) / sizes.sum()
+
+    mean, error = mean_and_error(sums, sizes)
+    studentised = []
+    for drawn in draws(NUM):
+        rows = np.repeat(np.arange(NUM), drawn.astype(int))
+        its_mean, its_error = mean_and_error(sums[rows], sizes[rows])
+        studentised.append(np.log(its_mean / mean) / (its_error / its_mean))
+    wider = stats.t.ppf(0.975, NUM - 1) / stats.norm.ppf(0.975)
+    tail = (1 - CONFIDENCE_RATIO) / 2
+    ends = np.quantile(studentised, [1 - tail, tail], method="inverted_cdf")
+    expected = mean * np.exp(-ends * wider * error / mean)
+    found = mean_interval(sums, sizes)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx(tuple(expected))
+
+
+def test_means_without_spread_or_sign():
+    assert mean_interval(np.zeros(0), np.zeros(0)) is None
+    assert mean_interval(np.array([1.0]), np.ones(1)) is None
+    assert mean_interval(np.full(9, 2.0), np.ones(9)) == Interval(low=2.0, high=2.0)
+    two = mean_interval(np.array([1.0, 3.0]), np.ones(2))  # most resamples have no spread
+    assert two == Interval(low=None, high=None)
+    signed = mean_interval(np.linspace(-1, 1, 20), np.ones(20))
+    assert signed is not None
+    assert signed.low is not None
+    assert signed.high is not None
+    assert signed.low < 0 < signed.high
+    tiny = mean_interval(np.linspace(1e-200, 2e-200, 20), np.ones(20))
+    assert tiny is not None
+    assert tiny.low is not None
+    assert 1e-200 < tiny.low < 1.5e-200
+
+
+def test_an_interval_of_jains_index_is_within_its_range():
+    labels = np.arange(40)
+    assert jain_interval(np.ones(40), labels) == Interval(low=1.0, high=1.0)
+    assert jain_interval(np.ones(1), np.zeros(1, dtype=int)) is None
+    shares = np.random.default_rng(2).beta(2, 1, 40)
+    found = jain_interval(shares, labels)
+    observed = jain_index(shares)
+    assert found is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert observed is not None
+    assert 1 / 40 < found.low < observed < found.high < 1
+    # A user's two repeats are one cluster: they say no more than one of them.
+    twice = jain_interval(np.tile(shares, 2), np.tile(labels, 2))
+    assert twice is not None
+    assert (twice.low, twice.high) == pytest.approx((found.low, found.high))
+
+
+def test_slopes_are_derivatives():
+    totals = np.array([[10.0, 6.0, 4.5]])
+    for statistic, width in ((_log_variation, 3), (_log_ratio, 2), (_ratio, 2)):
+        mine = totals[:, :width]
+        value, slope = statistic(mine)
+        for column in range(width):
+            step = np.zeros_like(mine)
+            step[0, column] = 1e-6
+            numeric = (statistic(mine + step)[0] - value) / 1e-6
+            assert slope[0, column] == pytest.approx(numeric[0], rel=1e-4)
+
+
 def test_a_resample_without_a_number_gives_no_interval():
     assert interval_of(np.array([1.0, np.nan])) is None
     assert interval_of(np.zeros(0)) is None
@@ -105,7 +192,8 @@ def test_paired_ratios_hold_the_truth_and_are_narrower_than_unpaired_ones():
             shift + level[labels] + rng.normal(0, 0.3, len(labels)) for shift in (np.log(1.2), 0)
         )
         drawn = [
-            percentile_draws(np.exp(each), clusters, columns, counts, 0.5) for each in (slow, fast)
+            percentile_draws(np.exp(each), clusters, columns, counts, [0.5])
+            for each in (slow, fast)
         ]
         paired, unpaired = (interval_of(drawn[0] / other) for other in (drawn[1], drawn[1][::-1]))
         assert paired is not None

@@ -16,7 +16,6 @@ from suite.intervals import (
     combined_ratio,
     effective_samples,
     hull,
-    mean_interval,
     percentile_interval,
     share_interval,
 )
@@ -32,10 +31,10 @@ def test_one_sample_a_cluster_is_as_good_as_independent():
 
 def test_samples_of_a_cluster_that_are_all_alike_count_as_one():
     """40 clusters of 25 equal samples each: Var(share) is that of 40 coins; Student's t for 39
-    degrees of freedom instead of 999 takes a little more."""
+    degrees of freedom takes a little more."""
     hits = np.repeat([25.0, 0.0], 20)
     effective = effective_samples(hits, np.full(40, 25.0))
-    student = (stats.t.ppf(0.975, 999) / stats.t.ppf(0.975, 39)) ** 2
+    student = (stats.norm.ppf(0.975) / stats.t.ppf(0.975, 39)) ** 2
     assert effective == pytest.approx(39 * student)
 
 
@@ -55,26 +54,52 @@ def test_clusters_without_samples_are_closed_up():
 
 def test_a_percentile_of_clusters_takes_ranks_further_out():
     ascending = np.arange(1.0, 1001.0)
-    narrow, wide = (percentile_interval(ascending, 0.5, num) for num in (1000, 100))
+    narrow, wide = (percentile_interval(ascending, 0.5, num, 100) for num in (1000, 100))
     low, high = interval_ranks(100, 0.5)
     assert low is not None
     assert high is not None
-    assert (wide.low, wide.high) == (10.0 * low, 10.0 * high)
+    assert (wide.low, wide.high) == pytest.approx((low * 1001 / 101, high * 1001 / 101))
     assert wide.low < narrow.low < 500 < narrow.high < wide.high
 
 
-def test_the_mean_of_clusters_by_hand():
-    """Two clusters of one sample, 1 and 3: mean 2 ± t(1) · 1."""
-    interval = mean_interval(np.array([1.0, 3.0]), np.ones(2))
-    assert interval is not None
-    assert interval.high == pytest.approx(2 + stats.t.ppf(0.975, 1))
-    assert mean_interval(np.array([1.0]), np.ones(1)) is None
+@pytest.mark.parametrize(
+    ("num_clusters", "low_is_open", "high_is_open"),
+    [(99, True, True), (100, False, True), (775, False, True), (777, False, False)],
+)
+def test_a_tail_of_few_clusters_that_are_alike_is_open(num_clusters, low_is_open, high_is_open):
+    """P99: 8 · 0.98² / (0.99 · 0.01) = 776.08 clusters, where samples of a cluster are alike."""
+    ascending = np.arange(1.0, 100_001.0)
+    found = percentile_interval(ascending, 0.99, 5000.0, num_clusters)
+    assert (found.low is None, found.high is None) == (low_is_open, high_is_open)
+    apart = percentile_interval(ascending, 0.99, 50_000.0, num_clusters)
+    assert None not in (apart.low, apart.high)
+
+
+def test_a_median_needs_no_number_of_clusters():
+    found = percentile_interval(np.arange(1.0, 10_001.0), 0.5, 12.0, 12)
+    assert None not in (found.low, found.high)
+
+
+def test_a_design_effect_that_rests_on_uneven_clusters_counts_for_less():
+    """60 of 4,000 samples beyond: 6 in each of ten clusters, or 30 in one and 10 in three more. The
+    design effect is what it is; this is what Student's t takes from it."""
+    sizes = np.full(40, 100.0)
+    even, uneven = np.full(40, 100.0), np.full(40, 100.0)
+    even[:10] -= 6
+    uneven[:4] -= [30, 10, 10, 10]
+    taken = {}
+    for name, hits in (("even", even), ("uneven", uneven)):
+        share = hits.sum() / sizes.sum()
+        variance = 40 / 39 * np.square(hits - share * sizes).sum() / sizes.sum() ** 2
+        taken[name] = effective_samples(hits, sizes) / (share * (1 - share) / variance)
+    assert taken["even"] == pytest.approx(0.939, abs=0.001)  # 39 degrees of freedom
+    assert 0.7 < taken["uneven"] < 0.88
 
 
 @pytest.mark.parametrize(
-    ("hits", "low", "high"), [(0, 0.0, 0.3085), (5, 0.1871, 0.8129), (10, 0.6915, 1.0)]
+    ("hits", "low", "high"), [(0, 0.0, 0.2172), (5, 0.2235, 0.7765), (10, 0.7828, 1.0)]
 )
-def test_shares_are_clopper_pearson(hits, low, high):
+def test_shares_are_jeffreys(hits, low, high):
     interval = share_interval(np.repeat([1.0, 0.0], [hits, 10 - hits]), np.ones(10))
     assert interval is not None
     assert interval.low == pytest.approx(low, abs=1e-4)

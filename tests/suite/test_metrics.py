@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from suite.errors import InputError
 from suite.metrics import MetricsError, measure, write_metrics
 from suite.records import TurnRecord, write_turns
-from suite.run_directory import Manifest
+from suite.run_directory import SCHEMA_VERSION, Manifest
 from tests.reports.synthetic_run import FAST, SLOW, make_manifest, make_part, make_plan, write_run
 from workloads.plan import Conversation, Plan, Slo, Turn, UserClass
 
@@ -341,3 +343,17 @@ def test_the_plans_users_are_all_judged(tmp_path):
     assert slo["num_turns"] == 2 * plan.num_turns
     by_class = slo["by_class"].values()
     assert sum(each["num_turns_attained"] for each in by_class) == slo["num_turns_attained"]
+
+
+def test_records_of_an_older_schema_are_refused_with_the_column_and_both_versions(tmp_path):
+    run = run_of(tmp_path, ALL_WELL)
+    manifest = Manifest.read(run)
+    manifest.model_copy(update={"schema_version": 1}).write(run)
+    path = manifest.parts[0].directory(run) / "turns.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["tokens_per_chunk"]), path)
+    expected = (
+        f"{path}: has no column tokens_per_chunk; it was recorded with schema 1, this fsbench "
+        f"reads {SCHEMA_VERSION}: measure it with that version, or run it again"
+    )
+    with pytest.raises(InputError, match=re.escape(expected)):
+        measure(run)

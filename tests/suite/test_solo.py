@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from suite.gating import judge_run
 from suite.metrics import measure
 from suite.solo import solo_workload
 from suite.workload import load_workload
@@ -26,6 +27,7 @@ def test_slowdown_is_how_much_longer_each_turn_took_than_alone(tmp_path):
     """Alone every turn takes half as long, but bob's a quarter; one of cat's turns fails alone."""
     run = run_of(tmp_path, ALL_WELL)
     without = measure(run)["engines"]["mine"]["fairness"]
+    assert without["by_class"]["quick"]["slowdown_p50"] is None
     assert without["slowdown_mean"] is None
     assert without["unavailable"]["slowdown_mean"] == "needs a solo run: fsbench run --solo"
     alone = []
@@ -40,3 +42,17 @@ def test_slowdown_is_how_much_longer_each_turn_took_than_alone(tmp_path):
     assert found["slowdown_mean"] == pytest.approx((2 + 2 + 4 + 2) / 4)
     assert found["slowdown_max"] == 4
     assert (found["slowdown_worst_user_id"], found["slowdown_worst_user_class"]) == ("bob", "quick")
+    quick, calm = found["by_class"]["quick"], found["by_class"]["calm"]
+    assert (quick["slowdown_mean"], quick["slowdown_max"]) == (pytest.approx((2 + 2 + 4) / 3), 4)
+    assert (calm["slowdown_mean"], calm["slowdown_worst_user_id"]) == (pytest.approx(2), "cat")
+    assert calm["unavailable"]["slowdown_p99"] == "needs at least 100 samples, has 1"
+    gates = ["fairness.slowdown_max[quick] <= 3", "fairness.slowdown_mean[calm] <= 3"]
+    judged = judge_run(run, baseline=None, rules=rules_file(tmp_path, gates), is_unpaired=False)
+    assert [each["outcome"] for each in judged["gates"]] == ["fail", "pass"]
+    assert judged["gates"][0]["observed"] == 4
+
+
+def rules_file(folder: Path, gates: list[str]) -> Path:
+    path = folder / "rules.yaml"
+    path.write_text("".join(f"- {each}\n" for each in gates))
+    return path

@@ -100,7 +100,9 @@ def jain_interval(shares: Floats, labels: Ints) -> Interval | None:
     share. A point where all shares are alike; None for a single user."""
     if (shares == shares[0]).all():
         return Interval(low=1.0, high=1.0) if labels.any() else None
-    sums = np.stack([np.bincount(labels, shares**power) for power in range(3)], axis=1)
+    sums: Floats = np.stack(
+        [np.bincount(labels, shares**power).astype(np.float64) for power in range(3)], axis=1
+    )
     found = bootstrap_t(sums, _log_variation)
     if found is None:
         return None

@@ -96,7 +96,8 @@ def _contrast(metrics: Json) -> str:
 
 
 def warnings(metrics: Json) -> list[tuple[str, str]]:
-    """(engine, text), the worst news first: what is missing, then what is doubtful."""
+    """(engines, text), the worst news first: what is missing, then what is doubtful; what is said
+    of several engines stands once."""
     found = [(name, text) for name, each in metrics["engines"].items() for text in each["warnings"]]
     few = [
         (name, f"{shown}: {reason}")
@@ -104,7 +105,10 @@ def warnings(metrics: Json) -> list[tuple[str, str]]:
         for key, shown in (("ttft_s", "TTFT"), ("tbt_s", "TBT"))
         for reason in _too_few(each[key])
     ]
-    return found + few
+    names: dict[str, list[str]] = {}
+    for name, text in found + few:
+        names.setdefault(text, []).append(name)
+    return [(", ".join(each), text) for text, each in names.items()]
 
 
 def _too_few(summary: Json) -> list[str]:
@@ -144,7 +148,7 @@ def cost(manifest: Manifest) -> Fact:
         values = {name: each[key] for name, each in engines.items() if key in each}
         if all(value is None for value in values.values()):
             continue
-        each = ", ".join(f"{_cost_value(value)} ({name})" for name, value in values.items())
+        each = _by_value(values)
         if len({repr(value) for value in values.values()}) > 1:
             differ.append(f"{word} {each}")
         elif len(values) < len(engines):
@@ -158,6 +162,14 @@ def cost(manifest: Manifest) -> Fact:
     if alone:
         return Fact(outcome="inconclusive", label="Cost", text="; ".join([*same, *of_some_kinds]))
     return Fact(outcome="pass", label="Equal cost", text="; ".join(same) or "the same settings")
+
+
+def _by_value(values: Mapping[str, object]) -> str:
+    """`8,192 (a, b), 4,096 (c)`: each value once, with the engines that have it."""
+    names: dict[str, list[str]] = {}
+    for name, value in values.items():
+        names.setdefault(_cost_value(value), []).append(name)
+    return ", ".join(f"{value} ({', '.join(each)})" for value, each in names.items())
 
 
 def _cost_value(value: object) -> str:

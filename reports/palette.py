@@ -9,8 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-COLOURS = ("#0077BB", "#EE7733", "#009988", "#EE3377", "#33BBEE", "#CC3311", "#999933")
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
+COLOURS = (
+    *("#0077BB", "#EE7733", "#009988", "#EE3377", "#33BBEE", "#CC3311", "#999933"),
+    *("#7755CC", "#8C6D46"),  # two more, for the paper's nine engines
+)
+SYMBOLS = (
+    *("circle", "square", "diamond", "triangle-up", "cross", "x", "star"),
+    *("triangle-down", "pentagon"),
+)
 DASHES = ("solid", "dash", "dashdot", "longdash", "dot", "longdashdot")
 WAITING = "#A9B3BE"
 FAILED = "#CC3311"

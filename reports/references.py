@@ -92,5 +92,5 @@ def _row(entry: Json) -> tuple[Cell, ...]:
         Cell(text=band_text(entry["published"])),
         Cell(text=units.times(factor), detail=entry["reason"], sort_key=sort_key(factor)),
         Cell(text=times_interval_text(entry["interval"])),
-        Cell(text=" → ".join(values)),
+        Cell(text=" → ".join(values) if factor is not None else units.MISSING),
     )

@@ -12,6 +12,7 @@ from reports.blocks.ratios import gate_bounds
 from reports.comparison import write_comparison
 from reports.figures.sweep import pareto_front
 from reports.html import write_report
+from reports.page import cost
 from reports.sweep import write_sweep
 from suite.errors import InputError
 from suite.metrics import write_metrics
@@ -90,6 +91,66 @@ def test_what_is_simulated_or_emulated_is_said_on_the_first_screen(tmp_path: Pat
     assert "emulated link" in first_screen
     assert "Unequal cost" in first_screen
     assert "KV cache tokens 8,192 (a), 4,096 (b)" in first_screen
+
+
+def test_what_one_kind_has_no_setting_for_is_not_called_unequal(tmp_path: Path) -> None:
+    run = run_of(tmp_path, "a", "b")
+    manifest = Manifest.read(run)
+    engines = {
+        "a": {"kind": "fastswitch", "kv_tokens": 8192, "swap_tokens": 4096, "link": None},
+        "b": {"kind": "vllm", "kv_tokens": 8192, "kv_offload_gib": None},
+    }
+    fact = cost(manifest.model_copy(update={"engines": engines}))
+    assert (fact.outcome, fact.label) == ("inconclusive", "Cost")
+    assert fact.text == (
+        "KV cache tokens 8,192; not a setting of every kind: host swap tokens 4,096 (a)"
+    )
+
+
+def cited(*metrics: str, **band: float) -> dict[str, object]:
+    return {
+        "source": "A paper, their GPU",
+        "ours": "this re-implementation",
+        "engine": "new",
+        "baseline": "old",
+        "metrics": list(metrics),
+        "times_better": band,
+        "note": "Other work than this.",
+    }
+
+
+def citing_run(folder: Path, rate: float) -> Path:
+    run = write_run(folder, {"old": SLOW, "new": FAST}, plan=PLAN, repeats=1, baseline="old")
+    manifest = Manifest.read(run)
+    references = [cited("ttft.p50", low=1.4, high=5.8), cited("tbt.p50", high=11.2)]
+    workload = {**manifest.workload, "arrivals": {"rate": rate}, "references": references}
+    engines = {name: {"kind": "simulated", "kv_tokens": 8192} for name in manifest.engines}
+    manifest.model_copy(update={"workload": workload, "engines": engines}).write(run)
+    return run
+
+
+def test_a_published_band_stands_beside_the_runs_own_factor(tmp_path: Path) -> None:
+    run = citing_run(tmp_path, 1.0)
+    metrics = write_metrics(run)
+    first, second = metrics["references"]
+    assert first["published"] == [1.4, 5.8] and second["published"] == [None, 11.2]
+    assert first["times_better"] == pytest.approx(first["baseline_value"] / first["value"])
+    ratio = next(e for e in metrics["comparisons"]["new"] if e["metric"] == "ttft.p50")
+    assert first["interval"] == pytest.approx([1 / end for end in reversed(ratio["interval"])])
+    text = page_of(run).text
+    assert "published (A paper, their GPU)" in text
+    assert "this re-implementation, simulated" in text
+    assert "1.4× to 5.8×" in text and "up to 11.2×" in text
+    assert "It is no reproduction" in text and "Other work than this." in text
+
+
+def test_a_sweep_draws_the_published_band_along_its_setting(tmp_path: Path) -> None:
+    runs = [citing_run(tmp_path / str(rate), rate) for rate in (1.0, 2.0)]
+    page = Page(write_sweep(runs, tmp_path / "sweep.html").read_text())
+    assert {"cited-0", "cited-1"} <= set(page.figures)
+    (band,) = [each for each in page.figures["cited-0"]["layout"]["shapes"] if "fillcolor" in each]
+    assert (band["y0"], band["y1"]) == (1.4, 5.8)
+    assert "published (A paper, their GPU)" in page.text and "arrivals.rate 2" in page.text
 
 
 def test_nothing_is_called_better_that_the_intervals_do_not_tell_apart(tmp_path: Path) -> None:

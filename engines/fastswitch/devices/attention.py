@@ -68,7 +68,9 @@ def _views(kv: Tensor, group: DecodeGroup) -> list[Context] | None:
 
 def write_kv(rows: Tensor, kv: LayerKv, slots: Tensor) -> None:
     """rows: [num_rows, 2 num_kv_heads, head_dim], a token's K and then its V."""
-    kv.slots.index_copy_(1, slots, rows.unflatten(1, (2, -1)).transpose(0, 1))
+    num_rows, num_heads, head_dim = rows.shape
+    parts = rows.view(num_rows, 2, num_heads // 2, head_dim)
+    kv.slots.index_copy_(1, slots, parts.transpose(0, 1))
 
 
 def attend(
@@ -105,7 +107,7 @@ def gather(kv: Tensor, blocks: Blocks) -> Tensor:
 
 def _gathered(kv: Tensor, group: DecodeGroup) -> Context:
     num_rows = group.stop_row - group.start_row
-    tokens = gather(kv, group.blocks).unflatten(1, (num_rows, -1))
+    tokens = gather(kv, group.blocks).view(2, num_rows, -1, *kv.shape[3:])
     keys, values = tokens[:, :, : group.num_tokens].transpose(2, 3).unbind(0)
     return keys, values
 

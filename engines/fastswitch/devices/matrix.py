@@ -39,7 +39,7 @@ def can_be_packed(weight: Tensor) -> bool:
     return (
         weight.device.type == "cpu"
         and weight.dtype == torch.float32
-        and torch.backends.mkl.is_available()
+        and torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
         and hasattr(torch.ops.mkl, "_mkl_linear")
         and hasattr(torch.ops.mkl, "_mkl_reorder_linear_weight")
     )

@@ -85,7 +85,7 @@ class Decoder:
         num_heads, num_kv_heads = config.num_heads, config.num_kv_heads
         qkv = layer.qkv(self._norm(hidden, layer.attention_norm), layer.qkv_bias)
         heads = qkv.view(len(hidden), -1, config.head_dim)  # q heads, then k heads, then v heads
-        queries, keys, values = heads.split((num_heads, num_kv_heads, num_kv_heads), dim=1)
+        queries, keys, values = torch.split(heads, [num_heads, num_kv_heads, num_kv_heads], dim=1)
         turning = heads[:, :-num_kv_heads]
         if layer.qk_norm is not None:
             normed = F.rms_norm(turning, turning.shape[-1:], eps=config.rms_norm_eps)

@@ -99,7 +99,7 @@ def test_a_mixed_batch_attends_as_its_eager_twin(
     num_rows = sum(len(chunk.token_ids) for chunk in chunks)
     kv = by_layer(random_memory(chunks, block_size, num_layers))
     heads = torch.randn(num_rows, NUM_HEADS + 2 * NUM_KV_HEADS, HEAD_DIM, dtype=torch.float64)
-    queries, keys, values = heads.split((NUM_HEADS, NUM_KV_HEADS, NUM_KV_HEADS), dim=1)
+    queries, keys, values = torch.split(heads, [NUM_HEADS, NUM_KV_HEADS, NUM_KV_HEADS], dim=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attention_plan, "MIN_VIEW_TOKENS", 12)
         plan = plan_attention(

@@ -35,6 +35,7 @@ import torch.nn.functional as F
 from benchmarks.results import print_table, write_result
 from engines.fastswitch.devices import attention, model, torch_device
 from engines.fastswitch.devices.loading import load_model
+from engines.fastswitch.devices.matrix import Matrix
 from engines.fastswitch.devices.model import Decoder
 from engines.fastswitch.devices.model_config import ModelConfig
 from engines.fastswitch.devices.torch_device import TorchDevice
@@ -49,7 +50,7 @@ CONTEXT_TOKENS = 512
 BLOCK_SIZE = 16
 FLOAT_BYTES = 4
 PARTS: dict[str, tuple[Any, str]] = {
-    "products": (F, "linear"),
+    "products": (Matrix, "__call__"),
     "gather": (attention, "gather"),
     "attention": (F, "scaled_dot_product_attention"),
     "write": (model, "write_kv"),
@@ -151,9 +152,11 @@ class Bench:
         )
         self.engine = Engine(core, self.device, clock=time.perf_counter, on_step=self.rows.append)
         for number in range(num_requests):
-            self.submit(f"r{number}", num_steps + 1)
-        while self.engine.stats.num_generated_tokens < num_requests:
-            self.engine.step()
+            self.submit(f"r{number}", num_requests + num_steps + 1)
+        # Not a count of all tokens: the first to be prefilled decode while the others wait.
+        having: set[str] = set()
+        while len(having) < num_requests:
+            having |= {each.request_id for each in self.engine.step()}
 
     def submit(self, name: str, num_tokens: int) -> None:
         self.engine.submit(

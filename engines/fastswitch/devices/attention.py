@@ -6,6 +6,9 @@ a slot counts the tokens that lie between blocks too.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,67 +20,104 @@ from engines.fastswitch.devices.attention_plan import (
     PrefillChunk,
 )
 
-
-def write_kv(keys: Tensor, values: Tensor, cache: tuple[Tensor, Tensor], slots: Tensor) -> None:
-    """keys, values: [num_rows, num_kv_heads, head_dim] into [num_blocks, block_size, …]."""
-    _token_rows(cache[0]).index_copy_(0, slots, keys)
-    _token_rows(cache[1]).index_copy_(0, slots, values)
+Context = tuple[Tensor, Tensor]  # K and V, each [b, num_kv_heads, num_tokens, head_dim]
 
 
-def _token_rows(blocks: Tensor) -> Tensor:
-    """[num_blocks, block_size, …] as [num_tokens, …] with what lies between the blocks.
+@dataclass(frozen=True, slots=True)
+class LayerKv:
+    """One layer's blocks, as a step reads and writes them."""
+
+    blocks: Tensor  # [K | V, num_blocks, block_size, num_kv_heads, head_dim]
+    slots: Tensor  # the same memory, [K | V, num_slots, num_kv_heads, head_dim]
+    views: Sequence[Context | None]  # of each decode group; None: its blocks are to be gathered
+
+
+def layers_of(kv: Tensor, plan: AttentionPlan) -> Iterator[LayerKv]:
+    """kv: [layers, K | V, num_blocks, block_size, num_kv_heads, head_dim].
+
+    Views are cut out for all layers together: a call a group, and not one a group and layer.
+    """
+    views = [_views(kv, group) for group in plan.decode_groups]
+    for index, (blocks, slots) in enumerate(zip(kv.unbind(0), _slots(kv).unbind(0), strict=True)):
+        yield LayerKv(blocks, slots, [None if view is None else view[index] for view in views])
+
+
+def _slots(kv: Tensor) -> Tensor:
+    """[layers, K | V, num_slots, …]: blocks as tokens, with what lies between the blocks.
 
     Not `flatten`, which would quietly copy blocks that lie apart.
     """
-    num_blocks, block_size, *token_shape = blocks.shape
-    block_stride = blocks.stride(0) // blocks.stride(1)
-    num_tokens = (num_blocks - 1) * block_stride + block_size
-    return blocks.as_strided((num_tokens, *token_shape), blocks.stride()[1:])
+    num_layers, parts, num_blocks, block_size, *token_shape = kv.shape
+    layer_stride, part_stride, block_stride, *token_strides = kv.stride()
+    num_slots = (num_blocks - 1) * (block_stride // token_strides[0]) + block_size
+    return kv.as_strided(
+        (num_layers, parts, num_slots, *token_shape),
+        (layer_stride, part_stride, *token_strides),
+        kv.storage_offset(),
+    )
+
+
+def _views(kv: Tensor, group: DecodeGroup) -> list[Context] | None:
+    """By layer."""
+    if not isinstance(group.blocks, slice):
+        return None
+    tokens = kv[:, :, group.blocks].flatten(2, 3)[:, :, : group.num_tokens]
+    parts = tokens.transpose(2, 3).unsqueeze(2).flatten(0, 1).unbind(0)
+    return list(zip(parts[0::2], parts[1::2], strict=True))
+
+
+def write_kv(rows: Tensor, kv: LayerKv, slots: Tensor) -> None:
+    """rows: [num_rows, 2 num_kv_heads, head_dim], a token's K and then its V."""
+    num_rows, num_heads, head_dim = rows.shape
+    parts = rows.view(num_rows, 2, num_heads // 2, head_dim)
+    kv.slots.index_copy_(1, slots, parts.transpose(0, 1))
 
 
 def attend(
-    queries: Tensor, keys: Tensor, values: Tensor, cache: tuple[Tensor, Tensor], plan: AttentionPlan
+    queries: Tensor, keys: Tensor, values: Tensor, kv: LayerKv, plan: AttentionPlan
 ) -> Tensor:
     """queries [num_rows, num_heads, head_dim]; keys, values: this step's own rows, already written.
 
     Returns [num_rows, num_heads, head_dim].
     """
-    output = torch.empty_like(queries)
-    for group in plan.decode_groups:
-        output.index_copy_(0, group.rows, _attend_decodes(queries, cache, group))
+    outputs = [
+        _attend_decodes(
+            queries[group.start_row : group.stop_row], view or _gathered(kv.blocks, group), group
+        )
+        for group, view in zip(plan.decode_groups, kv.views, strict=True)
+    ]
     for chunk in plan.prefill_chunks:
         rows = slice(chunk.start_row, chunk.stop_row)
         if chunk.blocks is None:
             context = (keys[rows], values[rows])
         else:
-            context = (
-                gather(cache[0], chunk.blocks)[: chunk.context_length],
-                gather(cache[1], chunk.blocks)[: chunk.context_length],
-            )
-        output[rows] = _attend_prefill(queries[rows], *context, chunk)
-    return output
+            tokens = gather(kv.blocks, chunk.blocks)[:, : chunk.context_length]
+            context = (tokens[0], tokens[1])
+        outputs.append(_attend_prefill(queries[rows], *context, chunk))
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
-def gather(cache: Tensor, blocks: Blocks) -> Tensor:
-    """K or V of these blocks, [num_tokens, num_kv_heads, head_dim]; of neighbours a view."""
+def gather(kv: Tensor, blocks: Blocks) -> Tensor:
+    """A layer's K and V of these blocks, [K | V, num_tokens, num_kv_heads, head_dim]; of
+    neighbours a view."""
     if isinstance(blocks, slice):
-        return cache[blocks].flatten(0, 1)
-    return cache.index_select(0, blocks).flatten(0, 1)
+        return kv[:, blocks].flatten(1, 2)
+    return kv.index_select(1, blocks).flatten(1, 2)
 
 
-def _attend_decodes(queries: Tensor, cache: tuple[Tensor, Tensor], group: DecodeGroup) -> Tensor:
+def _gathered(kv: Tensor, group: DecodeGroup) -> Context:
+    num_rows = group.stop_row - group.start_row
+    tokens = gather(kv, group.blocks).view(2, num_rows, -1, *kv.shape[3:])
+    keys, values = tokens[:, :, : group.num_tokens].transpose(2, 3).unbind(0)
+    return keys, values
+
+
+def _attend_decodes(queries: Tensor, context: Context, group: DecodeGroup) -> Tensor:
     # The query heads that share a KV head become the rows of one small query matrix, so that
     # GQA needs no repeated K and V: [b, num_kv_heads, heads per KV head, head_dim].
-    num_kv_heads, head_dim = cache[0].shape[2:]
-    num_rows = len(group.rows)
-    grouped = queries.index_select(0, group.rows).view(num_rows, num_kv_heads, -1, head_dim)
-    keys, values = (
-        gather(part, group.blocks)
-        .view(num_rows, -1, num_kv_heads, head_dim)[:, : group.num_tokens]
-        .transpose(1, 2)
-        for part in cache
-    )
-    output = F.scaled_dot_product_attention(grouped, keys, values, attn_mask=group.mask)
+    num_rows, _, head_dim = queries.shape
+    grouped = queries.view(num_rows, context[0].shape[1], -1, head_dim)
+    output = F.scaled_dot_product_attention(grouped, *context, attn_mask=group.mask)
     return output.reshape(num_rows, -1, head_dim)
 
 

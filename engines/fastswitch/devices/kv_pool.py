@@ -11,7 +11,6 @@ costs the same in both.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -72,11 +71,6 @@ class KvPool:
     @property
     def num_blocks(self) -> int:
         return self.by_part.shape[1]
-
-    @property
-    def caches(self) -> Sequence[tuple[Tensor, Tensor]]:
-        """K and V of each layer."""
-        return [(layer[0], layer[1]) for layer in self.by_layer]
 
 
 def allocate_pool(

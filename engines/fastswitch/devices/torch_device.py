@@ -56,7 +56,7 @@ class TorchDevice:
         host = torch.device("cpu")
         self._device_pool = allocate_pool(self._shape, num_device_blocks, self._device)
         self._host_pool = allocate_pool(self._shape, num_host_blocks, host, pin_memory=is_cuda)
-        self._caches = self._device_pool.caches
+        self._kv = self._device_pool.by_layer
         self._copier = _copier(self._device_pool, self._host_pool, copy, num_copy_threads)
         self._queue = single_core_queue(num_copy_threads, clock)
 
@@ -68,19 +68,22 @@ class TorchDevice:
         """See `Device.execute`."""
         chunks = batch.chunks
         assert chunks, "an empty batch was executed"
+        plan = plan_attention(
+            chunks,
+            self.block_size,
+            block_stride=self._shape.stride_tokens,
+            device=self._device,
+            dtype=self._decoder.dtype,
+        )
+        rows = [chunks[index] for index in plan.order]
+        last_rows = dict(zip(plan.order, _last_rows(rows), strict=True))
         sampling = [index for index, chunk in enumerate(chunks) if chunk.sampling is not None]
         logits = self._decoder.forward(
-            self._indices([token for chunk in chunks for token in chunk.token_ids]),
-            self._indices([position for chunk in chunks for position in _positions(chunk)]),
-            plan_attention(
-                chunks,
-                self.block_size,
-                block_stride=self._shape.stride_tokens,
-                device=self._device,
-                dtype=self._decoder.dtype,
-            ),
-            self._caches,
-            self._indices(_last_rows(chunks, sampling)),
+            self._indices([token for chunk in rows for token in chunk.token_ids]),
+            self._indices([position for chunk in rows for position in _positions(chunk)]),
+            plan,
+            self._kv,
+            self._indices([last_rows[index] for index in sampling]),
         )
         params = [chunk.sampling for chunk in chunks if chunk.sampling is not None]
         tokens = sample(logits, params, [chunks[index].output_index for index in sampling])
@@ -135,10 +138,9 @@ def _positions(chunk: SequenceChunk) -> range:
     return range(chunk.start, chunk.start + len(chunk.token_ids))
 
 
-def _last_rows(chunks: Sequence[SequenceChunk], wanted: Sequence[int]) -> list[int]:
-    """The row of the last token of each wanted chunk."""
-    stops = list(accumulate(len(chunk.token_ids) for chunk in chunks))
-    return [stops[index] - 1 for index in wanted]
+def _last_rows(chunks: Sequence[SequenceChunk]) -> list[int]:
+    """The row of the last token of each, where their rows lie one after the other."""
+    return [stop - 1 for stop in accumulate(len(chunk.token_ids) for chunk in chunks)]
 
 
 def _assert_within(

@@ -142,13 +142,10 @@ def test_logits_equal_the_reference_at_every_position(case: Any) -> None:
     chunk = Sequence(token_ids=PROMPT, block_table=[*range(12)]).chunk()
     cpu, rows = torch.device("cpu"), torch.arange(len(PROMPT))
     config = decoder.config
-    shape = (12, 4, config.num_kv_heads, config.head_dim)
-    caches = [
-        (torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64))
-        for _ in range(config.num_layers)
-    ]
+    shape = (config.num_layers, 2, 12, 4, config.num_kv_heads, config.head_dim)
+    kv = torch.zeros(shape, dtype=torch.float64)
     plan = plan_attention([chunk], 4, device=cpu, dtype=torch.float64)
-    logits = decoder.forward(torch.tensor(PROMPT), rows, plan, caches, rows)
+    logits = decoder.forward(torch.tensor(PROMPT), rows, plan, kv, rows)
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)  # RoPE's angles are float32
 
 

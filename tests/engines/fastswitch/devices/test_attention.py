@@ -10,13 +10,12 @@ from torch import Tensor
 
 from engines.fastswitch.device import SequenceChunk
 from engines.fastswitch.devices import attention_plan
-from engines.fastswitch.devices.attention import attend, gather, write_kv
+from engines.fastswitch.devices.attention import attend, gather, layers_of, write_kv
 from engines.fastswitch.devices.attention_plan import (
     causal_mask,
     count_decodes,
     group_by_length,
     plan_attention,
-    slots_of,
 )
 
 NUM_HEADS, NUM_KV_HEADS, HEAD_DIM = 4, 2, 8
@@ -53,14 +52,14 @@ def random_memory(chunks: list[SequenceChunk], block_size: int, num_layers: int)
     return torch.randn(shape, dtype=torch.float64) * 3
 
 
-def last_layer_of(memory: Tensor) -> tuple[Tensor, Tensor]:
-    """K and V; with a single layer dense, as in layout `per_layer`."""
-    keys, values = memory[:, -1, 0], memory[:, -1, 1]
-    return (keys.clone(), values.clone()) if memory.shape[1] == 1 else (keys, values)
+def by_layer(memory: Tensor) -> Tensor:
+    """[layers, K | V, blocks, …]; of a single layer dense, as in layout `per_layer`."""
+    layers = memory.permute(1, 2, 0, 3, 4, 5)
+    return layers.contiguous() if len(layers) == 1 else layers
 
 
 def eager_attention(
-    queries: Tensor, cache: tuple[Tensor, Tensor], chunks: list[SequenceChunk], block_size: int
+    queries: Tensor, cache: Tensor, chunks: list[SequenceChunk], block_size: int
 ) -> Tensor:
     """The slow twin: one row, one head, one slot at a time."""
     rows = []
@@ -98,9 +97,9 @@ def test_a_mixed_batch_attends_as_its_eager_twin(
     torch.manual_seed(seed)
     chunks = chunks_of(parts, block_size, seed, are_neighbours=are_neighbours)
     num_rows = sum(len(chunk.token_ids) for chunk in chunks)
-    cache = last_layer_of(random_memory(chunks, block_size, num_layers))
-    queries = torch.randn(num_rows, NUM_HEADS, HEAD_DIM, dtype=torch.float64)
-    keys, values = torch.randn(2, num_rows, NUM_KV_HEADS, HEAD_DIM, dtype=torch.float64)
+    kv = by_layer(random_memory(chunks, block_size, num_layers))
+    heads = torch.randn(num_rows, NUM_HEADS + 2 * NUM_KV_HEADS, HEAD_DIM, dtype=torch.float64)
+    queries, keys, values = torch.split(heads, [NUM_HEADS, NUM_KV_HEADS, NUM_KV_HEADS], dim=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attention_plan, "MIN_VIEW_TOKENS", 12)
         plan = plan_attention(
@@ -110,9 +109,11 @@ def test_a_mixed_batch_attends_as_its_eager_twin(
             device=CPU,
             dtype=torch.float64,
         )
-    write_kv(keys, values, cache, plan.slots)
-    expected = eager_attention(queries, cache, chunks, block_size)
-    got = attend(queries, keys, values, cache, plan)
+    last_layer = [*layers_of(kv, plan)][-1]
+    write_kv(heads[:, NUM_HEADS:], last_layer, plan.slots)
+    ordered = [chunks[index] for index in plan.order]
+    expected = eager_attention(queries, kv[-1], ordered, block_size)
+    got = attend(queries, keys, values, last_layer, plan)
     torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -131,17 +132,24 @@ def test_what_is_written_is_gathered_and_nothing_else_changes(
     (chunk,) = chunks_of([(start, length)], block_size, seed)
     memory = random_memory([chunk], block_size, num_layers)
     expected = memory.clone()
-    keys, values = torch.randn(2, length, NUM_KV_HEADS, HEAD_DIM, dtype=torch.float64)
+    rows = torch.randn(length, 2 * NUM_KV_HEADS, HEAD_DIM, dtype=torch.float64)
+    keys, values = rows.chunk(2, dim=1)
     for position, key, value in zip(range(start, start + length), keys, values, strict=True):
         block = chunk.block_table[position // block_size]
         expected[block, -1, :, position % block_size] = torch.stack((key, value))
-    cache = (memory[:, -1, 0], memory[:, -1, 1])
-    stride = 2 * num_layers * block_size
-    write_kv(keys, values, cache, torch.tensor(slots_of(chunk, block_size, stride)))
+    plan = plan_attention(
+        [chunk],
+        block_size,
+        block_stride=2 * num_layers * block_size,
+        device=CPU,
+        dtype=torch.float64,
+    )
+    last_layer = [*layers_of(memory.permute(1, 2, 0, 3, 4, 5), plan)][-1]
+    write_kv(rows, last_layer, plan.slots)
     assert torch.equal(memory, expected)
-    blocks = torch.tensor(chunk.block_table)
-    for tensor, new in zip(cache, (keys, values), strict=True):
-        assert torch.equal(gather(tensor, blocks)[start : start + length], new)
+    gathered = gather(last_layer.blocks, torch.tensor(chunk.block_table))
+    assert torch.equal(gathered[0, start : start + length], keys)
+    assert torch.equal(gathered[1, start : start + length], values)
 
 
 @given(lengths=st.lists(st.integers(1, 3000), max_size=40), block_size=st.sampled_from([4, 16]))
@@ -205,13 +213,14 @@ def test_a_decode_alone_on_neighbouring_blocks_is_a_view(
     )
     (group,) = plan.decode_groups
     assert isinstance(group.blocks, slice) == is_view
-    pool = torch.zeros(100, 16, 2, 4)
-    is_shared = gather(pool, group.blocks).untyped_storage().data_ptr() == pool.data_ptr()
+    kv = torch.zeros(2, 100, 16, 2, 4)
+    is_shared = gather(kv, group.blocks).untyped_storage().data_ptr() == kv.data_ptr()
     assert is_shared == is_view
+    assert all((layer.views[0] is not None) == is_view for layer in layers_of(kv[None], plan))
 
 
 def test_long_decodes_attend_one_by_one_and_short_ones_together() -> None:
-    starts = (2000, 2000, 40, 40)
+    starts = (40, 2000, 40, 2000)
     tables = [[*range(i * 130, (i + 1) * 130)] for i in range(4)]
     plan = plan_attention(
         [decode_of(table, start) for table, start in zip(tables, starts, strict=True)],
@@ -219,7 +228,9 @@ def test_long_decodes_attend_one_by_one_and_short_ones_together() -> None:
         device=CPU,
         dtype=torch.float32,
     )
-    assert [group.rows.tolist() for group in plan.decode_groups] == [[0], [1], [2, 3]]
+    assert plan.order == (1, 3, 0, 2)
+    rows = [(group.start_row, group.stop_row) for group in plan.decode_groups]
+    assert rows == [(0, 1), (1, 2), (2, 4)]
 
 
 def test_cudas_causal_mask_says_what_the_cpus_matrix_says() -> None:

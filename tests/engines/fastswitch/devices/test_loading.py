@@ -84,8 +84,8 @@ def test_a_folder_gives_the_weights_saved_in_it(folder: Path) -> None:
     saved = random_tensors()
     prefix = "model.layers.1.self_attn"
     qkv = torch.cat([saved[f"{prefix}.{part}_proj.weight"] for part in "qkv"])
-    assert torch.equal(weights.layers[1].qkv, qkv.double())
-    assert torch.equal(torch.cat(weights.head), saved["lm_head.weight"].double())
+    assert torch.equal(weights.layers[1].qkv.weight, qkv.double())
+    assert torch.equal(weights.head.weight, saved["lm_head.weight"].double())
 
 
 def change_tensors(folder: Path, drop: str | None = None, **add: torch.Tensor) -> None:
@@ -219,8 +219,8 @@ def test_a_gguf_file_gives_the_weights_of_the_folder_it_was_made_from(
     for got, wanted in zip(
         model.decoder.weights.layers, expected.decoder.weights.layers, strict=True
     ):
-        assert torch.equal(got.qkv, wanted.qkv)
-        assert torch.equal(got.down, wanted.down)
+        assert torch.equal(got.qkv.weight, wanted.qkv.weight)
+        assert torch.equal(got.down.weight, wanted.down.weight)
     assert tokens_of(model) == tokens_of(expected)
     assert model.tokenizer.eos_token_ids == {2}
 

@@ -131,7 +131,8 @@ class Bench:
     """An engine whose requests have their whole context, ready to decode."""
 
     def __init__(self, decoder: Decoder, preset: str, num_requests: int, num_steps: int) -> None:
-        num_blocks = (CONTEXT_TOKENS // BLOCK_SIZE + 4) * num_requests + 8
+        # Twice what is needed: block groups are cut short where memory is.
+        num_blocks = 2 * (CONTEXT_TOKENS // BLOCK_SIZE + 4) * num_requests
         core = CoreSettings(
             mechanisms=PRESETS[preset],
             block_size=BLOCK_SIZE,

@@ -28,7 +28,7 @@ def test_validate_and_plan_say_how_many_cells_there_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "says"),
     [
-        ("workloads/paper/load-sweep.yaml", "10 cells (rate 5 × seed 2), 10 different plans"),
+        ("workloads/paper/load-sweep.yaml", "14 cells (rate 7 × seed 2), 14 different plans"),
         ("benchmarks/mechanisms.yaml", "engines: vllm-0.3, groups, async, reuse, fastswitch"),
     ],
 )

@@ -87,12 +87,19 @@ def _contrast(metrics: Json) -> str:
             "worse": f"{name} kept fewer users than {baseline} ({ratio}).",
             "same": f"{name} kept as many users as {baseline}.",
         }
-        said.append(
-            words.get(
-                found["verdict"], f"{name} and {baseline} are not told apart by this run ({ratio})."
-            )
+        text = words.get(
+            found["verdict"], f"{name} and {baseline} are not told apart by this run ({ratio})."
         )
+        if found["verdict"] in ("better", "worse") and _holds_one(found["interval"]):
+            # A run in virtual time is called by its point: it would come out alike, on this plan.
+            text = text[:-1] + ": so with these conversations, not surely with others."
+        said.append(text)
     return " ".join(said)
+
+
+def _holds_one(interval: Sequence[float | None] | None) -> bool:
+    low, high = interval or (None, None)
+    return (low is None or low <= 1) and (high is None or high >= 1)
 
 
 def warnings(metrics: Json) -> list[tuple[str, str]]:
@@ -182,7 +189,7 @@ def _cost_value(value: object) -> str:
 
 def validity(metrics: Json, parts: Sequence[Part]) -> Fact:
     """Whether the run may be believed at all; the details stand in the warnings."""
-    broken, doubtful = [], []
+    broken, doubtful, overloaded = [], [], []
     for name, each in metrics["engines"].items():
         if each["status"] != "complete":
             broken.append(f"{name} is {each['status']}")
@@ -193,7 +200,9 @@ def validity(metrics: Json, parts: Sequence[Part]) -> Fact:
             number = counts["failed"] + counts["lost"]
             doubtful.append(f"{name} left {units.count(number)} turns without a whole answer")
         if (each.get("steady_state") or {}).get("is_overloaded"):
-            doubtful.append(f"{name} was overloaded: its backlog grew to the end")
+            overloaded.append(name)
+    if overloaded:
+        doubtful.append(f"overloaded, with a backlog that grew to the end: {', '.join(overloaded)}")
     if any(part.driver is not None and not part.driver.is_valid for part in parts):
         broken.append("the load driver was out of its bounds: read the warnings before the numbers")
     if broken:

@@ -124,7 +124,8 @@ def how_to_read(metrics: Json) -> str:
         )
     return (
         f"Beside each value its 95 % interval, and its multiple of {metrics['baseline']}'s. It is "
-        "called better or worse only where the interval of that multiple excludes 1."
+        "called better or worse only where the interval of that multiple excludes 1 (in virtual "
+        "time, where one plan always gives the same numbers, where the multiple is not 1)."
     )
 
 

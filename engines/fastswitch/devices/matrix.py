@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # MKL lays a matrix out for a number of rows; one laid out for many serves few as well, and the
-# other way round not: packed for 8 rows, 32 take twice as long.
+# other way round not: packed for 8 rows, 32 take 1.6 times as long.
 PACKED_FOR_ROWS = 512
 
 

@@ -35,7 +35,7 @@ def test_rows_may_be_part_of_a_wider_tensor() -> None:
 
 
 def test_only_what_mkl_packs_is_packed() -> None:
-    has_mkl = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+    has_mkl = torch.backends.mkl.is_available()
     assert can_be_packed(torch.zeros(2, 2)) == has_mkl
     assert not can_be_packed(torch.zeros(2, 2, dtype=torch.float64))
     assert not can_be_packed(torch.zeros(2, 2, dtype=torch.bfloat16))

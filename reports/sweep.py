@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reports import units
+from reports import page, units
 from reports.blocks.block import Block, Figure
 from reports.cited_sweep import cited_along, published_block
 from reports.figures.sweep import Read, along_setting, pareto
@@ -15,6 +15,7 @@ from reports.offline_page import write_page
 from reports.palette import Look, looks
 from reports.tables import Cell, Table, sort_key
 from reports.views.sweep import Sweep, read_sweep
+from suite.metrics import read_run
 
 Json = Mapping[str, Any]
 
@@ -30,6 +31,7 @@ def write_sweep(runs: Sequence[Path], path: Path) -> Path:
         title=f"{sweep.setting} from {sweep.ticks[0][1]} to {sweep.ticks[-1][1]}",
         sweep=sweep,
         look=look,
+        labels=_labels(runs),
         table=_table(sweep),
         cited=cited_along(sweep),
         warnings=_warnings(sweep),
@@ -137,6 +139,12 @@ def _table(sweep: Sweep) -> Table:
             for point in sweep.points
         ),
     )
+
+
+def _labels(runs: Sequence[Path]) -> list[tuple[str, str]]:
+    """What of the numbers is no machine's own, in any of the runs."""
+    found = [each for run in runs for each in page.labels(read_run(run)[0])]
+    return list(dict.fromkeys(found))
 
 
 def _warnings(sweep: Sweep) -> list[tuple[str, str]]:

@@ -42,6 +42,14 @@ class StoredSide:
         return int(self.stored["num_conversations"])
 
     @property
+    def num_repeats(self) -> int:
+        return int(self.stored["repeats"])
+
+    @property
+    def run(self) -> Path | None:
+        return None
+
+    @property
     def plan(self) -> str:
         return ""
 
@@ -139,7 +147,7 @@ def _stored(numbers: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
         if number.value is not None:
             found[metric.label] = {"value": number.value, "interval": as_json(number.interval)}
             runs = between_runs_of(numbers, metric)
-            if runs is not None and runs["interval"] is not None:
+            if runs is not None:
                 found[metric.label]["between_runs"] = runs
     return {
         "is_exact": numbers["is_exact"],

@@ -27,7 +27,7 @@ def runs(tmp_path_factory):
     plan = make_plan(num_conversations=40)
     both = {"fast": FAST, "slow": SLOW}
     write_run(root / "a", both, plan=plan, repeats=1, gates=GATES, baseline="slow")
-    both["slow"] = replace(SLOW, ttft_s=4.0)
+    both["slow"] = replace(SLOW, ttft_s=1.8)
     write_run(root / "b", both, plan=plan, repeats=1, baseline="slow")
     other = make_plan(num_conversations=20, seed=9)
     write_run(root / "other", {"fast": FAST}, plan=other, repeats=1)

@@ -12,9 +12,9 @@ missed` and `high missed`: how often the truth lay beyond that end; a gate looks
 Shapes (coverage_scenes.py) are not one distribution: log-normal, Pareto with tail index 2, two
 classes of users, stalls; and for shares of users, from nearly all whole to some who starve. Of
 independent samples one distribution is as good as another, for only their ranks matter. `naive`
-takes all samples as independent, which is what clusters are for, and is not expected to meet
-anything; nor are intervals of fewer than 20 users or of the mean of a Pareto distribution, which
-are shown for what they are.
+takes all samples as independent, which is what clusters are for; it and intervals of fewer than 20
+users are shown for what they are, not demanded. Values that many users share (P5) make an interval
+hold more often than stated, never less.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from benchmarks.coverage_scenes import (
 from benchmarks.results import print_table, write_result
 
 TOLERANCE = 0.02
-NOT_DEMANDED = (", naive", " 10 users", "mean, Pareto")
+NOT_DEMANDED = (", naive", " 10 users")
 END_MISSED = 0.025
 SEED = 7
 
@@ -59,9 +59,9 @@ def scenes() -> Iterator[tuple[str, Trial]]:
             yield f"independent P{100 * q:g}, {name}, {num:,} samples", independent(ppf, num, q)
     yield from _of_conversations()
     for num in (50, 200):
-        for q in (None, 0.5, 0.95, 0.99):
-            of = "mean" if q is None else f"P{100 * q:g}"
-            yield f"paired ratio of {of}, {num} conversations", ratio(num, q)
+        yield f"paired ratio of mean, {num} conversations", ratio(num, None)
+        for q in (0.5, 0.95, 0.99):
+            yield f"paired ratio of P{100 * q:g}, {num} conversations", ratio(num, q)
     for key in ("mean", "p50", "p95"):
         yield f"unpaired ratio of {key}, 200 conversations", unpaired_ratio(200, key)
     for num in (3, 6):

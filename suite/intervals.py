@@ -27,7 +27,7 @@ Ints = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.int32] | Ints
 
 CHUNK = 1 << 21  # samples counted together
-CLUSTERED = 4.0  # samples for an effective one: from here on clusters, not samples, must be many
+CLUSTERED = 4.0  # samples for an effective one
 CLUSTERS_BY_SKEWNESS = 8.0  # Cochran's rule (25 there); chosen by benchmarks/coverage.py
 _TAIL = (1 - CONFIDENCE_RATIO) / 2
 
@@ -122,8 +122,9 @@ def clustered_percentile(
 
     effective, level = effective_at(quantile(ascending, q)), float(q)
     found = percentile_interval(ascending, level, effective, len(clusters))
-    inner, outer = (found.low, found.high) if level > 0.5 else (found.high, found.low)
-    if len(clusters) >= clusters_needed(level) or inner is None or outer is None:
+    inner = found.low if level > 0.5 else found.high
+    is_known = len(clusters) >= clusters_needed(level)
+    if is_known or inner is None or _are_alike(len(samples), effective):
         return effective, found
     effective = min(effective, effective_at(inner))
     return effective, percentile_interval(ascending, level, effective, len(clusters))
@@ -137,7 +138,7 @@ def percentile_interval(
     where not one cluster is expected in the tail."""
     num = len(ascending)
     low, high = interval_ranks(num_effective, q)
-    if num > CLUSTERED * num_effective and num_clusters < clusters_needed(q):
+    if _are_alike(num, num_effective) and num_clusters < clusters_needed(q):
         is_empty = num_clusters * min(q, 1 - q) < 1
         low, high = (None if q < 0.5 or is_empty else low), (None if q > 0.5 or is_empty else high)
     stretch = (num + 1) / (num_effective + 1)
@@ -145,6 +146,11 @@ def percentile_interval(
         low=None if low is None else _at_rank(ascending, low * stretch),
         high=None if high is None else _at_rank(ascending, high * stretch),
     )
+
+
+def _are_alike(num: int, num_effective: float) -> bool:
+    """Whether samples of a cluster are so alike that clusters, not samples, must be many."""
+    return num > CLUSTERED * num_effective
 
 
 def _at_rank(ascending: Floats, rank: float) -> float:

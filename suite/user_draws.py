@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from suite.attainment import Attainment
-from suite.bootstrap import CHUNK, percentile_draws
+from suite.bootstrap import percentile_draws
 from suite.bootstrap_t import standard_errors
 from suite.intervals import Clusters, Ints
 from suite.turn_table import Floats
@@ -69,42 +69,59 @@ class UserDraws:
         return found
 
 
+STRETCH = 1 << 18  # shares of resamples looked at together: they stay in the processor's cache
+
+
 def gini_draws(shares: Floats, labels: Ints, counts: Floats) -> tuple[Floats, Floats]:
-    """Gini's index of each resample of users and its standard error, [NUM_RESAMPLES] each; some
-    resamples at a time, for memory's sake. `labels`: the column of `counts` of each share."""
+    """Gini's index of each resample of users and its standard error, [NUM_RESAMPLES] each.
+    `labels`: the column of `counts` of each share."""
+    present, users = np.unique(labels, return_inverse=True)
+    num_users = len(present)
+    counts = counts if num_users == counts.shape[1] else counts[:, present]
+    order = np.argsort(shares, kind="stable")
+    x, columns = shares[order], users[order]
     found = np.empty((2, len(counts)))
-    rows = max(1, CHUNK // len(shares))
+    rows = max(1, STRETCH // len(x))
     for first in range(0, len(counts), rows):
         stretch = slice(first, first + rows)
-        value, influences = gini_influences(shares, labels, counts[stretch])
-        squares = np.einsum("rc,rc,rc->r", counts[stretch], influences, influences)
-        found[:, stretch] = value, standard_errors(squares, counts.shape[1])
+        weights = counts[stretch, columns]
+        gini, influences = _gini(x, weights)
+        if len(x) > num_users:  # several repeats of a user
+            weights, influences = counts[stretch], _sums(influences, columns, num_users)
+        squares = np.einsum("rx,rx,rx->r", weights, influences, influences)
+        found[:, stretch] = gini, standard_errors(squares, num_users)
     return found[0], found[1]
 
 
-def gini_influences(shares: Floats, labels: Ints, counts: Floats) -> tuple[Floats, Floats]:
-    """Gini's index G = E|x − y| / 2µ, [num_rows], and the influence on it of each column of
-    `counts`, (E|x − X| − G · (x + µ)) / (n · µ) summed over its shares, [num_rows, num_columns]
-    (Langel & Tillé, J. R. Statist. Soc. A 176, 2013)."""
+def gini_influences(shares: Floats, labels: Ints) -> tuple[float, Floats]:
+    """Gini's index and the influence of each user on it, [num_users]."""
     order = np.argsort(shares, kind="stable")
-    x, columns = shares[order], labels[order]
-    weights = counts[:, columns]
+    value, influences = _gini(shares[order], np.ones((1, len(shares))))
+    return float(value[0]), _sums(influences, labels[order], int(labels.max()) + 1)[0]
+
+
+def _gini(x: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """G = E|x − X| / 2µ, [num_rows], and each share's influence on it, (E|x − X| − G · (x + µ)) /
+    (n · µ), [num_rows, num_shares] (Langel & Tillé, J. R. Statist. Soc. A 176, 2013). `x` ascends;
+    `weights`: how often each is there, [num_rows, num_shares]."""
     num = weights.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = (weights @ x)[:, None] / num
         # E|x − X| = x · (2 F(x) − 1) + µ − 2 E[X; X ≤ x]
-        apart = np.cumsum(weights, axis=1) * (2 * x)
-        apart -= 2 * np.cumsum(weights * x, axis=1)
-        apart = apart / num + mean - x
+        apart = np.cumsum(weights, axis=1)
+        apart *= x
+        apart -= np.cumsum(weights * x, axis=1)
+        apart *= 2 / num
+        apart += mean - x
         gini = np.einsum("rx,rx->r", weights, apart)[:, None] / (2 * num * mean)
-        own = (apart - gini * (x + mean)) / (num * mean)
-    return gini[:, 0], _sums_by_column(own, columns, counts.shape[1])
+        apart -= gini * (x + mean)
+        apart /= num * mean
+    return gini[:, 0], apart
 
 
-def _sums_by_column(own: Floats, columns: Ints, num_columns: int) -> Floats:
-    """[num_rows, num_columns]: Σ of the values of each column."""
+def _sums(values: Floats, columns: Ints, num_columns: int) -> Floats:
+    """[num_rows, num_columns]: Σ of the values of each column; every column has some."""
     order = np.argsort(columns, kind="stable")
-    present, first = np.unique(columns[order], return_index=True)
-    found = np.zeros((len(own), num_columns))
-    found[:, present] = np.add.reduceat(own[:, order], first, axis=1)
+    first = np.searchsorted(columns[order], np.arange(num_columns))
+    found: Floats = np.add.reduceat(values[:, order], first, axis=1)
     return found

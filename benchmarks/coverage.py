@@ -55,15 +55,15 @@ SEED = 7
 
 def scenes() -> Iterator[tuple[str, Trial]]:
     for name, ppf in (("log-normal", lognormal), ("Pareto", pareto)):
-        for q, num in ((0.5, 200), (0.95, 500), (0.99, 500), (0.99, 5000)):
-            yield f"independent P{100 * q:g}, {name}, {num:,} samples", independent(ppf, num, q)
+        for level, num in ((0.5, 200), (0.95, 500), (0.99, 500), (0.99, 5000)):
+            scene = f"independent {_name(level)}, {name}, {num:,} samples"
+            yield scene, independent(ppf, num, level)
     yield from _of_conversations()
     for num in (50, 200):
-        yield f"paired ratio of mean, {num} conversations", ratio(num, None)
-        for q in (0.5, 0.95, 0.99):
-            yield f"paired ratio of P{100 * q:g}, {num} conversations", ratio(num, q)
-    for key in ("mean", "p50", "p95"):
-        yield f"unpaired ratio of {key}, 200 conversations", unpaired_ratio(200, key)
+        for q in (None, 0.5, 0.95, 0.99):
+            yield f"paired ratio of {_name(q)}, {num} conversations", ratio(num, q)
+    for q in (None, 0.5, 0.95):
+        yield f"unpaired ratio of {_name(q)}, 200 conversations", unpaired_ratio(200, q)
     for num in (3, 6):
         yield f"between {num} runs", between_runs(num)
     for num in (10, 20, 40, 100, 200):
@@ -83,12 +83,16 @@ def _of_conversations() -> Iterator[tuple[str, Trial]]:
         for name, make in shapes.items():
             for num in (50, 200, 1000):
                 for q in levels:
-                    scene = f"{what} P{100 * q:g}, {name}, {num} conversations"
+                    scene = f"{what} {_name(q)}, {name}, {num} conversations"
                     yield scene, percentile(make, num, q)
                     if name == "log-normal" and num == 200:
                         yield f"{scene}, naive", percentile(make, num, q, is_naive=True)
             for num in (50, 200):
                 yield f"{what} mean, {name}, {num} conversations", mean(make, num)
+
+
+def _name(q: float | None) -> str:
+    return "mean" if q is None else f"P{100 * q:g}"
 
 
 def coverage(trial: Trial, num_trials: int) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from math import sqrt
 from typing import Any
 
@@ -95,8 +97,9 @@ def _name(q: float | None) -> str:
     return "mean" if q is None else f"P{100 * q:g}"
 
 
-def coverage(trial: Trial, num_trials: int) -> dict[str, Any]:
+def coverage(num_trials: int, scene: str) -> dict[str, Any]:
     """Shares of the trials, as the module's docstring has them."""
+    trial = dict(scenes())[scene]
     low_missed = high_missed = num_held = num_open = num_closed_ends = 0
     for number in range(num_trials):
         interval, truth = trial(np.random.default_rng([SEED, number]))
@@ -127,17 +130,18 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=2000)
     parser.add_argument("--only", default="", help="scenes with this text; writes no result")
     arguments = parser.parse_args()
+    names = [name for name, _ in scenes() if arguments.only in name]
     results: dict[str, dict[str, Any]] = {}
     header = ("truth held by", "covered", "se", "nominal", "low missed", "high missed", "open")
-    for name, trial in scenes():
-        if arguments.only not in name:
-            continue
-        found = results[name] = coverage(trial, arguments.trials)
-        keys = ("coverage", "standard_error", "nominal", "low_missed", "high_missed", "open_ratio")
-        found["is_demanded"] = not any(text in name for text in NOT_DEMANDED)
-        remark = " - not met" if found["is_demanded"] and found["is_met"] is False else ""
-        row = (f"{name + remark:65}", *(f"{found[key]:11.1%}" for key in keys))
-        print_table(header, [row], has_header=len(results) == 1)
+    keys = ("coverage", "standard_error", "nominal", "low_missed", "high_missed", "open_ratio")
+    with ProcessPoolExecutor() as pool:  # each scene draws by its trial's number alone
+        in_order = pool.map(partial(coverage, arguments.trials), names)
+        for name, found in zip(names, in_order, strict=True):
+            results[name] = found
+            found["is_demanded"] = not any(text in name for text in NOT_DEMANDED)
+            remark = " - not met" if found["is_demanded"] and found["is_met"] is False else ""
+            row = (f"{name + remark:65}", *(f"{found[key]:11.1%}" for key in keys))
+            print_table(header, [row], has_header=len(results) == 1)
     judged = [each["is_met"] for each in results.values() if each["is_demanded"]]
     print(f"met: {judged.count(True)}, not met: {judged.count(False)}, open: {judged.count(None)}")
     if not arguments.only:

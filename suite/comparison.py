@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suite.compare import EngineSide, compare_sides
+from suite.compare import UNSEEN, EngineSide, compare_sides
 from suite.errors import InputError
 from suite.metrics import MeasuredRun, measure_run
 from suite.quantiles import CONFIDENCE_RATIO
@@ -39,17 +39,16 @@ def compare_runs(selections: Sequence[str], *, is_unpaired: bool = False) -> dic
     shown = {id(each): each for pair in pairs for each in reversed(pair)}
     base_of = {id(side): base.side.label for side, base in pairs}
     ordered = sorted(shown.values(), key=lambda each: id(each) in base_of)
+    comparisons = {side.side.label: compare_sides(side.side, base.side) for side, base in pairs}
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "comparison",
         "confidence_ratio": CONFIDENCE_RATIO,
         "is_paired": len({each.side.plan for each in ordered}) == 1,
         "sides": [{**_side_json(each), "baseline": base_of.get(id(each))} for each in ordered],
-        "comparisons": {
-            side.side.label: compare_sides(side.side, base.side) for side, base in pairs
-        },
+        "comparisons": comparisons,
         "references": [entry for side, base in pairs for entry in _references(side, base)],
-        "warnings": _warnings(ordered),
+        "warnings": [*_warnings(ordered), *_unseen(comparisons)],
     }
 
 
@@ -163,3 +162,11 @@ def _warnings(sides: Sequence[RunSide]) -> list[str]:
         if differing:
             found.append(f"the runs differ in {what}: {', '.join(differing)}")
     return found
+
+
+def _unseen(comparisons: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    reasons = [each["reason"] for entries in comparisons.values() for each in entries]
+    num = reasons.count(UNSEEN)
+    if not num:
+        return []
+    return [f"unclear for want of repeats, of {len(reasons)} numbers {num}: {UNSEEN}"]

@@ -13,7 +13,8 @@ from functools import lru_cache
 from math import ceil, log
 from typing import Any, Literal
 
-from suite.compare import Ratio, Side, ratio_of
+from suite.between_runs import MIN_REPEATS
+from suite.compare import UNSEEN, Ratio, Side, are_exact, ratio_of
 from suite.gate_text import Gate
 from suite.intervals import clusters_needed, hull
 from suite.metric_names import Metric, Number
@@ -84,6 +85,7 @@ class _Held:
     bound: float | None
     within: Interval | None
     between: Interval | None
+    cautious: Interval | None  # wider than the two where too few repeats show how runs differ
     num_effective: float | None
     num_runs: int
     scale: float  # brings it back into the metric's unit
@@ -94,12 +96,13 @@ def _hold(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcome:
     metric, number = gate.metric, side.number(gate.metric)
     held = _to_baseline(gate, side, base) if gate.is_times_baseline else _absolute(gate, side)
     involved = [side, base] if gate.is_times_baseline and base is not None else [side]
-    is_exact = all(each.is_exact for each in involved if each is not None)
-    is_late = metric.is_timed and any(
-        each.is_driver_valid is False for each in involved if each is not None
-    )
+    is_exact = all(are_exact(side, each) for each in involved)
+    is_late = metric.is_timed and any(each.is_driver_valid is False for each in involved)
     whole = None if is_exact else hull(held.within, held.between)
     outcome, reason = _judge(gate, held, whole, is_late=is_late)
+    wants_repeats = outcome is Outcome.FAIL and not is_exact and _may_be_the_run(gate, held)
+    if wants_repeats:
+        outcome, reason = Outcome.INCONCLUSIVE, UNSEEN
     is_open = outcome is Outcome.INCONCLUSIVE and not is_late and held.value is not None
     return GateOutcome(
         gate=gate.text,
@@ -116,9 +119,19 @@ def _hold(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcome:
         reason=reason,
         baseline=base.label if gate.is_times_baseline and base is not None else None,
         is_exact=is_exact,
-        more_conversations=_more_conversations(held, metric, side) if is_open else None,
-        more_repeats=_more_repeats(held) if is_open else None,
+        more_conversations=_more_conversations(held, metric, side)
+        if is_open and not wants_repeats
+        else None,
+        more_repeats=_more_repeats(held, wants_first=wants_repeats) if is_open else None,
     )
+
+
+def _may_be_the_run(gate: Gate, held: _Held) -> bool:
+    """Too few repeats to tell the engine from the level of the run it happened to have. A PASS
+    stands all the same, for it says only that nothing was seen; a FAIL accuses."""
+    if held.cautious is None:
+        return False
+    return _judge(gate, held, held.cautious, is_late=False)[0] is not Outcome.FAIL
 
 
 def _absolute(gate: Gate, side: Side) -> _Held:
@@ -128,6 +141,7 @@ def _absolute(gate: Gate, side: Side) -> _Held:
         bound=gate.bound,
         within=number.interval,
         between=None if runs is None else _between_runs(gate.metric, runs),
+        cautious=None,
         num_effective=number.num_effective,
         num_runs=0 if runs is None else len(runs["values"]),
         scale=1.0,
@@ -152,15 +166,18 @@ def _to_baseline(gate: Gate, side: Side, base: Side | None) -> _Held:
     if number.value is None or other.value is None:
         return _nothing(number.reason or f"the baseline has none: {other.reason}")
     ratio = ratio_of(side, base, gate.metric)
-    if ratio.value is None:  # the baseline is 0, and so is any multiple of it
+    if other.value == 0:  # and so is any multiple of it
         return _at_zero(number, gate)
+    if ratio.value is None:
+        return _nothing(ratio.reason)
     return _Held(
         value=ratio.value,
         bound=gate.bound,
         within=_usable(ratio, gate.metric),
         between=ratio.between_runs,
+        cautious=ratio.cautious_interval,
         num_effective=number.num_effective,
-        num_runs=len(ratio.ratios_of_runs),
+        num_runs=min(side.num_repeats, base.num_repeats),
         scale=other.value,
         reason="",
     )
@@ -179,6 +196,7 @@ def _nothing(reason: str) -> _Held:
         bound=None,
         within=None,
         between=None,
+        cautious=None,
         num_effective=None,
         num_runs=0,
         scale=1.0,
@@ -192,6 +210,7 @@ def _at_zero(number: Number, gate: Gate) -> _Held:
         bound=0.0,
         within=Interval(low=None, high=None) if gate.metric.is_percentile else None,
         between=None,
+        cautious=None,
         num_effective=None,
         num_runs=0,
         scale=1.0,
@@ -244,7 +263,9 @@ def _more_conversations(held: _Held, metric: Metric, side: Side) -> int | None:
     return ceil(side.num_conversations * (growth - 1))
 
 
-def _more_repeats(held: _Held) -> int | None:
+def _more_repeats(held: _Held, *, wants_first: bool) -> int | None:
+    if wants_first:
+        return max(0, MIN_REPEATS - held.num_runs) or None
     growth = _growth(held, held.between)
     if growth is None or not 1 < growth <= MAX_GROWTH:
         return None

@@ -175,6 +175,11 @@ class Metric:
         return "sum" if self.key in _SUMS or self.key.startswith("num_") else "mean"
 
     @property
+    def is_count_of_turns(self) -> bool:
+        """Which were answered or not: no measure of how fast a machine was."""
+        return self.group == "counts"
+
+    @property
     def is_timed(self) -> bool:
         """Whether a driver out of its bounds could have changed it."""
         return self.group not in _UNTIMED

@@ -27,7 +27,7 @@ def runs(tmp_path_factory):
     plan = make_plan(num_conversations=40)
     both = {"fast": FAST, "slow": SLOW}
     write_run(root / "a", both, plan=plan, repeats=1, gates=GATES, baseline="slow")
-    both["slow"] = replace(SLOW, ttft_s=1.2)
+    both["slow"] = replace(SLOW, ttft_s=1.8)
     write_run(root / "b", both, plan=plan, repeats=1, baseline="slow")
     other = make_plan(num_conversations=20, seed=9)
     write_run(root / "other", {"fast": FAST}, plan=other, repeats=1)
@@ -301,3 +301,24 @@ def test_runs_without_a_single_answer_are_judged_incomplete_and_free_of_nan(tmp_
 
 def test_the_version_is_told():
     assert call("--version").stdout.startswith("fsbench ")
+
+
+def test_virtual_runs_of_different_plans_are_draws_and_judged_by_their_intervals(tmp_path):
+    """Exact is a number against itself on the same plan, not two plans against each other."""
+    rules, baseline = tmp_path / "rules.yaml", tmp_path / "b.json"
+    rules.write_text("- ttft.p50 <= 1.0 * baseline\n- ttft.p50 >= 1.0 * baseline")
+    plans = {
+        name: make_plan(num_conversations=30, seed=seed) for name, seed in (("a", 1), ("b", 2))
+    }
+    for name, plan in plans.items():
+        as_simulated(write_run(tmp_path / name, {"fast": FAST}, plan=plan, repeats=1))
+    call("baseline", "update", tmp_path / "a", "--out", baseline)
+    for other in (tmp_path / "a", baseline):
+        found = call(
+            *("gate", tmp_path / "b", "--baseline", other, "--rules", rules, "--unpaired"),
+            *("--format", "json"),
+        )
+        outcomes = [(each["is_exact"], each["outcome"]) for each in json.loads(found.stdout)]
+        assert outcomes == [(False, "inconclusive")] * 2
+    [entries] = comparison(tmp_path / "a", tmp_path / "b", "--unpaired")["comparisons"].values()
+    assert next(each for each in entries if each["metric"] == "ttft.p50")["verdict"] == "unclear"

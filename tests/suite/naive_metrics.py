@@ -52,6 +52,7 @@ class NaiveRun:
                 for number, turn in enumerate(conversation.turns)
             ]
         )
+        self.starts = planned["start"]
         planned = planned[~planned["conversation_id"].isin(_cut(planned, manifest["workload"]))]
         self.everything = _records(run, engine, self.parts)
         frames = [planned.assign(repeat=part["repeat"]) for part in self.parts]
@@ -227,6 +228,20 @@ class NaiveRun:
             "output_tokens_per_s": tokens / window,
         }
 
+    def backlog(self) -> dict[str, Any]:
+        """Turns outstanding: means over the twentieths of the time in which conversations start."""
+        edges = np.linspace(self.starts.min(), self.starts.max(), 21)
+        slices = list(itertools.pairwise(edges))
+        repeats = [
+            [
+                sum(max(0.0, min(b, to) - max(a, since)) for since, to in waits) / (b - a)
+                for a, b in slices
+            ]
+            for _, rows in self.everything.groupby("repeat")
+            for waits in [list(zip(rows["scheduled_at"], rows["done_at"], strict=True))]
+        ]
+        return {"slice_s": edges[1] - edges[0], "backlog": np.mean(repeats, axis=0).tolist()}
+
 
 def percentile(samples: Sequence[float], name: str) -> float | None:
     if len(samples) * (1 - Fraction(QUANTILES[name])) < 1:
@@ -272,7 +287,7 @@ def _cut(planned: pd.DataFrame, workload: dict[str, Any]) -> set[str]:
             near = (ordered - ordered.iloc[0]).abs() < float(length[:-1])
             cut |= set(ordered[near].index)
         elif length:
-            cut |= set(ordered.index[: math.floor(float(length) * len(ordered))])
+            cut |= set(ordered.index[: round(float(length) * len(ordered))])
     return cut
 
 

@@ -209,6 +209,7 @@ def assert_agrees(run: Path, engine: str, real: Mapping[str, Any]) -> NaiveRun:
     assert_same(naive.fairness(), real["fairness"], "fairness")
     assert_same(naive.service(), real["fairness"], "service")
     assert_same(naive.throughput(), real["throughput"], "throughput")
+    assert_same(naive.backlog(), real["steady_state"], "backlog")
     return naive
 
 

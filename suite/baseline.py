@@ -81,6 +81,10 @@ class StoredBaseline:
 
 def write_baseline(run: MeasuredRun, path: Path) -> None:
     """Every metric that has a value. Raises BaselineError where the run is not whole."""
+    if path.is_dir():
+        raise BaselineError(
+            f"{path}: is a folder; name the file to write, such as {path}/main.json"
+        )
     for name, numbers in run.numbers.items():
         if numbers["status"] != "complete":
             raise BaselineError(

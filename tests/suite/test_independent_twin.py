@@ -208,6 +208,12 @@ def assert_agrees(run: Path, engine: str, real: Mapping[str, Any]) -> NaiveRun:
         assert_same(naive.slo_numbers(user_class), found, f"slo {user_class}")
     assert_same(naive.fairness(), real["fairness"], "fairness")
     assert_same(naive.service(), real["fairness"], "service")
+    users = dict(list(naive.turns.groupby("user")))
+    for found in real["users"]["worst"]:
+        turns = users[found["repeat"], found["user_id"]]
+        samples = {name: naive.samples(f"{name}_s", turns) for name in ("ttft", "tbt", "e2e")}
+        means = {f"{name}_mean_s": summary(each)["mean"] for name, each in samples.items()}
+        assert_same(means, found, f"user {found['user_id']}")
     assert_same(naive.throughput(), real["throughput"], "throughput")
     assert_same(naive.backlog(), real["steady_state"], "backlog")
     return naive

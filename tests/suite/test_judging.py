@@ -155,6 +155,12 @@ def test_a_gate_against_an_earlier_run_or_its_stored_baseline(runs, tmp_path, ki
     )
 
 
+def test_a_baseline_is_not_written_over_a_folder(runs, tmp_path):
+    said = failed("baseline", "update", runs / "a", "--out", tmp_path)
+    assert said == f"{tmp_path}: is a folder; name the file to write, such as {tmp_path}/main.json"
+    assert not tmp_path.with_name(tmp_path.name + ".partial").exists()
+
+
 def test_a_damaged_baseline_is_refused_with_what_to_do(runs, tmp_path):
     path = tmp_path / "b.json"
     path.write_text("{}")

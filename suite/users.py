@@ -54,7 +54,8 @@ def _means(turns: TurnTable, name: str, row_of: Ints, num_rows: int) -> Floats:
     rows = row_of[turn]
     count = np.bincount(rows, minlength=num_rows)
     total = np.bincount(rows, weights=values, minlength=num_rows)
-    return np.divide(total, count, out=np.full(num_rows, np.nan), where=count > 0)
+    mean: Floats = np.divide(total, count, out=np.full(num_rows, np.nan), where=count > 0)
+    return mean
 
 
 def _largest(values: Floats, row_of: Ints, num_rows: int) -> Floats:

@@ -14,7 +14,7 @@ from math import ceil, log
 from typing import Any, Literal
 
 from suite.between_runs import MIN_REPEATS
-from suite.compare import UNSEEN, Ratio, Side, ratio_of
+from suite.compare import UNSEEN, Ratio, Side, are_exact, ratio_of
 from suite.gate_text import Gate
 from suite.intervals import clusters_needed, hull
 from suite.metric_names import Metric, Number
@@ -96,10 +96,8 @@ def _hold(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcome:
     metric, number = gate.metric, side.number(gate.metric)
     held = _to_baseline(gate, side, base) if gate.is_times_baseline else _absolute(gate, side)
     involved = [side, base] if gate.is_times_baseline and base is not None else [side]
-    is_exact = all(each.is_exact for each in involved if each is not None)
-    is_late = metric.is_timed and any(
-        each.is_driver_valid is False for each in involved if each is not None
-    )
+    is_exact = all(are_exact(side, each) for each in involved)
+    is_late = metric.is_timed and any(each.is_driver_valid is False for each in involved)
     whole = None if is_exact else hull(held.within, held.between)
     outcome, reason = _judge(gate, held, whole, is_late=is_late)
     wants_repeats = outcome is Outcome.FAIL and not is_exact and _may_be_the_run(gate, held)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from suite.environment import machine, versions
+from suite.environment import commit, machine, versions
 
 DIRECTORY = Path(__file__).parent / "results"
 SCHEMA_VERSION = 1
@@ -23,7 +22,7 @@ def write_result(
         "schema_version": SCHEMA_VERSION,
         "benchmark": name,
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
+        "commit": commit(),
         "machine": machine(),
         "versions": versions(),
         **({} if remark is None else {"remark": remark}),
@@ -46,14 +45,3 @@ def print_table(
     for row in cells if has_header else cells[1:]:
         others = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
         print("  ".join([row[0].ljust(widths[0]), *others]), flush=True)
-
-
-def _commit() -> str | None:
-    """The checked-out commit, with a + where files differ from it; None outside of git."""
-    here = Path(__file__).parent
-    command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()

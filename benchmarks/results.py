@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from suite.environment import commit, machine, versions
 
+Json = dict[str, Any]
 DIRECTORY = Path(__file__).parent / "results"
 SCHEMA_VERSION = 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What gave the numbers; by default the code and the machine that write them down."""
+
+    commit: str | None = field(default_factory=commit)
+    machine: Json = field(default_factory=machine)
+    versions: dict[str, str] = field(default_factory=versions)
+
+
 def write_result(
-    name: str, *, settings: Mapping[str, Any], results: Any, remark: str | None = None
+    name: str,
+    *,
+    settings: Mapping[str, Any],
+    results: Any,
+    remark: str | None = None,
+    origin: Origin | None = None,
 ) -> Path:
     """benchmarks/results/NAME.json; `settings` are the script's own, as they were used."""
     document = {
         "schema_version": SCHEMA_VERSION,
         "benchmark": name,
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "machine": machine(),
-        "versions": versions(),
+        **asdict(origin or Origin()),
         **({} if remark is None else {"remark": remark}),
         "settings": dict(settings),
         "results": results,

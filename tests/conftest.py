@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Before torch is imported: its threads only get into each other's way on tensors as small as these.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# What a shell starts in the background ignores Ctrl-C, and so would all that is started from here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # No example is too slow: tests never judge speed, least of all on a busy machine.
-settings.register_profile("fsbench", deadline=None)
+settings.register_profile("fsbench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fsbench")
 
 

@@ -10,16 +10,15 @@ import pyarrow.parquet as pq
 
 from suite.cli.sweeping import report_sweep
 from suite.sweep.manifest import SweepManifest
-from tests.end_to_end.command import start
+from tests.end_to_end.command import finish, start
 from tests.suite.sweep.examples import TINY
 
 MATRIX = {"arrivals.rate": [1, 2, 4, 8]}
 
 
 def fsbench(folder: Path, *arguments: str) -> tuple[int, str]:
-    process = start(arguments, folder)
-    output, errors = process.communicate(timeout=110)
-    return process.returncode, output + errors
+    code, output, errors = finish(start(arguments, folder))
+    return code, output + errors
 
 
 def test_a_sweep_killed_in_the_middle_is_resumed_where_it_was(tmp_path: Path) -> None:

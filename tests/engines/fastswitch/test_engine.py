@@ -173,7 +173,7 @@ def test_tokens_are_those_of_an_undisturbed_run_under_heavy_preemption(arm: str)
         assert (mechanisms.reuse != "none") == (stats.num_reused_tokens > 0)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @example(  # once found: a block was read by another while it was on its way out
     arm="fcfs-block_group-adaptive-swap-prefix-merged",
     host_tokens=64,

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from engines.fastswitch.request import FinishReason, Phase
 from engines.fastswitch.roster import Roster
 from engines.fastswitch.settings import PRESETS
-from tests.engines.fastswitch.memory_device import undisturbed
-from tests.engines.fastswitch.test_engine import (
+from tests.engines.fastswitch.bench import (
     VLLM,
     Bench,
     core_settings,
     prompt_of,
 )
+from tests.engines.fastswitch.memory_device import undisturbed
 
 events = st.lists(
     st.tuples(

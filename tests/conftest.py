@@ -21,6 +21,18 @@ settings.register_profile("fsbench", deadline=None, suppress_health_check=[Healt
 settings.load_profile("fsbench")
 
 
+# So that no worker is left alone with a long file at the end.
+LONG_FIRST = ("test_every_combination.py", "end_to_end", "suite", "reports", "vllm")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        parts = item.path.relative_to(Path(__file__).parent).parts
+        return next((i for i, name in enumerate(LONG_FIRST) if name in parts), len(LONG_FIRST))
+
+    items.sort(key=place)
+
+
 @pytest.fixture
 def real_trace() -> Callable[[str], Path]:
     """A real trace by file name; the test is skipped where there are none."""

@@ -61,7 +61,9 @@ def test_a_server_that_dies_in_the_middle_is_told_and_keeps_what_was_measured(
     fake_vllm: Make, tmp_path: Path
 ) -> None:
     fake = fake_vllm("dies_mid_run")
-    code, out, err = finish(start(["run", "w.yaml"], tmp_path, spec(fake)))
+    # Whoever was answered asks again much later: the death is seen before the run is over.
+    given = spec(fake, think_time={"distribution": "constant", "value": "10m"})
+    code, out, err = finish(start(["run", "w.yaml"], tmp_path, given))
     assert code == 4, out + err
     said = " ".join(err.split())
     assert "engine 'v' died, ended with exit status 3: RuntimeError: the engine core is" in said

@@ -62,7 +62,11 @@ def test_a_server_that_dies_in_the_middle_is_told_and_keeps_what_was_measured(
 ) -> None:
     fake = fake_vllm("dies_mid_run")
     # Whoever was answered asks again much later: the death is seen before the run is over.
-    given = spec(fake, think_time={"distribution": "constant", "value": "10m"})
+    conversations, pause = (
+        {**CONVERSATIONS, "count": 5},
+        {"distribution": "constant", "value": "10m"},
+    )
+    given = spec(fake, conversations=conversations, think_time=pause)
     code, out, err = finish(start(["run", "w.yaml"], tmp_path, given))
     assert code == 4, out + err
     said = " ".join(err.split())

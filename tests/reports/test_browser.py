@@ -96,7 +96,7 @@ def press(browser: Browser, kind: str, key: str, code: int, **more: Any) -> None
     browser.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **more)
 
 
-def becomes(browser: Browser, script: str, within_s: float = 10.0) -> bool:
+def becomes(browser: Browser, script: str, within_s: float = 60.0) -> bool:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if browser.evaluate(script):

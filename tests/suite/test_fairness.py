@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from suite.fairness import jain_index
@@ -95,7 +95,6 @@ STRETCHES = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(STRETCHES)
 def test_the_service_difference_equals_its_slow_twin(drawn):
     stretches = [

@@ -51,8 +51,8 @@ def ecdfs(data: RunData, key: str) -> Block:
         title="Time between tokens, per class" if is_tbt else "First token, per class",
         term="tbt" if is_tbt else "first_token_delay",
         how_to_read=f"How many {what} were at most this slow: further left is better. Each step "
-        "up the axis is one more nine, so the tail gets its room. Bands: 95 %. "
-        f"Dashed: the class's SLO ({judged}).",
+        "up the axis is one more nine, so the tail gets its room. Bands: 95 %, open "
+        f"ends take the next percentile's. Dashed: the class's SLO ({judged}).",
         figures=tuple(each for each in shown if each is not None),
     )
 

@@ -36,9 +36,9 @@ def gate_bounds(gates: Sequence[Json]) -> Block:
     note = f"{left_out} with a bound or a value of 0, or without a value, stand in the table only."
     figure = Figure(
         figure_id="ratios-gates",
-        title="Observed, in multiples of the bound",
+        title="Observed against the bound",
         note=note if left_out else "",
-        figure=ratio_intervals(rows),
+        figure=ratio_intervals(rows, "observed, in multiples of the bound"),
     )
     return Block(
         title="Gates against their bounds",
@@ -79,7 +79,7 @@ def comparison_blocks(comparison: Json) -> list[Block]:
             figure_id=f"ratios-{label}",
             title=f"{label} / {baseline}",
             note="",
-            figure=ratio_intervals(rows),
+            figure=ratio_intervals(rows, f"in multiples of {baseline}"),
         )
         for label, entries in comparison["comparisons"].items()
         if (rows := [_entry_row(each) for each in _drawn(entries)])

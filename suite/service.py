@@ -184,11 +184,12 @@ def service_gaps(stretches: list[Backlog], at: Floats) -> list[ServiceGap | None
         return None
     start, end = (np.array([getattr(each, name) for each in ordered]) for name in ("start", "end"))
     first, second = pairs[:, 0], pairs[:, 1]
-    # What the first of a pair had when the second began to wait; pairs are grouped by the first.
+    # By how much the first of a pair was ahead when the second began to wait. Grouped by the first.
     firsts, begins = np.unique(first, return_index=True)
     runs = np.split(start[second], begins[1:])
     before = [_served_by(ordered[row], run) for row, run in zip(firsts, runs, strict=False)]
-    head_start = np.concatenate([[], *before])
+    at_start = np.array([_served_by(each, np.array([each.start]))[0] for each in ordered])
+    head_start = np.concatenate([[], *before]) - at_start[second]
     both_from, both_until = start[second], np.minimum(end[first], end[second])
     served = np.array([_served_by(each, at) for each in ordered]).reshape(len(ordered), len(at))
     gaps: list[ServiceGap | None] = []

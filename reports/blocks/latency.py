@@ -107,7 +107,12 @@ def by_turn(data: RunData) -> Block:
 
 
 def driver_lag(data: RunData) -> Block:
-    found = {name: each.latency.driver_lag for name, each in data.engines.items()}
+    """Of engines in virtual time there is none: no driver took part."""
+    found = {
+        name: each.latency.driver_lag
+        for name, each in data.engines.items()
+        if not data.numbers[name]["is_exact"]
+    }
     shown: tuple[Figure, ...] = ()
     if any(each.num_samples for each in found.values()):
         note = " ".join(["Lags below 1 µs are drawn at 1 µs.", _thinned(found.values())]).strip()

@@ -13,8 +13,8 @@ def over_time(data: RunData) -> Block:
         title="Service received, over time",
         term="service",
         how_to_read="Lines close together: the classes were served alike while they waited; a line "
-        "at the bottom: a class that waited in vain. Below, in grey: of all users who wait, how far "
-        "two are apart in what they got since both have been waiting.",
+        "at the bottom: a class that waited in vain. Below, in grey: how far two of the users who "
+        "wait are apart in what they got since both have been waiting.",
         figures=tuple(
             Figure(
                 figure_id=f"service-{name}",

@@ -50,9 +50,7 @@ def kv_over_time(view: KvView, look: Look) -> go.Figure:
     return figure
 
 
-def _bandwidth(
-    name: str, at: Floats, bytes_per_s: Floats, colour: str, sign: int
-) -> go.Scatter:
+def _bandwidth(name: str, at: Floats, bytes_per_s: Floats, colour: str, sign: int) -> go.Scatter:
     return go.Scatter(
         name=name,
         x=at,

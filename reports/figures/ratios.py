@@ -71,16 +71,21 @@ def _distances(
 
 def _layout(num_rows: int, seen: Sequence[float], title: str) -> go.Layout:
     axis = times_axis(
-        max(min(seen, default=1.0), 1 / MAX_REACH), min(max(seen, default=1.0), MAX_REACH), title
+        max(min(seen, default=1.0), 1 / MAX_REACH),
+        min(max(seen, default=1.0), MAX_REACH),
+        title,
+        num_ticks=6,
     )
     return base_layout(
-        height=110 + 26 * num_rows,
-        margin={"l": 64, "r": 16, "t": 16, "b": 52},
+        height=110 + 34 * num_rows,
+        margin={"l": 16, "r": 16, "t": 16, "b": 52},
         xaxis=axis,
         yaxis={
-            "range": [num_rows - 0.5, -0.5],
+            "range": [num_rows - 0.5, -0.7],
             "zeroline": False,
-            "automargin": True,
+            # Above its line, for beside it a long name leaves a narrow page no room for the figure.
+            "ticklabelposition": "inside top",
+            "ticklabelshift": -3,
         },
         shapes=[
             {

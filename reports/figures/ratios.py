@@ -81,11 +81,11 @@ def _layout(num_rows: int, seen: Sequence[float], title: str) -> go.Layout:
         margin={"l": 16, "r": 16, "t": 16, "b": 52},
         xaxis=axis,
         yaxis={
-            "range": [num_rows - 0.5, -0.7],
+            "range": [num_rows - 0.5, -0.8],
             "zeroline": False,
             # Above its line, for beside it a long name leaves a narrow page no room for the figure.
             "ticklabelposition": "inside top",
-            "ticklabelshift": -3,
+            "ticklabelshift": 8,
         },
         shapes=[
             {

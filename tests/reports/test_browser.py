@@ -132,7 +132,7 @@ ILLEGIBLE = """[...document.querySelectorAll('.plot')].flatMap(plot => {
   for (const [name, axis] of Object.entries(plot._fullLayout)) {
     if (!/^[xy]axis\\d*$/.test(name) || axis.showticklabels === false || !axis._id) continue;
     const labels = of(`.${axis._id}tick text`);
-    if (labels.length < 2 && axis.type !== 'category') found.push(`${name}: ${labels.length} ticks`);
+    if (labels.length < 2 && axis.type !== 'category') found.push(`${name} has no ticks`);
     const isOfNames = axis.type === 'category' || plot.id.startsWith('ratios');
     if (!axis.title.text && !isOfNames) found.push(`${name} has no title`);
     // The boxes of slanted labels overlap where the labels do not.

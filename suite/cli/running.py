@@ -102,7 +102,11 @@ def _conclude(outcome: RunOutcome) -> int:
 
     if not any(part.counts.recorded for part in outcome.manifest.parts):
         typer.echo(f"fsbench: nothing was measured; logs are in {outcome.directory}", err=True)
-        return ExitCode.BAD_INPUT if outcome.is_input_error else ExitCode.INCOMPLETE
+        if outcome.is_input_error:
+            return ExitCode.BAD_INPUT
+        write_metrics(outcome.directory)
+        typer.echo(f"report: {write_report(outcome.directory)}")
+        return ExitCode.INCOMPLETE
     metrics = write_metrics(outcome.directory)
     show_summary(metrics, write_report(outcome.directory))
     return verdict(metrics, outcome.directory)

@@ -121,7 +121,6 @@ def slow_gap(stretches, at):
     return max(found, default=None)
 
 
-@settings(deadline=None)
 @given(STRETCHES)
 def test_the_gaps_over_time_equal_their_slow_twin_and_never_pass_the_difference(drawn):
     stretches = [

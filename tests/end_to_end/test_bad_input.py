@@ -73,8 +73,8 @@ LONG = {**WORKLOAD["conversations"], "turns": 4}
         ),
         (
             {"engines": {"a": {"kind": "vlm"}}},
-            "w.yaml: engines.a: kind 'vlm' is unknown; choose one of: fastswitch, simulated, "
-            "vllm, openai",
+            "w.yaml: engines.a: kind 'vlm' is unknown; did you mean vllm? Choose one of: "
+            "fastswitch, simulated, vllm, openai",
         ),
         (
             {"conversations": {"trace": "sharegpt", "path": "no.csv.gz"}},
@@ -91,6 +91,15 @@ LONG = {**WORKLOAD["conversations"], "turns": 4}
         (
             {"engines": {"a": {**ENGINE, "preset": "vllm-0.2"}}},
             "w.yaml: engines.a.preset 'vllm-0.2' is unknown; choose one of: vllm-0.3",
+        ),
+        (
+            {"engines": {"a": {"kind": "openai", "base_url": "127.0.0.1:8000/v1"}}},
+            "engines.a.base_url must be written like http://127.0.0.1:8000/v1, got '127.0.0.1:80",
+        ),
+        (
+            {"engines": {"a": {"kind": "openai", "base_url": "http://h/v1/chat/completions/"}}},
+            "engines.a.base_url must be what stands before an endpoint's name, got "
+            "'http://h/v1/chat/completions/'; write http://h/v1",
         ),
         ({"gates": ["ttft.p98 <= 1s"]}, "gate 'ttft.p98 <= 1s'"),
         ({"gates": ["ttft.p99 <= 1"]}, "gate 'ttft.p99 <= 1'"),

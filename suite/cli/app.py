@@ -54,6 +54,9 @@ def _die(error: Exception) -> NoReturn:
     elif isinstance(error, OSError) and error.filename is not None:
         error = InputError(f"{error.filename}: {(error.strerror or str(error)).lower()}")
         code = ExitCode.BAD_INPUT
+    elif isinstance(error, (FileNotFoundError, IsADirectoryError, PermissionError)):
+        error = InputError(str(error).splitlines()[0])  # pyarrow names the file in its words
+        code = ExitCode.BAD_INPUT
     elif type(error).__name__ == "ArrowInvalid":  # pyarrow is not imported for this
         error = InputError(f"a file of the run is damaged: {str(error).splitlines()[0]}")
         code = ExitCode.BAD_INPUT

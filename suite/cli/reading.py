@@ -49,6 +49,11 @@ def view(
     from suite.errors import InputError
 
     page = directory / "report.html"
+    if not page.exists() and (directory / "sweep.json").exists():
+        raise InputError(
+            f"{page}: no report there; fsbench report {directory} writes one where a single "
+            f"setting is swept, fsbench report {directory}/cells/CELL that of a cell"
+        )
     if not page.exists():
         raise InputError(f"{page}: no report there; write it with: fsbench report {directory}")
     if serve:

@@ -137,6 +137,27 @@ def test_a_folder_that_is_no_run_is_named(fsbench: Any, tmp_path: Path) -> None:
     assert "x: is not a run directory, manifest.json is missing" in message
 
 
+def test_a_sweeps_folder_is_no_run_and_says_where_its_runs_are(
+    fsbench: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "sweep.json").write_text("{}")
+    expected = "fsbench: s: is a sweep; name one of its runs: s/cells/CELL\n"
+    for command in ("gate", "trace"):
+        assert fsbench(command, "s") == (2, expected)
+    code, message = fsbench("view", "s")
+    assert code == 2
+    assert "fsbench report s/cells/CELL that of a cell" in message
+
+
+def test_a_file_that_can_not_be_written_is_named(fsbench: Any, tmp_path: Path) -> None:
+    write(tmp_path / "w.yaml", {})
+    code, message = fsbench("plan", "w.yaml", "--out", "nowhere/plan.parquet")
+    assert code == 2
+    assert message.startswith("fsbench: ") and "nowhere/plan.parquet" in message
+    assert message.count("\n") == 1
+
+
 def test_a_model_folder_without_weights_ends_the_run_before_anything_is_measured(
     fsbench: Any, tmp_path: Path
 ) -> None:

@@ -70,7 +70,6 @@ app = _App(
     name="fsbench",
     cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="How many of your LLM server's users are inside their SLO, how bad are the tails, "
     "and what does switching between them cost?",

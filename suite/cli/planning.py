@@ -36,6 +36,7 @@ def plan(
     for note in unheard_priorities(workload.spec, workload.engines):
         typer.echo(f"! {note}")
     if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
         workload.plan.write(out)
         typer.echo(f"plan written to {out}")
 

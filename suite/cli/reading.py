@@ -18,8 +18,9 @@ def report(
         typer.Option("--png", metavar="DIR", help="Also the main figures as pictures (Chromium)."),
     ] = None,
 ) -> None:
-    """Measure a run's records again; write its metrics.json and report.html anew. A sweep's
-    directory: the same with all its cells."""
+    """Measure a run's records again; write its metrics.json and report.html anew.
+
+    A sweep's directory: the same with all its cells."""
     if (directory / "sweep.json").exists():
         from suite.cli.sweeping import report_sweep
 

@@ -38,8 +38,9 @@ def run(
         Path | None, typer.Option(metavar="DIR", help="A sweep's directory: run what it lacks.")
     ] = None,
 ) -> None:
-    """Play a workload against its engines, then measure, judge and report; a file with a matrix
-    is a sweep: each of its cells in turn, or over the cores."""
+    """Play a workload against its engines, then measure, judge and report.
+
+    A file with a matrix is a sweep: each of its cells in turn, or over the cores."""
     from suite.cli.sweeping import run_sweep
     from suite.errors import InputError
     from suite.preflight import unheard_priorities

@@ -152,9 +152,10 @@ def test_a_sweeps_folder_is_no_run_and_says_where_its_runs_are(
 
 def test_a_file_that_can_not_be_written_is_named(fsbench: Any, tmp_path: Path) -> None:
     write(tmp_path / "w.yaml", {})
-    code, message = fsbench("plan", "w.yaml", "--out", "nowhere/plan.parquet")
+    (tmp_path / "taken.parquet").mkdir()
+    code, message = fsbench("plan", "w.yaml", "--out", "taken.parquet")
     assert code == 2
-    assert message.startswith("fsbench: ") and "nowhere/plan.parquet" in message
+    assert message.startswith("fsbench: ") and "taken.parquet" in message
     assert message.count("\n") == 1
 
 

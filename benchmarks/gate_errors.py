@@ -1,24 +1,27 @@
 """How often a gate against a baseline is wrong: false alarms of A against A, and its power.
 
     python -m benchmarks.gate_errors simulated [--trials 200] [--conversations 200]
-    python -m benchmarks.gate_errors real --runs 20 WORKLOAD [--set KEY=VALUE]…
+    python -m benchmarks.gate_errors real [--runs 20] [--repeats 3] WORKLOAD [--set KEY=VALUE]…
 
 `simulated`: records made up from a seed (synthetic_records.py): conversations have levels of their
 own, which both engines share, and heavy-tailed stalls. Engine B is A again (false alarms) or 10 %
 slower in everything (power), judged from its records by the code of `fsbench gate`. By
 `METRIC <= 1 * baseline` every FAIL of A against A is a false alarm on the bound, stated level
 2.5 %; `<= 1.05 * baseline` leaves an allowance. `stored` holds B against a baseline file instead,
-where nothing is paired. `shared level`: every run has a level of its own (sigma 5 %),
-which no resampling within a run can see: one repeat each, and five.
+where nothing is paired. `run levels`: every repeat has a level of its own (sigma 5 %), which no
+resampling within it can see: with one repeat each, with three and with five.
 
-`real`: the workload is run so many times (one engine, one repeat each) and every run is gated
-against the one before it by the same gates: an A/A test of this machine and that engine. A baseline
-engine in the file is not needed.
+`real`: an A/A test of this machine and that engine. The workload's engine (its first) is run so
+many times as two engines of equal settings, interleaved. By the same gates the second is held
+against the first beside it (`beside`), both against themselves in the run before (`before`), and
+repeat by repeat one part of the second against one of the first (`one repeat`); `one repeat, within
+alone` is what a judge would have said who took a part's own interval for all there is.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -32,39 +35,43 @@ import numpy as np
 from benchmarks.results import print_table, write_result
 from benchmarks.synthetic_records import Noise, make_plan, make_turns, write_run
 from suite.baseline import StoredSide
-from suite.compare import EngineSide, Side
+from suite.compare import EngineSide, Side, ratio_of
 from suite.engine_run import EngineRun, read_engine
 from suite.gate_text import Gate, parse_gate
-from suite.gates import evaluate
-from suite.gating import judge_run
+from suite.gates import Outcome, evaluate
 from suite.intervals import as_json, between_runs_interval
 from suite.latencies import latency_summaries
 from suite.measured import measured
 from suite.metric_names import Metric, Number, look_up
 from suite.metrics import read_run
+from workloads.source import read_source
 
 METRICS = ("ttft.p50", "ttft.p99", "tbt.mean", "tbt.p99", "e2e.p95")
 FACTORS = (1.0, 1.05)
 GATES = tuple(f"{metric} <= {factor} * baseline" for metric in METRICS for factor in FACTORS)
 SLOWDOWN = 1.1
+RUN_SIGMA = 0.05
+FIRST, SECOND = "first", "second"  # two engines of equal settings
 
 
 def simulated(num_trials: int, num_conversations: int) -> dict[str, dict[str, dict[str, int]]]:
     """Outcomes by scene and gate."""
     plan = make_plan(num_conversations, mean_turns=5, mean_tokens=40, seed=1)
     scenes = {
-        "A against A": (Noise(), 1.0, 1),
-        "10 % slower": (Noise(), SLOWDOWN, 1),
-        "A against A, shared level, 1 repeat": (Noise(run_sigma=0.05), 1.0, 1),
-        "A against A, shared level, 5 repeats": (Noise(run_sigma=0.05), 1.0, 5),
-        "10 % slower, shared level, 5 repeats": (Noise(run_sigma=0.05), SLOWDOWN, 5),
+        f"{title}{', run levels' if sigma else ''}, repeats: {repeats}": (
+            Noise(run_sigma=sigma),
+            slowdown,
+            repeats,
+        )
+        for sigma, all_repeats in ((0.0, (1, 3)), (RUN_SIGMA, (1, 3, 5)))
+        for repeats in all_repeats
+        for title, slowdown in (("A against A", 1.0), ("10 % slower", SLOWDOWN))
     }
     gates = [parse_gate(text) for text in GATES]
     found: dict[str, dict[str, dict[str, int]]] = {}
     for scene, (noise, slowdown, repeats) in scenes.items():
-        counters = {kind: {text: Counter[str]() for text in GATES} for kind in ("", ", stored")}
-        trials = num_trials if repeats == 1 else num_trials // 2
-        for trial in range(trials):
+        counters = {kind: _no_counts() for kind in ("", ", stored")}
+        for trial in range(num_trials):
             with tempfile.TemporaryDirectory() as folder:
                 seeds = iter(range(100 * trial, 100 * trial + 2 * repeats))
                 parts = {
@@ -97,7 +104,8 @@ def sides_of(run: Path) -> dict[str, EngineSide]:
                 metric: _spread([look_up(each, Metric(metric)) for each in repeats])
                 for metric in METRICS
             }
-        found[name] = EngineSide(name, {**_numbers(engine), "between_runs": spread}, engine)
+        numbers = {**_numbers(engine), "between_runs": spread, "repeats": repeats}
+        found[name] = EngineSide(name, numbers, engine)
     return found
 
 
@@ -108,7 +116,7 @@ def _numbers(engine: EngineRun) -> dict[str, Any]:
         **latency_summaries(turns, np.ones(len(turns), dtype=bool), names),
         "counts": {"recorded": len(turns)},
         "is_exact": False,
-        "is_driver_valid": True,
+        "is_driver_valid": engine.is_driver_valid,
         "num_conversations": len(np.unique(turns.conversation)),
     }
 
@@ -125,9 +133,10 @@ def stored(side: EngineSide, gates: Iterable[Gate]) -> StoredSide:
         number = side.number(metric)
         metrics[metric.label] = {"value": number.value, "interval": as_json(number.interval)}
         runs = side.between_runs(metric)
-        if runs is not None and runs["interval"] is not None:
+        if runs is not None:
             metrics[metric.label]["between_runs"] = runs
-    return StoredSide("stored", {**side.numbers, "metrics": metrics})
+    numbers = {**side.numbers, "repeats": side.num_repeats, "metrics": metrics}
+    return StoredSide("stored", numbers, plan="")
 
 
 def _count(
@@ -140,27 +149,83 @@ def _count(
         counters[outcome.gate][str(outcome.outcome)] += 1
 
 
-def real(workload: Path, overrides: list[str], num_runs: int) -> dict[str, dict[str, int]]:
-    """Outcomes by gate of each run against the one before it."""
-    counters = {text: Counter[str]() for text in GATES}
+def real(
+    workload: Path, overrides: list[str], num_runs: int, num_repeats: int
+) -> dict[str, dict[str, Any]]:
+    """Outcomes by kind and gate; and what was found in each part of each run."""
+    kinds = ("beside", "before", "one repeat", "one repeat, within alone")
+    counters = {kind: _no_counts() for kind in kinds}
+    gates = [parse_gate(text) for text in GATES]
+    values: dict[str, list[float | None]] = {metric: [] for metric in METRICS}
     with tempfile.TemporaryDirectory() as folder:
-        rules = Path(folder) / "rules.yaml"
-        rules.write_text("".join(f"- {text}\n" for text in GATES))
-        before: Path | None = None
-        for number in range(num_runs + 1):
-            root = Path(folder) / str(number)
-            command = [sys.executable, "-m", "suite.cli", "run", str(workload), "--out", str(root)]
-            for each in [*overrides, "repeats=1", "gates=[]"]:
-                command += ["--set", each]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            (run,) = root.iterdir()
-            if before is not None:
-                judged = judge_run(run, baseline=str(before), rules=rules, is_unpaired=False)
-                for gate in judged["gates"]:
-                    counters[gate["gate"]][gate["outcome"]] += 1
-            before = run
-    _show(f"{workload.name}, {num_runs} runs against the one before", counters)
-    return {text: dict(each) for text, each in counters.items()}
+        before: dict[str, EngineSide] = {}
+        for number in range(num_runs):
+            run = _play(workload, overrides, num_repeats, Path(folder) / str(number))
+            sides = sides_of(run)
+            first, second = sides[FIRST], sides[SECOND]
+            _count(counters["beside"], gates, {SECOND: second}, {SECOND: first})
+            if before:
+                _count(counters["before"], gates, sides, before)
+            for mine, base in zip(_parts(second), _parts(first), strict=True):
+                _count(counters["one repeat"], gates, {SECOND: mine}, {SECOND: base})
+                _count_within(counters["one repeat, within alone"], gates, mine, base)
+            for side in (first, second):
+                for metric in METRICS:
+                    values[metric] += [each.number(Metric(metric)).value for each in _parts(side)]
+            before = sides
+            print(f"{number + 1} of {num_runs}", file=sys.stderr, flush=True)
+    for kind, counter in counters.items():
+        _show(f"{workload.name}, {kind}", counter)
+    outcomes = {
+        kind: {text: dict(each) for text, each in counter.items()}
+        for kind, counter in counters.items()
+    }
+    return {**outcomes, "values of every part": values}
+
+
+def _play(workload: Path, overrides: list[str], num_repeats: int, root: Path) -> Path:
+    engines = read_source(workload, overrides).raw["engines"]
+    settings = json.dumps(next(iter(engines.values())))
+    own = (
+        f"engines={{{FIRST}: {settings}, {SECOND}: {settings}}}",
+        f"baseline={FIRST}",
+        f"repeats={num_repeats}",
+        "gates=[]",
+    )
+    command = [sys.executable, "-m", "suite.cli", "run", str(workload), "--out", str(root)]
+    for each in (*overrides, *own):
+        command += ["--set", each]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    (run,) = root.iterdir()
+    return run
+
+
+def _parts(side: EngineSide) -> list[EngineSide]:
+    """Each repeat as if it were all."""
+    assert side.records is not None
+    alone = [side.records.only(part) for part in side.records.parts]
+    return [
+        EngineSide(side.label, {**_numbers(each), "between_runs": None, "repeats": [{}]}, each)
+        for each in alone
+    ]
+
+
+def _count_within(
+    counters: dict[str, Counter[str]], gates: list[Gate], mine: Side, base: Side
+) -> None:
+    for gate in gates:
+        ratio = ratio_of(mine, base, gate.metric)
+        ends = ratio.interval
+        outcome = Outcome.INCONCLUSIVE
+        if ends is not None and ends.low is not None and ends.low > gate.bound:
+            outcome = Outcome.FAIL
+        elif ends is not None and ends.high is not None and ends.high <= gate.bound:
+            outcome = Outcome.PASS
+        counters[gate.text][str(outcome)] += 1
+
+
+def _no_counts() -> dict[str, Counter[str]]:
+    return {text: Counter[str]() for text in GATES}
 
 
 def _show(title: str, counters: dict[str, Counter[str]]) -> None:
@@ -182,6 +247,7 @@ def main() -> None:
     played = commands.add_parser("real")
     played.add_argument("workload", type=Path)
     played.add_argument("--runs", type=int, default=20)
+    played.add_argument("--repeats", type=int, default=3)
     played.add_argument("--set", dest="overrides", action="append", default=[])
     arguments = parser.parse_args()
     if arguments.command == "simulated":
@@ -189,8 +255,14 @@ def main() -> None:
         settings = {"trials": arguments.trials, "conversations": arguments.conversations}
         write_result("gate_errors", settings=settings, results=results)
     else:
-        found = real(arguments.workload, arguments.overrides, arguments.runs)
-        settings = {"workload": arguments.workload.name, "runs": arguments.runs}
+        num_runs, num_repeats = arguments.runs, arguments.repeats
+        found = real(arguments.workload, arguments.overrides, num_runs, num_repeats)
+        settings = {
+            "workload": arguments.workload.name,
+            "overrides": arguments.overrides,
+            "runs": num_runs,
+            "repeats": num_repeats,
+        }
         write_result("gate_errors_real", settings=settings, results=found)
 
 

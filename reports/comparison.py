@@ -10,6 +10,7 @@ from typing import Any
 from reports import units
 from reports.blocks.ratios import comparison_blocks, gate_bounds
 from reports.offline_page import write_page
+from reports.references import cited_tables
 from reports.tables import Cell, Table, gate_table, sort_key
 from reports.wording import VERDICTS, entry_name, interval_text, times_interval_text, value_text
 
@@ -35,6 +36,7 @@ def write_comparison(comparison: Json, path: Path, gates: Sequence[Json] = ()) -
             for label, entries in comparison["comparisons"].items()
         ],
         gates=gate_table(gates) if gates else None,
+        cited=cited_tables(comparison.get("references", [])),
         sides=_sides_table(comparison["sides"]),
     )
 

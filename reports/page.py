@@ -87,8 +87,10 @@ def _contrast(metrics: Json) -> str:
             "worse": f"{name} kept fewer users than {baseline} ({ratio}).",
             "same": f"{name} kept as many users as {baseline}.",
         }
+        why = "" if found["interval"] is None or _holds_one(found["interval"]) else found["reason"]
         text = words.get(
-            found["verdict"], f"{name} and {baseline} are not told apart by this run ({ratio})."
+            found["verdict"],
+            f"{name} and {baseline} are not told apart by this run ({ratio}{why and f'; {why}'}).",
         )
         if found["verdict"] in ("better", "worse") and _holds_one(found["interval"]):
             # A run in virtual time is called by its point: it would come out alike, on this plan.

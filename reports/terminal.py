@@ -58,8 +58,7 @@ def show_summary(metrics: Json, report: Path | None, console: Console | None = N
         if engine["version"] is not None:  # not this project's own
             line = Text.assemble((name, "bold"), f" is {engine['version']}")
             console.print(line, soft_wrap=True)
-    for cited in metrics.get("references", []):  # a file of before has none
-        console.print(Text(reference_line(cited), style="dim"), soft_wrap=True)
+    _print_references(metrics, console)
     _print_gates([each for each in gates if each["outcome"] != "fail"], console)
     if report is not None:
         console.print(Text.assemble("report: ", (str(report), "bold")), soft_wrap=True)
@@ -77,7 +76,14 @@ def _too_few(engine: Json) -> list[str]:
 
 def show_gates(metrics: Json, console: Console | None = None) -> None:
     """One line a verdict, failures first."""
-    _print_gates(worst_first(metrics["gates"]), console or console_for_output())
+    console = console or console_for_output()
+    _print_references(metrics, console)
+    _print_gates(worst_first(metrics["gates"]), console)
+
+
+def _print_references(found: Json, console: Console) -> None:
+    for cited in found.get("references", []):  # a file of before has none
+        console.print(Text(reference_line(cited), style="dim"), soft_wrap=True)
 
 
 def _print_gates(gates: Sequence[Json], console: Console) -> None:
@@ -108,6 +114,7 @@ def show_comparison(
                 Text(each["verdict"], style=_VERDICT_STYLE.get(each["verdict"], "")),
             )
         console.print(table)
+    _print_references(comparison, console)
     if not comparison["is_paired"]:
         console.print("not paired: intervals are wider than on the same plan")
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import exp, log
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from suite.between_runs import MIN_REPEATS, paired_ratio_interval, unpaired_ratio_interval
 from suite.bootstrap import interval_of
 from suite.engine_run import EngineRun
-from suite.intervals import as_json, between_runs_interval, combined_ratio, hull
+from suite.intervals import as_json, combined_ratio, hull
 from suite.metric_names import (
     LATENCY_METRICS,
     SCALAR_METRICS,
@@ -31,6 +32,11 @@ from suite.quantiles import PERCENTILES, Interval, interval_ranks
 from suite.resampled import Resampled
 
 MIN_ON_EACH_SIDE = 10  # of a share, for resampling to know its spread
+# By so much two runs of one engine on one machine may differ where no repeats show how much: beside
+# other work they differed by up to 1.5 (benchmarks/gate_errors.py).
+UNSEEN_LEVEL = 2.0
+REPEATS_WOULD_TELL = f"{MIN_REPEATS} repeats or more would tell how far it varies"
+UNSEEN = f"two runs of the same engine may differ as much; {REPEATS_WOULD_TELL}"
 STATISTICS = ("mean", "p50", "p99", "p999")
 CLASS_METRICS = ("ttft.p99", "tbt.p99", "slo.users_within_slo_ratio", "slo.turn_attainment_ratio")
 COMPARED = (
@@ -53,6 +59,14 @@ class Side(Protocol):
 
     @property
     def num_conversations(self) -> int: ...
+
+    @property
+    def num_repeats(self) -> int:
+        """That were played."""
+
+    @property
+    def run(self) -> Path | None:
+        """The run's directory; None where it is not at hand."""
 
     @property
     def plan(self) -> str:
@@ -88,12 +102,19 @@ class EngineSide:
     def num_conversations(self) -> int:
         return int(self.numbers["num_conversations"])
 
+    @property
+    def num_repeats(self) -> int:
+        return len(self.numbers["repeats"])
+
+    @property
+    def run(self) -> Path | None:
+        return None if self.records is None else self.records.run
+
     @cached_property
     def plan(self) -> str:
         if self.records is None:
             return ""
-        cut = self.records.measured
-        return f"{self.records.plan.digest} {cut.warm_up} {cut.drain}"
+        return plan_key(self.records.plan.digest, self.records.measured.as_json())
 
     @cached_property
     def resampled(self) -> Resampled | None:
@@ -112,13 +133,37 @@ class Ratio:
 
     value: float | None
     interval: Interval | None = None  # within the runs
-    ratios_of_runs: tuple[float, ...] = ()  # one a repeat
+    ratios_of_runs: tuple[float, ...] = ()  # one a repeat, of one run
     between_runs: Interval | None = None
+    is_level_unseen: bool = False  # timed, not exact, and too few repeats to tell run from engine
     reason: str = ""
 
     @property
     def whole_interval(self) -> Interval | None:
         return hull(self.interval, self.between_runs)
+
+    @property
+    def cautious_interval(self) -> Interval | None:
+        """The whole interval; where repeats are missing, wider by what they might have shown."""
+        whole = self.whole_interval
+        if not self.is_level_unseen or self.value is None:
+            return whole
+        low, high = (self.value, self.value) if whole is None else (whole.low, whole.high)
+        return Interval(
+            low=None if low is None else low / UNSEEN_LEVEL,
+            high=None if high is None else high * UNSEEN_LEVEL,
+        )
+
+
+def plan_key(digest: str, measured: Mapping[str, Any]) -> str:
+    """Equal where the same conversations are measured. `measured` as in metrics.json."""
+    return f"{digest} {measured['warm_up']} {measured['drain']}"
+
+
+def are_exact(side: Side, base: Side) -> bool:
+    """Both in virtual time on the same plan: nothing else could have come out. Of two plans each
+    is a draw, whose intervals count."""
+    return side.is_exact and base.is_exact and side.plan == base.plan
 
 
 def against(sides: Mapping[str, Side], baseline: str | None) -> dict[str, Side | None]:
@@ -136,13 +181,28 @@ def ratio_of(side: Side, base: Side, metric: Metric) -> Ratio:
         return Ratio(value=None, reason=f"the baseline has none: {other.reason}")
     if other.value == 0:
         return Ratio(value=None, reason="the baseline is 0")
-    ratios = _ratios_of_runs(side, base, metric)
+    if metric.pooled_by == "sum" and side.num_repeats != base.num_repeats:
+        repeats = f"{side.num_repeats} and {base.num_repeats} repeats"
+        return Ratio(value=None, reason=f"a sum over {repeats}: play as many as the baseline")
+    values, base_values = _of_repeats(side, metric), _of_repeats(base, metric)
+    is_one_run = side.run is not None and side.run == base.run
+    over_runs = paired_ratio_interval if is_one_run else unpaired_ratio_interval
+    between = over_runs(values, base_values)
+    is_exact = side.is_exact and base.is_exact
     return Ratio(
         value=mine.value / other.value,
         interval=_within(side, base, metric, mine, other),
-        ratios_of_runs=ratios,
-        between_runs=_on_log_scale(ratios),
+        ratios_of_runs=_ratios(values, base_values) if is_one_run else (),
+        between_runs=between,
+        is_level_unseen=between is None and not is_exact and not metric.is_count_of_turns,
     )
+
+
+def _ratios(values: list[float], base: list[float]) -> tuple[float, ...]:
+    """Repeat by repeat, where there are several and no zeros."""
+    if len(values) != len(base) or len(values) < 2 or not all(base):
+        return ()
+    return tuple(a / b for a, b in zip(values, base, strict=True))
 
 
 def _within(side: Side, base: Side, metric: Metric, mine: Number, other: Number) -> Interval | None:
@@ -187,21 +247,13 @@ def paired_interval(found: Interval, metric: Metric, mine: Number, other: Number
     )
 
 
-def _ratios_of_runs(side: Side, base: Side, metric: Metric) -> tuple[float, ...]:
-    """Repeat by repeat, where both have the same repeats and no zeros."""
-    mine, other = side.between_runs(metric), base.between_runs(metric)
-    if mine is None or other is None or len(mine["values"]) != len(other["values"]):
-        return ()
-    pairs = list(zip(mine["values"], other["values"], strict=True))
-    return tuple(a / b for a, b in pairs) if all(a > 0 and b > 0 for a, b in pairs) else ()
-
-
-def _on_log_scale(ratios: tuple[float, ...]) -> Interval | None:
-    found = between_runs_interval(np.array([log(each) for each in ratios]))
-    if found is None:
-        return None
-    assert found.low is not None and found.high is not None
-    return Interval(low=exp(found.low), high=exp(found.high))
+def _of_repeats(side: Side, metric: Metric) -> list[float]:
+    """Its value in each repeat."""
+    runs = side.between_runs(metric)
+    if runs is not None:
+        return list(runs["values"])
+    value = side.number(metric).value
+    return [] if value is None or side.num_repeats > 1 else [value]
 
 
 def compare_sides(side: Side, base: Side) -> list[dict[str, Any]]:
@@ -214,7 +266,7 @@ def compare_sides(side: Side, base: Side) -> list[dict[str, Any]]:
 
 def _entry(side: Side, base: Side, metric: Metric) -> dict[str, Any]:
     mine, other, ratio = side.number(metric), base.number(metric), ratio_of(side, base, metric)
-    verdict, reason = _verdict(metric, mine, other, ratio, is_exact=side.is_exact and base.is_exact)
+    verdict, reason = _verdict(metric, mine, other, ratio, is_exact=are_exact(side, base))
     return {
         "metric": metric.name,
         "user_class": metric.user_class,
@@ -230,7 +282,7 @@ def _entry(side: Side, base: Side, metric: Metric) -> dict[str, Any]:
             "ratios": list(ratio.ratios_of_runs),
             "interval": as_json(ratio.between_runs),
         }
-        if ratio.ratios_of_runs
+        if ratio.ratios_of_runs or ratio.between_runs is not None
         else None,
         "verdict": verdict,
         "reason": reason,
@@ -244,14 +296,18 @@ def _verdict(
         return "same", ""
     if ratio.value is None:
         return "missing", ratio.reason
-    whole = ratio.whole_interval
-    if is_exact:
-        is_lower, is_higher = ratio.value < 1, ratio.value > 1
-    elif whole is None:
-        return "unclear", "one number a run: 3 repeats or more would tell how far it varies"
-    else:
-        is_lower = whole.high is not None and whole.high < 1
-        is_higher = whole.low is not None and whole.low > 1
+    is_lower, is_higher = ratio.value < 1, ratio.value > 1
+    if not is_exact:
+        if ratio.whole_interval is None:
+            return "unclear", f"one number a run: {REPEATS_WOULD_TELL}"
+        is_lower, is_higher = _beside_one(ratio.cautious_interval, ratio.value)
     if not is_lower and not is_higher:
-        return "unclear", "the interval of the ratio holds 1"
+        is_within = any(_beside_one(ratio.whole_interval, ratio.value))
+        return "unclear", UNSEEN if is_within else "the interval of the ratio holds 1"
     return "better" if is_lower == (metric.better == "lower") else "worse", ""
+
+
+def _beside_one(interval: Interval | None, value: float) -> tuple[bool, bool]:
+    """(the whole of it is below 1, above 1)."""
+    low, high = (value, value) if interval is None else (interval.low, interval.high)
+    return high is not None and high < 1, low is not None and low > 1

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suite.compare import EngineSide, compare_sides
+from suite.compare import UNSEEN, EngineSide, compare_sides
 from suite.errors import InputError
 from suite.metrics import MeasuredRun, measure_run
 from suite.quantiles import CONFIDENCE_RATIO
+from suite.references import reference_numbers
 from suite.run_directory import SCHEMA_VERSION
 
 
@@ -38,17 +39,28 @@ def compare_runs(selections: Sequence[str], *, is_unpaired: bool = False) -> dic
     shown = {id(each): each for pair in pairs for each in reversed(pair)}
     base_of = {id(side): base.side.label for side, base in pairs}
     ordered = sorted(shown.values(), key=lambda each: id(each) in base_of)
+    comparisons = {side.side.label: compare_sides(side.side, base.side) for side, base in pairs}
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "comparison",
         "confidence_ratio": CONFIDENCE_RATIO,
         "is_paired": len({each.side.plan for each in ordered}) == 1,
         "sides": [{**_side_json(each), "baseline": base_of.get(id(each))} for each in ordered],
-        "comparisons": {
-            side.side.label: compare_sides(side.side, base.side) for side, base in pairs
-        },
-        "warnings": _warnings(ordered),
+        "comparisons": comparisons,
+        "references": [entry for side, base in pairs for entry in _references(side, base)],
+        "warnings": [*_warnings(ordered), *_unseen(comparisons)],
     }
+
+
+def _references(side: RunSide, base: RunSide) -> list[dict[str, Any]]:
+    """What the side's workload cites of these two, if `base` is that engine, on that plan."""
+    manifest = side.run.manifest
+    settings = base.run.manifest.engines[base.engine]
+    if side.side.plan != base.side.plan or manifest.engines.get(base.engine) != settings:
+        return []
+    sides = {side.engine: side.side, base.engine: base.side}
+    found = reference_numbers(manifest, sides)
+    return [each for each in found if {each["engine"], each["baseline"]} == sides.keys()]
 
 
 def _sides_of(text: str) -> list[RunSide]:
@@ -150,3 +162,11 @@ def _warnings(sides: Sequence[RunSide]) -> list[str]:
         if differing:
             found.append(f"the runs differ in {what}: {', '.join(differing)}")
     return found
+
+
+def _unseen(comparisons: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    reasons = [each["reason"] for entries in comparisons.values() for each in entries]
+    num = reasons.count(UNSEEN)
+    if not num:
+        return []
+    return [f"unclear for want of repeats, of {len(reasons)} numbers {num}: {UNSEEN}"]

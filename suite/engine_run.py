@@ -26,6 +26,7 @@ NUM_REASONS = 3  # of failed turns, shown
 class EngineRun:
     """Turns of the part as a whole (`all_turns`), and those that are measured (`turns`)."""
 
+    run: Path  # its directory
     plan: Plan  # as played
     measured: Measured
     parts: tuple[Part, ...]  # repeats that began
@@ -59,6 +60,7 @@ class EngineRun:
             return self
         rows, all_rows = (table.repeat == part.repeat for table in (self.turns, self.all_turns))
         return EngineRun(
+            run=self.run,
             plan=self.plan,
             measured=self.measured,
             parts=(part,),
@@ -84,6 +86,7 @@ def read_engine(
     attains = attains_all[is_measured]
     repeats = [part.repeat for part in parts]
     return EngineRun(
+        run=run,
         plan=plan,
         measured=measured,
         parts=parts,

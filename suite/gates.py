@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import lru_cache
-from math import ceil, log
+from math import ceil, log, sqrt
 from typing import Any, Literal
 
-from suite.compare import Ratio, Side, ratio_of
+from suite.between_runs import MIN_REPEATS
+from suite.compare import UNSEEN, Ratio, Side, are_exact, ratio_of
 from suite.gate_text import Gate
-from suite.intervals import clusters_needed, hull
+from suite.intervals import clusters_needed, hull, student_t
 from suite.metric_names import Metric, Number
 from suite.quantiles import PERCENTILES, Interval, interval_ranks
 
@@ -84,8 +85,10 @@ class _Held:
     bound: float | None
     within: Interval | None
     between: Interval | None
+    cautious: Interval | None  # wider than the two where too few repeats show how runs differ
     num_effective: float | None
     num_runs: int
+    num_spreads: int  # taken from this many sets of `num_runs` repeats: 2 for two runs, unpaired
     scale: float  # brings it back into the metric's unit
     reason: str
 
@@ -94,12 +97,13 @@ def _hold(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcome:
     metric, number = gate.metric, side.number(gate.metric)
     held = _to_baseline(gate, side, base) if gate.is_times_baseline else _absolute(gate, side)
     involved = [side, base] if gate.is_times_baseline and base is not None else [side]
-    is_exact = all(each.is_exact for each in involved if each is not None)
-    is_late = metric.is_timed and any(
-        each.is_driver_valid is False for each in involved if each is not None
-    )
+    is_exact = all(are_exact(side, each) for each in involved)
+    is_late = metric.is_timed and any(each.is_driver_valid is False for each in involved)
     whole = None if is_exact else hull(held.within, held.between)
     outcome, reason = _judge(gate, held, whole, is_late=is_late)
+    wants_repeats = outcome is Outcome.FAIL and not is_exact and _may_be_the_run(gate, held)
+    if wants_repeats:
+        outcome, reason = Outcome.INCONCLUSIVE, UNSEEN
     is_open = outcome is Outcome.INCONCLUSIVE and not is_late and held.value is not None
     return GateOutcome(
         gate=gate.text,
@@ -116,9 +120,19 @@ def _hold(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcome:
         reason=reason,
         baseline=base.label if gate.is_times_baseline and base is not None else None,
         is_exact=is_exact,
-        more_conversations=_more_conversations(held, metric, side) if is_open else None,
-        more_repeats=_more_repeats(held) if is_open else None,
+        more_conversations=_more_conversations(held, metric, side)
+        if is_open and not wants_repeats
+        else None,
+        more_repeats=_more_repeats(held, wants_first=wants_repeats) if is_open else None,
     )
+
+
+def _may_be_the_run(gate: Gate, held: _Held) -> bool:
+    """Too few repeats to tell the engine from the level of the run it happened to have. A PASS
+    stands all the same, for it says only that nothing was seen; a FAIL accuses."""
+    if held.cautious is None:
+        return False
+    return _judge(gate, held, held.cautious, is_late=False)[0] is not Outcome.FAIL
 
 
 def _absolute(gate: Gate, side: Side) -> _Held:
@@ -128,8 +142,10 @@ def _absolute(gate: Gate, side: Side) -> _Held:
         bound=gate.bound,
         within=number.interval,
         between=None if runs is None else _between_runs(gate.metric, runs),
+        cautious=None,
         num_effective=number.num_effective,
         num_runs=0 if runs is None else len(runs["values"]),
+        num_spreads=1,
         scale=1.0,
         reason=number.reason,
     )
@@ -152,15 +168,19 @@ def _to_baseline(gate: Gate, side: Side, base: Side | None) -> _Held:
     if number.value is None or other.value is None:
         return _nothing(number.reason or f"the baseline has none: {other.reason}")
     ratio = ratio_of(side, base, gate.metric)
-    if ratio.value is None:  # the baseline is 0, and so is any multiple of it
+    if other.value == 0:  # and so is any multiple of it
         return _at_zero(number, gate)
+    if ratio.value is None:
+        return _nothing(ratio.reason)
     return _Held(
         value=ratio.value,
         bound=gate.bound,
         within=_usable(ratio, gate.metric),
         between=ratio.between_runs,
+        cautious=ratio.cautious_interval,
         num_effective=number.num_effective,
-        num_runs=len(ratio.ratios_of_runs),
+        num_runs=min(side.num_repeats, base.num_repeats),
+        num_spreads=1 if ratio.ratios_of_runs else 2,
         scale=other.value,
         reason="",
     )
@@ -179,8 +199,10 @@ def _nothing(reason: str) -> _Held:
         bound=None,
         within=None,
         between=None,
+        cautious=None,
         num_effective=None,
         num_runs=0,
+        num_spreads=1,
         scale=1.0,
         reason=reason,
     )
@@ -192,8 +214,10 @@ def _at_zero(number: Number, gate: Gate) -> _Held:
         bound=0.0,
         within=Interval(low=None, high=None) if gate.metric.is_percentile else None,
         between=None,
+        cautious=None,
         num_effective=None,
         num_runs=0,
+        num_spreads=1,
         scale=1.0,
         reason="",
     )
@@ -244,11 +268,23 @@ def _more_conversations(held: _Held, metric: Metric, side: Side) -> int | None:
     return ceil(side.num_conversations * (growth - 1))
 
 
-def _more_repeats(held: _Held) -> int | None:
+def _more_repeats(held: _Held, *, wants_first: bool) -> int | None:
+    if wants_first:
+        return max(0, MIN_REPEATS - held.num_runs) or None
     growth = _growth(held, held.between)
-    if growth is None or not 1 < growth <= MAX_GROWTH:
+    if growth is None or growth <= 1:
         return None
-    return ceil(held.num_runs * (growth - 1))
+    # More of them narrow t as well as the standard error: from three repeats on by a factor of two.
+    enough = _half_width(held.num_runs, held.num_spreads) / sqrt(growth)
+    for num in range(held.num_runs + 1, ceil(held.num_runs * MAX_GROWTH)):
+        if _half_width(num, held.num_spreads) <= enough:
+            return num - held.num_runs
+    return None
+
+
+def _half_width(num_runs: int, num_spreads: int) -> float:
+    """Of Student's interval, in standard deviations of a repeat."""
+    return student_t((num_runs - 1) * num_spreads) / sqrt(num_runs)
 
 
 def _growth(held: _Held, interval: Interval | None) -> float | None:

@@ -62,9 +62,11 @@ _SCALARS: dict[str, dict[str, str]] = {
     "steady_state": {"served_ratio": _HIGHER},
     "context_switch": {
         "num_preemptions": _LOWER,
+        "num_recompute_preemptions": _LOWER,
         "num_swap_out_blocks": _LOWER,
         "num_swap_in_blocks": _LOWER,
         "num_copies": _LOWER,
+        "num_copied_bytes": _LOWER,
         "num_conflicts": _LOWER,
         "num_sync_swap_ins": _LOWER,
         "num_async_swap_ins": _HIGHER,
@@ -75,6 +77,10 @@ _SCALARS: dict[str, dict[str, str]] = {
         "swap_in_bytes_per_s": _HIGHER,
         "stall_s": _LOWER,
         "stall_ratio": _LOWER,
+        "bookkeeping_s": _LOWER,
+        "bookkeeping_ratio": _LOWER,
+        "num_reused_tokens": _HIGHER,
+        "num_recomputed_tokens": _LOWER,
         "reused_tokens_ratio": _HIGHER,
     },
     "counts": {"failed": _LOWER, "lost": _LOWER},
@@ -88,7 +94,7 @@ ALLOWED = (
     f"{', '.join(LATENCY_METRICS)} with .{', .'.join(STATISTICS)}; {', '.join(SCALAR_METRICS)}"
 )
 _SLOWDOWNS = ("slowdown_mean", "slowdown_p50", "slowdown_p99", "slowdown_max")
-_SUMS = ("stall_s", "failed", "lost")
+_SUMS = ("stall_s", "bookkeeping_s", "failed", "lost")
 _EXTREMES = (
     "max_service_difference",
     "window_service_difference_max",
@@ -173,6 +179,11 @@ class Metric:
         if self.key in _EXTREMES or (self.is_latency and self.key == "max"):
             return "extreme"
         return "sum" if self.key in _SUMS or self.key.startswith("num_") else "mean"
+
+    @property
+    def is_count_of_turns(self) -> bool:
+        """Which were answered or not: no measure of how fast a machine was."""
+        return self.group == "counts"
 
     @property
     def is_timed(self) -> bool:

@@ -75,6 +75,13 @@ class MeasuredRun:
     engines: dict[str, EngineRun]
     numbers: dict[str, Json]  # per engine, as in metrics.json
 
+    def sides(self) -> dict[str, EngineSide]:
+        """Each engine, to be held against another."""
+        return {
+            name: EngineSide(label=name, numbers=self.numbers[name], records=engine)
+            for name, engine in self.engines.items()
+        }
+
 
 def measure_run(run: Path, only: str | None = None) -> MeasuredRun:
     """Every engine, or one. Raises MetricsError, PlanFileError, CutError."""
@@ -103,10 +110,7 @@ def measure(run: Path) -> Json:
     found = measure_run(run)
     baseline = found.manifest.baseline
     gates = gates_of(found.manifest, found.plan, run)
-    sides = {
-        name: EngineSide(label=name, numbers=found.numbers[name], records=engine)
-        for name, engine in found.engines.items()
-    }
+    sides = found.sides()
     return {
         "schema_version": SCHEMA_VERSION,
         "plan_digest": found.manifest.plan_digest,

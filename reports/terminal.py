@@ -94,7 +94,7 @@ def show_comparison(
         table = _plain_table("", "baseline", "this", "ratio", "95 % interval", "")
         for each in compared_rows(entries, has_all=has_all):
             table.add_row(
-                entry_name(each),
+                Text(entry_name(each)),  # `[CLASS]` is no markup
                 value_text(each["metric"], each["baseline"]),
                 value_text(each["metric"], each["value"]),
                 units.times(each["ratio"]),

@@ -48,6 +48,10 @@ def read_run(run: Path) -> tuple[Manifest, Plan]:
     try:
         return Manifest.read(run), Plan.read(run / "plan.parquet")
     except FileNotFoundError as missing:
+        if (run / "sweep.json").exists():
+            raise MetricsError(
+                f"{run}: is a sweep; name one of its runs: {run}/cells/CELL"
+            ) from None
         raise MetricsError(
             f"{run}: is not a run directory, {Path(missing.filename).name} is missing; "
             "name a folder that `fsbench run` has written"

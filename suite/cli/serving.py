@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 @app.command()
 def serve(
-    model: Annotated[str, typer.Argument(help="A preset, a Hugging Face folder, a .gguf file.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A preset (tiny-llama), a Hugging Face folder or a .gguf file.",
+        ),
+    ],
     host: Annotated[str, typer.Option(help="Any but loopback demands a key.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 = a free one.")] = 8000,
     api_key: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -97,6 +98,9 @@ def test_comparisons_are_said_in_markdown_and_in_the_terminal(runs, tmp_path):
     shown = call("compare", runs / "a", runs / "b").stdout
     assert max(len(line) for line in shown.splitlines()) < 201
     assert "worse" in shown
+    assert re.search(
+        r"^tbt\.p99\[\w+\] ", call("compare", runs / "a", runs / "b", "--all").stdout, re.M
+    )
 
 
 def test_what_can_not_be_compared_is_refused(runs):

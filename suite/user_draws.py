@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from suite.attainment import Attainment
-from suite.bootstrap import percentile_draws
+from suite.bootstrap import CHUNK, percentile_draws
 from suite.bootstrap_t import standard_errors
 from suite.intervals import Clusters, Ints
 from suite.turn_table import Floats
@@ -69,35 +71,34 @@ class UserDraws:
         return found
 
 
-STRETCH = 1 << 18  # shares of resamples looked at together: they stay in the processor's cache
-
-
 def gini_draws(shares: Floats, labels: Ints, counts: Floats) -> tuple[Floats, Floats]:
-    """Gini's index of each resample of users and its standard error, [NUM_RESAMPLES] each.
-    `labels`: the column of `counts` of each share."""
-    present, users = np.unique(labels, return_inverse=True)
-    num_users = len(present)
-    counts = counts if num_users == counts.shape[1] else counts[:, present]
-    order = np.argsort(shares, kind="stable")
-    x, columns = shares[order], users[order]
+    """Gini's index of each resample of users and its standard error, [NUM_RESAMPLES] each; some
+    resamples at a time, for memory's sake. `labels`: the column of `counts` of each share."""
+    x, held = _held(shares, labels, counts.shape[1])
     found = np.empty((2, len(counts)))
-    rows = max(1, STRETCH // len(x))
+    rows = max(1, CHUNK // counts.shape[1])
     for first in range(0, len(counts), rows):
-        stretch = slice(first, first + rows)
-        weights = counts[stretch, columns]
-        gini, influences = _gini(x, weights)
-        if len(x) > num_users:  # several repeats of a user
-            weights, influences = counts[stretch], _sums(influences, columns, num_users)
-        squares = np.einsum("rx,rx,rx->r", weights, influences, influences)
-        found[:, stretch] = gini, standard_errors(squares, num_users)
+        stretch = counts[first : first + rows]
+        gini, influences = _gini(x, stretch @ held)
+        influences = influences @ held.T
+        squares = np.einsum("ru,ru,ru->r", stretch, influences, influences)
+        found[:, first : first + rows] = gini, standard_errors(squares, len(np.unique(labels)))
     return found[0], found[1]
 
 
 def gini_influences(shares: Floats, labels: Ints) -> tuple[float, Floats]:
     """Gini's index and the influence of each user on it, [num_users]."""
-    order = np.argsort(shares, kind="stable")
-    value, influences = _gini(shares[order], np.ones((1, len(shares))))
-    return float(value[0]), _sums(influences, labels[order], int(labels.max()) + 1)[0]
+    x, held = _held(shares, labels, int(labels.max()) + 1)
+    value, influences = _gini(x, held.sum(axis=0)[None])
+    return float(value[0]), (influences @ held.T)[0]
+
+
+def _held(shares: Floats, labels: Ints, num_users: int) -> tuple[Floats, Any]:
+    """(distinct shares, how often each user holds which: sparse, [num_users, num_distinct]). Turns
+    are few, so distinct shares are."""
+    x, place = np.unique(shares, return_inverse=True)
+    held = sparse.csr_array((np.ones(len(shares)), (labels, place)), (num_users, len(x)))
+    return x, held
 
 
 def _gini(x: Floats, weights: Floats) -> tuple[Floats, Floats]:
@@ -107,21 +108,9 @@ def _gini(x: Floats, weights: Floats) -> tuple[Floats, Floats]:
     num = weights.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = (weights @ x)[:, None] / num
-        # E|x − X| = x · (2 F(x) − 1) + µ − 2 E[X; X ≤ x]
-        apart = np.cumsum(weights, axis=1)
-        apart *= x
-        apart -= np.cumsum(weights * x, axis=1)
-        apart *= 2 / num
-        apart += mean - x
+        up_to = np.cumsum(weights, axis=1) / num  # F(x)
+        sum_up_to = np.cumsum(weights * x, axis=1) / num  # E[X; X ≤ x]
+        apart = x * (2 * up_to - 1) + mean - 2 * sum_up_to  # E|x − X|
         gini = np.einsum("rx,rx->r", weights, apart)[:, None] / (2 * num * mean)
-        apart -= gini * (x + mean)
-        apart /= num * mean
-    return gini[:, 0], apart
-
-
-def _sums(values: Floats, columns: Ints, num_columns: int) -> Floats:
-    """[num_rows, num_columns]: Σ of the values of each column; every column has some."""
-    order = np.argsort(columns, kind="stable")
-    first = np.searchsorted(columns[order], np.arange(num_columns))
-    found: Floats = np.add.reduceat(values[:, order], first, axis=1)
-    return found
+        influences: Floats = (apart - gini * (x + mean)) / (num * mean)
+    return gini[:, 0], influences

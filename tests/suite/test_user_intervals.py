@@ -139,7 +139,7 @@ def test_gini_s_draws_of_some_of_the_users_leave_the_others_out():
 def test_gini_is_resampled_a_stretch_at_a_time(monkeypatch):
     shares = np.random.default_rng(5).random(30)
     whole = gini_draws(shares, np.arange(30), draws(30))
-    monkeypatch.setattr("suite.user_draws.STRETCH", 700)
+    monkeypatch.setattr("suite.user_draws.CHUNK", 700)
     parts = gini_draws(shares, np.arange(30), draws(30))
     assert np.allclose(whole, parts, rtol=1e-12)
 

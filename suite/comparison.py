@@ -14,6 +14,8 @@ from suite.quantiles import CONFIDENCE_RATIO
 from suite.references import reference_numbers
 from suite.run_directory import SCHEMA_VERSION
 
+VOLATILE = {"load_average_1min"}  # of no two runs the same; each report has its own
+
 
 class CompareError(InputError):
     """Runs that can not be held against each other. One line with both values."""
@@ -157,7 +159,7 @@ def _warnings(sides: Sequence[RunSide]) -> list[str]:
         ]
     for what in ("versions", "machine"):
         values = [getattr(each.run.manifest, what) for each in sides]
-        keys = sorted({key for value in values for key in value})
+        keys = sorted({key for value in values for key in value} - VOLATILE)
         differing = [key for key in keys if len({str(value.get(key)) for value in values}) > 1]
         if differing:
             found.append(f"the runs differ in {what}: {', '.join(differing)}")

@@ -112,8 +112,8 @@ USER_SHARES = ("users_within_slo_ratio", "turn_attainment_ratio")
 def unknown_metric(name: str) -> str:
     """What to say of a name that is none of METRICS."""
     near = difflib.get_close_matches(name.replace("_s.", "."), METRICS, n=1)
-    advice = f"did you mean {near[0]!r}? Choose from:" if near else "choose from:"
-    return f"metric {name!r} is unknown; {advice} {ALLOWED}"
+    advice = f"did you mean {near[0]!r}? All are in docs/metrics.md, Gates" if near else None
+    return f"metric {name!r} is unknown; {advice or f'choose from: {ALLOWED}'}"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 from reports import units
 from reports.entries import entry
 from reports.wording import times_interval_text
+from suite.compare import UNSEEN
 from suite.run_directory import Manifest, Part
 
 Json = Mapping[str, Any]
@@ -83,19 +84,19 @@ def _contrast(metrics: Json) -> str:
         if found is None or found["ratio"] is None:
             continue
         ratio = f"{units.times(found['ratio'])}, 95 % {times_interval_text(found['interval'])}"
-        words = {
-            "better": f"{name} kept more users than {baseline} ({ratio}).",
-            "worse": f"{name} kept fewer users than {baseline} ({ratio}).",
-            "same": f"{name} kept as many users as {baseline}.",
-        }
-        why = "" if found["interval"] is None or _holds_one(found["interval"]) else found["reason"]
-        text = words.get(
-            found["verdict"],
-            f"{name} and {baseline} are not told apart by this run ({ratio}{why and f'; {why}'}).",
-        )
-        if found["verdict"] in ("better", "worse") and _holds_one(found["interval"]):
+        more = "more" if found["ratio"] > 1 else "fewer"
+        kept = f"{name} kept {more} users than {baseline} ({ratio})"
+        if found["reason"] == UNSEEN:
+            text = f"{kept}, but {UNSEEN}."
+        elif found["verdict"] == "same":
+            text = f"{name} kept as many users as {baseline}."
+        elif found["verdict"] not in ("better", "worse"):
+            text = f"{name} and {baseline} are not told apart by this run ({ratio})."
+        elif _holds_one(found["interval"]):
             # A run in virtual time is called by its point: it would come out alike, on this plan.
-            text = text[:-1] + ": so with these conversations, not surely with others."
+            text = f"{kept}: so with these conversations, not surely with others."
+        else:
+            text = f"{kept}."
         said.append(text)
     return " ".join(said)
 

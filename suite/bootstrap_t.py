@@ -18,6 +18,7 @@ from suite.intervals import student_t
 from suite.quantiles import CONFIDENCE_RATIO, Floats, Interval
 
 MAX_ERRORS = 100.0  # an end further away than so many standard errors bounds nothing
+MIN_DEGREES = 4.0  # of freedom: below, few clusters make up the spread
 _TAIL = (1 - CONFIDENCE_RATIO) / 2
 # Totals [n, K] → the statistic [n] and its slope by each total [n, K]. A ratio of totals: it does
 # not change when all of them are multiplied by the same number.
@@ -25,28 +26,55 @@ Statistic = Callable[[Floats], tuple[Floats, Floats]]
 
 
 def bootstrap_t(sums: Floats, statistic: Statistic) -> Interval | None:
-    """`sums`: what each cluster adds to each total, [num_clusters, K]. An end is open where too
-    many resamples have no spread; a point where the clusters have none; None below two clusters."""
-    num_clusters = len(sums)
-    if num_clusters < 2:
+    """`sums`: what each cluster adds to each total, [num_clusters, K]. None below two clusters."""
+    if len(sums) < 2:
         return None
-    values, errors = _evaluate(sums, np.ones((1, num_clusters)), statistic)
-    value, error = float(values[0]), float(errors[0])
+    value, slope = statistic(sums.sum(axis=0, keepdims=True))
+    drawn, errors = _evaluate(sums, draws(len(sums)), statistic)
+    return studentised_interval(float(value[0]), sums @ slope[0], drawn, errors)
+
+
+def studentised_interval(
+    value: float, influences: Floats, drawn: Floats, errors: Floats
+) -> Interval:
+    """`influences` of each cluster on the value, [num_clusters]; `drawn` and `errors`: each
+    resample's value and standard error, [NUM_RESAMPLES]. A point where no cluster has any. Ends are
+    open where too many resamples have no spread; and on the side of a few clusters that make up the
+    spread alone, for how many more of their kind there are, so few do not tell."""
+    num_clusters = len(influences)
+    error = float(standard_errors(influences @ influences, num_clusters))
     if error == 0:
         return Interval(low=value, high=value)
-    drawn, its_errors = _evaluate(sums, draws(num_clusters), statistic)
-    its_errors = np.where(its_errors > 1e-9 * error, its_errors, 0.0)  # no spread but rounding
+    errors = np.where(errors > 1e-9 * error, errors, 0.0)  # no spread but rounding
     with np.errstate(invalid="ignore", divide="ignore"):
-        studentised = (drawn - value) / its_errors
+        studentised = (drawn - value) / errors
     ends = np.quantile(
         np.where(np.isnan(studentised), inf, studentised),
         [1 - _TAIL, _TAIL],
         method="inverted_cdf",
     )
-    # Wider, as Student's t is wider than the normal distribution: for few clusters.
-    step = error * student_t(num_clusters - 1) / student_t(inf)
+    # Wider, as Student's t is wider than the normal distribution: the error is an estimate too.
+    num_degrees = _num_degrees(influences)
+    step = error * student_t(num_degrees) / student_t(inf)
     low, high = (float(value - end * step) if abs(end) < MAX_ERRORS else None for end in ends)
-    return Interval(low=low, high=high)
+    if num_degrees >= MIN_DEGREES:
+        return Interval(low=low, high=high)
+    is_above = float((influences**3).sum()) > 0
+    return Interval(low=low if is_above else None, high=None if is_above else high)
+
+
+def standard_errors(squares: Floats, num_clusters: int) -> Floats:
+    """From Σ of the squared influences of the clusters."""
+    found: Floats = np.sqrt(np.maximum(squares, 0) * num_clusters / (num_clusters - 1))
+    return found
+
+
+def _num_degrees(influences: Floats) -> float:
+    """Degrees of freedom of a variance, 2 / its squared relative error (Satterthwaite 1946); at
+    most C − 1, which is that of alike clusters."""
+    squares = np.square(influences / np.abs(influences).max())
+    excess = float(squares @ squares) / float(squares.sum()) ** 2 - 1 / len(squares)
+    return max(1.0, min(len(squares) - 1.0, 2 / max(excess, 1e-300)))
 
 
 def _evaluate(sums: Floats, counts: Floats, statistic: Statistic) -> tuple[Floats, Floats]:
@@ -56,8 +84,8 @@ def _evaluate(sums: Floats, counts: Floats, statistic: Statistic) -> tuple[Float
     squares = (counts @ products).reshape(-1, num_totals, num_totals)
     with np.errstate(invalid="ignore", divide="ignore"):
         found, slope = statistic(counts @ sums)
-        variance = num / (num - 1) * np.einsum("rk,rkl,rl->r", slope, squares, slope)
-    return found, np.sqrt(np.maximum(variance, 0))
+        variance = np.einsum("rk,rkl,rl->r", slope, squares, slope)
+    return found, standard_errors(variance, num)
 
 
 def mean_interval(sums: Floats, sizes: Floats) -> Interval | None:

@@ -22,7 +22,7 @@ from suite.service import (
 )
 from suite.solo import SoloLatencies, slowdown_numbers
 from suite.turn_table import Floats, TurnTable
-from suite.user_draws import user_intervals
+from suite.user_intervals import user_intervals
 
 SERVICE_KEYS = (
     "jain_service_index",
@@ -46,47 +46,23 @@ def fairness_numbers(
     solo: SoloLatencies | None,
     user_classes: Sequence[str],
 ) -> dict[str, Any]:
-    """Over users, each repeat's counted anew; `headroom` of each turn. Longest gap and wait look at
-    failed turns too, so that no stall can hide behind a failure."""
-    ratio, unavailable = users.ratio, {}
-    by_ratio = np.argsort(ratio, kind="stable")
-    worst, p5 = by_ratio[0], by_ratio[quantile_rank(len(ratio), P5) - 1]
-    jain, gini = jain_index(ratio), gini_index(ratio)
-    if jain is None:
-        unavailable["jain_index"] = unavailable["gini_index"] = "no turn attained its SLO"
+    """Over users, each repeat's counted anew; `headroom` of each turn. The parts, in the order of
+    docs/metrics.md; `interval` and `unavailable` hold those of all of them."""
+    own_headroom = users.mean_of_turns(turns, headroom)
     service, no_service = _service(turns, repeats)
-    (slowdown, no_slowdown), by_class = slowdown_numbers(turns, solo, user_classes)
-    unavailable |= {**no_service, **no_slowdown}
-    wait = longest_wait_per_turn(turns)
-    if not len(turns.gaps):
-        unavailable["longest_gap_s"] = "no turn has two tokens"
-    if np.isnan(wait).all():
-        unavailable["longest_wait_s"] = "no turn was played to its end"
-    num_planned = int(users.num_planned_turns.sum())
-    num_abandoned = num_planned - int((~turns.has_failed).sum())
+    slowdown, by_class = slowdown_numbers(turns, solo, user_classes)
+    longest, no_longest = _longest(turns)
+    attained, not_attained = _attainment(users)
     return {
-        "jain_index": jain,
-        "gini_index": gini,
+        **attained,
         **service,
-        "worst_user_id": str(users.user_id[worst]),
-        "worst_user_class": str(users.user_class[worst]),
-        "worst_user_attainment_ratio": float(ratio[worst]),
-        "p5_user_id": str(users.user_id[p5]),
-        "p5_user_class": str(users.user_class[p5]),
-        "p5_user_attainment_ratio": float(ratio[p5]),
-        "mean_user_attainment_ratio": float(ratio.mean()),
-        **slowdown,
-        **_headroom(users.mean_of_turns(turns, headroom), users),
-        "longest_gap_s": float(turns.gaps.max()) if len(turns.gaps) else None,
-        "longest_wait_s": None if np.isnan(wait).all() else float(np.nanmax(wait)),
-        "num_abandoned_turns": num_abandoned,
-        "abandoned_turns_ratio": num_abandoned / num_planned,
-        "by_class": {
-            name: {**numbers, "unavailable": reasons}
-            for name, (numbers, reasons) in by_class.items()
-        },
-        "interval": all_as_json(user_intervals(users)),
-        "unavailable": unavailable,
+        **slowdown.numbers,
+        **_headroom(own_headroom, users),
+        **longest,
+        **_abandoned(turns, users),
+        "by_class": {name: each.as_json() for name, each in by_class.items()},
+        "interval": all_as_json({**user_intervals(users, own_headroom), **slowdown.intervals}),
+        "unavailable": {**not_attained, **no_service, **slowdown.unavailable, **no_longest},
     }
 
 
@@ -112,6 +88,49 @@ def longest_wait_per_turn(turns: TurnTable) -> Floats:
     until = np.where(np.isnan(turns.first_token_at), turns.done_at, turns.first_token_at)
     waited: Floats = until - turns.scheduled_at
     return waited
+
+
+def _attainment(users: Attainment) -> tuple[dict[str, Any], dict[str, str]]:
+    """The numbers on attainment, and the reasons of those that are None."""
+    ratio = users.ratio
+    by_ratio = np.argsort(ratio, kind="stable")
+    worst, p5 = by_ratio[0], by_ratio[quantile_rank(len(ratio), P5) - 1]
+    found = {
+        "jain_index": jain_index(ratio),
+        "gini_index": gini_index(ratio),
+        "worst_user_id": str(users.user_id[worst]),
+        "worst_user_class": str(users.user_class[worst]),
+        "worst_user_attainment_ratio": float(ratio[worst]),
+        "p5_user_id": str(users.user_id[p5]),
+        "p5_user_class": str(users.user_class[p5]),
+        "p5_user_attainment_ratio": float(ratio[p5]),
+        "mean_user_attainment_ratio": float(ratio.mean()),
+    }
+    return found, {key: "no turn attained its SLO" for key in found if found[key] is None}
+
+
+def _longest(turns: TurnTable) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Of failed turns too, so that no stall can hide behind a failure; and reasons."""
+    wait = longest_wait_per_turn(turns)
+    has_wait, has_gap = not np.isnan(wait).all(), len(turns.gaps) > 0
+    reasons = {}
+    if not has_gap:
+        reasons["longest_gap_s"] = "no turn has two tokens"
+    if not has_wait:
+        reasons["longest_wait_s"] = "no turn was played to its end"
+    return {
+        "longest_gap_s": float(turns.gaps.max()) if has_gap else None,
+        "longest_wait_s": float(np.nanmax(wait)) if has_wait else None,
+    }, reasons
+
+
+def _abandoned(turns: TurnTable, users: Attainment) -> dict[str, float]:
+    num_planned = int(users.num_planned_turns.sum())
+    num_abandoned = num_planned - int((~turns.has_failed).sum())
+    return {
+        "num_abandoned_turns": num_abandoned,
+        "abandoned_turns_ratio": num_abandoned / num_planned,
+    }
 
 
 def _headroom(headroom: Floats, users: Attainment) -> dict[str, Any]:

@@ -12,21 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from math import exp, hypot, inf, log, sqrt
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+from scipy import optimize, special
 
-from suite.quantiles import CONFIDENCE_RATIO, Interval, interval_ranks
+from suite.quantiles import CONFIDENCE_RATIO, Interval, interval_ranks, quantile
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.int32] | Ints
 
 CHUNK = 1 << 21  # samples counted together
-CLUSTERED = 4.0  # samples for an effective one: from here on clusters, not samples, must be many
+CLUSTERED = 4.0  # samples for an effective one
 CLUSTERS_BY_SKEWNESS = 8.0  # Cochran's rule (25 there); chosen by benchmarks/coverage.py
 _TAIL = (1 - CONFIDENCE_RATIO) / 2
 
@@ -107,6 +108,28 @@ def clusters_needed(q: float) -> float:
     return CLUSTERS_BY_SKEWNESS * (1 - 2 * q) ** 2 / (q * (1 - q))
 
 
+def clustered_percentile(
+    samples: Floats, ascending: Floats, q: float | Fraction, clusters: Clusters
+) -> tuple[float, Interval]:
+    """(effective number, interval) of the q-quantile; `ascending`: the samples sorted.
+
+    Few clusters tell little of a tail's design effect, and mostly too small a one. So it is also
+    taken where the interval begins, with more samples beyond, and the larger counts (variances at
+    the ends of an interval: Francisco & Fuller 1991)."""
+
+    def effective_at(value: float) -> float:
+        return effective_samples(clusters.sums(samples <= value), clusters.sizes)
+
+    effective, level = effective_at(quantile(ascending, q)), float(q)
+    found = percentile_interval(ascending, level, effective, len(clusters))
+    inner = found.low if level > 0.5 else found.high
+    is_known = len(clusters) >= clusters_needed(level)
+    if is_known or inner is None or _are_alike(len(samples), effective):
+        return effective, found
+    effective = min(effective, effective_at(inner))
+    return effective, percentile_interval(ascending, level, effective, len(clusters))
+
+
 def percentile_interval(
     ascending: Floats, q: float, num_effective: float, num_clusters: int
 ) -> Interval:
@@ -115,7 +138,7 @@ def percentile_interval(
     where not one cluster is expected in the tail."""
     num = len(ascending)
     low, high = interval_ranks(num_effective, q)
-    if num > CLUSTERED * num_effective and num_clusters < clusters_needed(q):
+    if _are_alike(num, num_effective) and num_clusters < clusters_needed(q):
         is_empty = num_clusters * min(q, 1 - q) < 1
         low, high = (None if q < 0.5 or is_empty else low), (None if q > 0.5 or is_empty else high)
     stretch = (num + 1) / (num_effective + 1)
@@ -123,6 +146,11 @@ def percentile_interval(
         low=None if low is None else _at_rank(ascending, low * stretch),
         high=None if high is None else _at_rank(ascending, high * stretch),
     )
+
+
+def _are_alike(num: int, num_effective: float) -> bool:
+    """Whether samples of a cluster are so alike that clusters, not samples, must be many."""
+    return num > CLUSTERED * num_effective
 
 
 def _at_rank(ascending: Floats, rank: float) -> float:
@@ -134,17 +162,30 @@ def _at_rank(ascending: Floats, rank: float) -> float:
 
 
 def share_interval(hits: Floats, sizes: Floats) -> Interval | None:
-    """Jeffreys' on the effective number; None without clusters. Clopper & Pearson's would hold the
-    truth in 97 to 99 % (Brown, Cai & DasGupta 2001)."""
+    """Mid-P on the effective number; None without clusters. A count has only so many values, so no
+    interval holds every true share equally often: over 10 to 200 users and shares of 0.5 to 0.99
+    this one holds it in 95 to 97 % on average, and its ends, which gates look at, miss in at most
+    5 % each (Wilson's 16 %, Jeffreys' 10 %; Clopper & Pearson's holds 97 to 99 %: Brown, Cai &
+    DasGupta 2001; Berry & Armitage 1995)."""
     total = float(sizes.sum())
     if not total:
         return None
     num = effective_samples(hits, sizes)
     found = float(hits.sum()) / total * num
-    ends = (found + 0.5, num - found + 0.5)
-    low = 0.0 if found == 0 else float(special.betaincinv(*ends, _TAIL))
-    high = 1.0 if found == num else float(special.betaincinv(*ends, 1 - _TAIL))
-    return Interval(low=low, high=high)
+    return Interval(low=_mid_p_low(found, num), high=1 - _mid_p_low(num - found, num))
+
+
+def _mid_p_low(found: float, num: float) -> float:
+    """The share at which P(more than found) + P(as many) / 2 is the tail: Clopper & Pearson's count
+    all of P(as many). Beta functions stand for the binomial sums, at every real number."""
+    if found <= 0:
+        return 0.0
+
+    def excess(share: float) -> float:
+        more = special.betainc(found + 1, num - found, share) if found < num else 0.0
+        return float(more + special.betainc(found, num - found + 1, share)) / 2 - _TAIL
+
+    return float(optimize.brentq(excess, 0.0, 1.0, xtol=1e-12))
 
 
 def between_runs_interval(values: Floats) -> Interval | None:

@@ -7,11 +7,14 @@ and turns, one conversation at a time and without think times, once for each eng
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from suite.intervals import all_as_json
+from suite.quantiles import Interval
 from suite.run_directory import Manifest
 from suite.statistics import summarise
 from suite.turn_table import Bools, Floats, TurnTable, read_turns
@@ -55,12 +58,25 @@ def solo_latencies(run: Path, engine: str) -> SoloLatencies | None:
     return {(turns.conversation_id[row], int(turns.turn[row])): float(e2e_s[row]) for row in rows}
 
 
-Numbers = tuple[dict[str, float | str | None], dict[str, str]]  # and why some of them are None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slowdown:
+    """The numbers, their intervals, and why some of them are None."""
+
+    numbers: dict[str, float | str | None]
+    intervals: dict[str, Interval | None]
+    unavailable: dict[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            **self.numbers,
+            "interval": all_as_json(self.intervals),
+            "unavailable": self.unavailable,
+        }
 
 
 def slowdown_numbers(
     turns: TurnTable, solo: SoloLatencies | None, user_classes: Sequence[str]
-) -> tuple[Numbers, dict[str, Numbers]]:
+) -> tuple[Slowdown, dict[str, Slowdown]]:
     """Over turns that succeeded in both: of all users, and of each class."""
     slowdown = None if solo is None else _per_turn(turns, solo)
     return _numbers(turns, slowdown, np.ones(len(turns), dtype=bool)), {
@@ -68,26 +84,32 @@ def slowdown_numbers(
     }
 
 
-def _numbers(turns: TurnTable, slowdown: Floats | None, chosen: Bools) -> Numbers:
-    nothing: dict[str, float | str | None] = dict.fromkeys(KEYS)
+def _nothing(why: str) -> Slowdown:
+    return Slowdown(numbers=dict.fromkeys(KEYS), intervals={}, unavailable=dict.fromkeys(KEYS, why))
+
+
+def _numbers(turns: TurnTable, slowdown: Floats | None, chosen: Bools) -> Slowdown:
     if slowdown is None:
-        return nothing, dict.fromkeys(KEYS, "needs a solo run: fsbench run --solo")
+        return _nothing("needs a solo run: fsbench run --solo")
     rows = np.flatnonzero(chosen & ~np.isnan(slowdown))
     if not len(rows):
-        return nothing, dict.fromkeys(KEYS, "no turn succeeded both alone and in company")
+        return _nothing("no turn succeeded both alone and in company")
     found = summarise(slowdown[rows], turns.conversation[rows])
     users, user_of = np.unique(turns.user_id[rows], return_inverse=True)
     means = np.bincount(user_of, weights=slowdown[rows]) / np.bincount(user_of)
     worst = int(means.argmax())
-    numbers: dict[str, float | str | None] = {
-        "slowdown_mean": found.mean,
-        "slowdown_p50": found.percentiles["p50"],
-        "slowdown_p99": found.percentiles["p99"],
-        "slowdown_max": found.maximum,
-        "slowdown_worst_user_id": str(users[worst]),
-        "slowdown_worst_user_class": str(turns.user_class[rows[user_of == worst][0]]),
-    }
-    return numbers, {f"slowdown_{name}": why for name, why in found.unavailable.items()}
+    return Slowdown(
+        numbers={
+            "slowdown_mean": found.mean,
+            "slowdown_p50": found.percentiles["p50"],
+            "slowdown_p99": found.percentiles["p99"],
+            "slowdown_max": found.maximum,
+            "slowdown_worst_user_id": str(users[worst]),
+            "slowdown_worst_user_class": str(turns.user_class[rows[user_of == worst][0]]),
+        },
+        intervals={f"slowdown_{key}": found.intervals[key] for key in ("mean", "p50", "p99")},
+        unavailable={f"slowdown_{name}": why for name, why in found.unavailable.items()},
+    )
 
 
 def _per_turn(turns: TurnTable, solo: SoloLatencies) -> Floats:

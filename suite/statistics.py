@@ -7,13 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from suite.bootstrap_t import mean_interval
-from suite.intervals import (
-    Clusters,
-    Labels,
-    all_as_json,
-    effective_samples,
-    percentile_interval,
-)
+from suite.intervals import Clusters, Labels, all_as_json, clustered_percentile
 from suite.quantiles import PERCENTILES, Floats, Interval, quantile, samples_needed
 
 
@@ -61,10 +55,8 @@ def summarise(samples: Floats, labels: Labels | None = None) -> Summary:
     for name, q in PERCENTILES.items():
         if name in unavailable:
             continue
-        value = percentiles[name] = quantile(ascending, q)
-        effective = effective_samples(clusters.sums(samples <= value), clusters.sizes)
-        num_effective[name] = effective
-        intervals[name] = percentile_interval(ascending, float(q), effective, len(clusters))
+        percentiles[name] = quantile(ascending, q)
+        num_effective[name], intervals[name] = clustered_percentile(samples, ascending, q, clusters)
     return Summary(
         count=count,
         mean=float(samples.mean()) if count else None,

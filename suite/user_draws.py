@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import exp
 
 import numpy as np
 
 from suite.attainment import Attainment
-from suite.bootstrap import CHUNK, draws, interval_of, percentile_draws
-from suite.bootstrap_t import bootstrap_t
+from suite.bootstrap import CHUNK, percentile_draws
+from suite.bootstrap_t import standard_errors
 from suite.intervals import Clusters, Ints
-from suite.quantiles import Interval
 from suite.turn_table import Floats
 
 
@@ -62,19 +60,7 @@ class UserDraws:
         )
 
     def _gini(self) -> Floats:
-        """Over users in order of their share, each counted as often as drawn; some resamples at a
-        time, for memory's sake."""
-        order = np.argsort(self._ratio, kind="stable")
-        share, columns = self._ratio[order], self._labels[order]
-        rows = max(1, CHUNK // len(order))
-        found = []
-        for first in range(0, len(self._counts), rows):
-            weight = self._counts[first : first + rows, columns]
-            before = np.cumsum(weight, axis=1)
-            num, total = before[:, -1], weight @ share
-            spread = np.einsum("ru,ru,u->r", weight, 2 * before - weight - num[:, None], share)
-            found.append(self._share_of(spread, num * total))
-        return np.concatenate(found)
+        return gini_draws(self._ratio, self._labels, self._counts)[0]
 
     @staticmethod
     def _share_of(part: Floats, whole: Floats) -> Floats:
@@ -83,37 +69,42 @@ class UserDraws:
         return found
 
 
-def user_intervals(users: Attainment) -> dict[str, Interval | None]:
-    """Of the fairness numbers that are averages over users."""
-    labels = np.unique(users.user_id, return_inverse=True)[1]
-    resampled = UserDraws(users, labels, draws(int(labels.max()) + 1))
-    keys = ("jain_index", "gini_index", "mean_user_attainment_ratio")
-    found = {key: resampled.of(key) for key in keys}
-    intervals = {key: None if each is None else interval_of(each) for key, each in found.items()}
-    if users.ratio.any():
-        intervals["jain_index"] = jain_interval(users.ratio, labels)
-    return intervals
+def gini_draws(shares: Floats, labels: Ints, counts: Floats) -> tuple[Floats, Floats]:
+    """Gini's index of each resample of users and its standard error, [NUM_RESAMPLES] each; some
+    resamples at a time, for memory's sake. `labels`: the column of `counts` of each share."""
+    found = np.empty((2, len(counts)))
+    rows = max(1, CHUNK // len(shares))
+    for first in range(0, len(counts), rows):
+        stretch = slice(first, first + rows)
+        value, influences = gini_influences(shares, labels, counts[stretch])
+        squares = np.einsum("rc,rc,rc->r", counts[stretch], influences, influences)
+        found[:, stretch] = value, standard_errors(squares, counts.shape[1])
+    return found[0], found[1]
 
 
-def jain_interval(shares: Floats, labels: Ints) -> Interval | None:
-    """Bootstrap-t on the scale log(1/J − 1), where J is least skewed; `labels`: the user of each
-    share. A point where all shares are alike; None for a single user."""
-    if (shares == shares[0]).all():
-        return Interval(low=1.0, high=1.0) if labels.any() else None
-    sums: Floats = np.stack(
-        [np.bincount(labels, shares**power).astype(np.float64) for power in range(3)], axis=1
-    )
-    found = bootstrap_t(sums, _log_variation)
-    if found is None:
-        return None
-    low, high = (None if end is None else 1 / (1 + exp(end)) for end in (found.high, found.low))
-    return Interval(low=low, high=high)
+def gini_influences(shares: Floats, labels: Ints, counts: Floats) -> tuple[Floats, Floats]:
+    """Gini's index G = E|x − y| / 2µ, [num_rows], and the influence on it of each column of
+    `counts`, (E|x − X| − G · (x + µ)) / (n · µ) summed over its shares, [num_rows, num_columns]
+    (Langel & Tillé, J. R. Statist. Soc. A 176, 2013)."""
+    order = np.argsort(shares, kind="stable")
+    x, columns = shares[order], labels[order]
+    weights = counts[:, columns]
+    num = weights.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = (weights @ x)[:, None] / num
+        # E|x − X| = x · (2 F(x) − 1) + µ − 2 E[X; X ≤ x]
+        apart = np.cumsum(weights, axis=1) * (2 * x)
+        apart -= 2 * np.cumsum(weights * x, axis=1)
+        apart = apart / num + mean - x
+        gini = np.einsum("rx,rx->r", weights, apart)[:, None] / (2 * num * mean)
+        own = (apart - gini * (x + mean)) / (num * mean)
+    return gini[:, 0], _sums_by_column(own, columns, counts.shape[1])
 
 
-def _log_variation(totals: Floats) -> tuple[Floats, Floats]:
-    """log(n·Σx² / (Σx)² − 1), the squared coefficient of variation, of n, Σx and Σx²."""
-    num, total, square = totals.T
-    variation = num * square / total**2 - 1
-    variation = np.where(variation > 1e-12, variation, np.nan)  # no scatter, but for rounding
-    slope = np.stack([square / total**2, -2 * num * square / total**3, num / total**2], axis=1)
-    return np.log(variation), slope / variation[:, None]
+def _sums_by_column(own: Floats, columns: Ints, num_columns: int) -> Floats:
+    """[num_rows, num_columns]: Σ of the values of each column."""
+    order = np.argsort(columns, kind="stable")
+    present, first = np.unique(columns[order], return_index=True)
+    found = np.zeros((len(own), num_columns))
+    found[:, present] = np.add.reduceat(own[:, order], first, axis=1)
+    return found

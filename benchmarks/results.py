@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from suite.environment import machine, versions
+from suite.environment import commit, machine, versions
 
+Json = dict[str, Any]
 DIRECTORY = Path(__file__).parent / "results"
 SCHEMA_VERSION = 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What gave the numbers; by default the code and the machine that write them down."""
+
+    commit: str | None = field(default_factory=commit)
+    machine: Json = field(default_factory=machine)
+    versions: dict[str, str] = field(default_factory=versions)
+
+
 def write_result(
-    name: str, *, settings: Mapping[str, Any], results: Any, remark: str | None = None
+    name: str,
+    *,
+    settings: Mapping[str, Any],
+    results: Any,
+    remark: str | None = None,
+    origin: Origin | None = None,
 ) -> Path:
     """benchmarks/results/NAME.json; `settings` are the script's own, as they were used."""
     document = {
         "schema_version": SCHEMA_VERSION,
         "benchmark": name,
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "machine": machine(),
-        "versions": versions(),
+        **asdict(origin or Origin()),
         **({} if remark is None else {"remark": remark}),
         "settings": dict(settings),
         "results": results,
@@ -46,14 +59,3 @@ def print_table(
     for row in cells if has_header else cells[1:]:
         others = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
         print("  ".join([row[0].ljust(widths[0]), *others]), flush=True)
-
-
-def _commit() -> str | None:
-    """The checked-out commit, with a + where files differ from it; None outside of git."""
-    here = Path(__file__).parent
-    command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()

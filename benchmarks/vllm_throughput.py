@@ -4,9 +4,11 @@ time.
     make vllm && python -m benchmarks.vllm_throughput [--repeats N] [--compiled]
 
 The same weights in float32 and one thread for the model on both sides; 256 random prompt tokens,
-128 answer tokens. Engines take turns, each is started once a repeat; medians over repeats are kept.
-`--compiled` adds vLLM with torch.compile, whose start-up takes minutes. Tokens per second are
-those of the window from the first sending to the last byte; latencies are the driver's.
+128 answer tokens. The embedded engine has two arms: blocks as vLLM hands them out, and block
+groups, each large enough for a whole context. Engines take turns, each is started once a repeat;
+medians over repeats are kept. `--compiled` adds vLLM with torch.compile, whose start-up takes
+minutes. Tokens per second are those of the window from the first sending to the last byte;
+latencies are the driver's.
 """
 
 from __future__ import annotations
@@ -34,10 +36,18 @@ MODEL = "tiny-llama"
 PROMPT_TOKENS, OUTPUT_TOKENS = 256, 128
 NUM_REQUESTS = {1: 4, 8: 24, 32: 64}  # by how many at a time
 COMMON = {"model": MODEL, "kv_tokens": 16384, "max_batch_tokens": 2048, "max_num_seqs": 32}
-FASTSWITCH = {**COMMON, "block_size": 32, "policy": "fcfs", "preset": "vllm-v1"}
+FASTSWITCH = {**COMMON, "block_size": 32, "policy": "fcfs"}
+PAGED = {**FASTSWITCH, "preset": "vllm-v1"}
+GROUPS = {
+    **FASTSWITCH,
+    "preset": "fastswitch",
+    "swap_tokens": COMMON["kv_tokens"],
+    "group_tokens": PROMPT_TOKENS + OUTPUT_TOKENS,
+}
 VLLM = {**COMMON, "scheduling": "fcfs", "prefix_caching": False}
 ENGINES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "embedded": ("fastswitch", FASTSWITCH),
+    "embedded paged": ("fastswitch", PAGED),
+    "embedded groups": ("fastswitch", GROUPS),
     "vllm eager": ("vllm", {**VLLM, "args": {"enforce-eager": True}}),
 }
 COMPILED: Mapping[str, tuple[str, Mapping[str, Any]]] = {"vllm compiled": ("vllm", VLLM)}

@@ -64,7 +64,6 @@ class RecordLog:
 
     def __init__(self, path: Path, record_type: type) -> None:
         self._schema = schema_of(record_type)
-        self._cells = attrgetter(*self._schema.names)
         self._records: list[Any] = []
         self._log = ArrowLog(path, self._schema)
 
@@ -77,18 +76,20 @@ class RecordLog:
 
     def flush(self) -> None:
         if self._records:
-            columns = zip(*map(self._cells, self._records), strict=True)
-            arrays = [
-                _array(column, field.type)
-                for column, field in zip(columns, self._schema, strict=True)
-            ]
-            self._log.write(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+            self._log.write(record_batch(self._records, self._schema))
             self._records.clear()
         self._log.flush()
 
     def close(self) -> None:
         self.flush()
         self._log.close()
+
+
+def record_batch(records: Sequence[object], schema: pa.Schema) -> pa.RecordBatch:
+    """At least one record of the dataclass that `schema` is of, column by column."""
+    columns = zip(*map(attrgetter(*schema.names), records), strict=True)
+    arrays = [_array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _array(column: Sequence[Any], kind: pa.DataType) -> pa.Array:

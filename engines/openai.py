@@ -5,15 +5,17 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from engines.api import (
     Endpoint,
@@ -28,12 +30,24 @@ from engines.server_metrics import logged_server_metrics
 NO_SUCH_ROUTE = (404, 405, 501)  # some servers list no models; then the file's word counts
 
 
+def _is_base(url: str) -> str:
+    if not re.match(r"https?://[^/]", url):
+        raise ValueError(f"must be written like http://127.0.0.1:8000/v1, got {url!r}")
+    base, _, _ = url.rstrip("/").partition("/chat/completions")
+    base = base.removesuffix("/completions")
+    if base != url.rstrip("/"):
+        raise ValueError(
+            f"must be what stands before an endpoint's name, got {url!r}; write {base}"
+        )
+    return url
+
+
 class OpenAISettings(EngineSettings):
     """`kind: openai`, attach to a base URL."""
 
     kind: Literal["openai"] = "openai"
-    base_url: str = Field(
-        pattern=r"^https?://[^/]+(/.*)?$", description="as clients use it, mostly ending in /v1"
+    base_url: Annotated[str, AfterValidator(_is_base)] = Field(
+        description="as clients use it, mostly ending in /v1"
     )
     model: str | None = Field(None, description="as the server calls it; default: its only model")
     api: Literal["completions", "chat"] = "completions"
@@ -153,17 +167,31 @@ def _served_models(name: str, settings: OpenAISettings, api_key: str | None) -> 
                 return [settings.model]
             raise EngineError(
                 f"engine {name!r}: {url} answers {error.code} {error.reason}; "
-                "check base_url and api_key_env"
+                f"{_advice(error.code, settings)}"
             ) from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
-        raise EngineError(
-            f"engine {name!r}: no answer from {url} ({reason}); start the server or mend base_url"
-        ) from None
+        advice = "start the server or mend base_url"
+        if isinstance(reason, ssl.SSLError):
+            advice = (
+                "SSL_CERT_FILE names a file with certificates of one's own; "
+                "a server without TLS has a base_url with http://"
+            )
+        raise EngineError(f"engine {name!r}: no answer from {url} ({reason}); {advice}") from None
     except (ValueError, KeyError, TypeError):
         raise EngineError(
             f"engine {name!r}: {url} does not list models as OpenAI's API does; check base_url"
         ) from None
+
+
+def _advice(status: int, settings: OpenAISettings) -> str:
+    """What to do about an answer that is none."""
+    if status in (401, 403):
+        named = settings.api_key_env
+        return f"is the key in {named} right?" if named else "name the key's variable: api_key_env"
+    if status in NO_SUCH_ROUTE:
+        return "base_url mostly ends in /v1; set model: where the server lists none"
+    return "check base_url and api_key_env"
 
 
 def _chosen_model(name: str, settings: OpenAISettings, served: list[str]) -> str:

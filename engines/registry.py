@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from engines.api import EngineInputError, EngineKind
 from engines.fastswitch.kind import FastSwitchKind
 from engines.openai import OpenAIKind
@@ -18,5 +20,7 @@ KINDS: dict[str, EngineKind] = {
 
 def kind_named(name: str) -> EngineKind:
     if name not in KINDS:
-        raise EngineInputError(f"kind {name!r} is unknown; choose one of: {', '.join(KINDS)}")
+        close = get_close_matches(name, KINDS, n=1)
+        near = f"did you mean {close[0]}? Choose" if close else "choose"
+        raise EngineInputError(f"kind {name!r} is unknown; {near} one of: {', '.join(KINDS)}")
     return KINDS[name]

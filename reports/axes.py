@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import ceil, floor, log10
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,15 @@ LEGEND = {
     "y": 1,
     "yanchor": "top",
 }
-_FINE, _MIDDLE, _COARSE = (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)
+READABLE_OR_NONE = {"mode": "hide", "minsize": 9}  # for the numbers inside bars
+# Steps within a decade, the finest first.
+_STEPS = (
+    (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0),
+    (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0),
+    (1.0, 2.0, 5.0),
+    (1.0, 3.0),
+    (1.0,),
+)
 _NINES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
 
 
@@ -41,22 +51,54 @@ def base_layout(**changes: Any) -> go.Layout:
 
 def time_axis(low: float, high: float, title: str, *, num_ticks: int = 7) -> dict[str, Any]:
     """A log axis from low to high seconds, labelled in the units readers use."""
-    low, high = max(low, 1e-7), max(high, low, 1e-6)
-    span = float(np.log10(high / low))
-    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    fitting = [each for each in (_FINE, _MIDDLE) if span * len(each) <= num_ticks]
-    steps = fitting[0] if fitting else _COARSE
-    ticks = [step * 10.0**decade for decade in decades for step in steps]
-    pad = 0.04 * max(0.3, span)
+    return _log_axis(max(low, 1e-7), max(high, low, 1e-6), title, units.duration, num_ticks)
+
+
+def times_axis(low: float, high: float, title: str, *, num_ticks: int = 9) -> dict[str, Any]:
+    """A log axis of multiples, on which half and double are equally far from 1; 1 is always on
+    it, and neither end is nearer to 1 than 25 %."""
+    return _log_axis(min(low, 0.8), max(high, 1.25), title, units.times, num_ticks)
+
+
+def _log_axis(
+    low: float, high: float, title: str, show: Callable[[float], str], num_ticks: int
+) -> dict[str, Any]:
+    pad = 0.04 * max(0.3, log10(high / low))
+    first, last = log10(low) - pad, log10(high) + pad
+    ticks = log_ticks(10**first, 10**last, num_ticks)
     return {
         "type": "log",
         "title": {"text": title},
         "tickvals": ticks,
-        "ticktext": [units.duration(tick) for tick in ticks],
+        "ticktext": [show(tick) for tick in ticks],
         "tickangle": 0,
-        "range": [float(np.log10(low)) - pad, float(np.log10(high)) + pad],
+        "range": [first, last],
         "zeroline": False,
     }
+
+
+def log_ticks(low: float, high: float, limit: int) -> list[float]:
+    """Round values from low to high, at least two of them: at most `limit` if decades allow it;
+    evenly spaced where no two steps of a decade lie between."""
+    decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+    ticks: list[float] = []
+    for steps in _STEPS:
+        ticks = [
+            round(step * 10.0**decade, 9 - decade)
+            for decade in decades
+            for step in steps
+            if low <= step * 10.0**decade <= high
+        ]
+        if len(ticks) <= limit:
+            break
+    return ticks if len(ticks) > 1 else even_ticks(low, high)
+
+
+def even_ticks(low: float, high: float) -> list[float]:
+    """Two to six multiples of 1, 2 or 5 of some decade."""
+    decade = 10.0 ** floor(log10((high - low) / 2))
+    step = max(step * decade for step in (1, 2, 5) if step * decade <= (high - low) / 2)
+    return [step * place for place in range(ceil(low / step), floor(high / step) + 1)]
 
 
 def nines(ratio: Floats) -> Floats:

@@ -29,7 +29,7 @@ def published_block(sweep: Sweep, look: Mapping[str, Look]) -> Block:
             figure_id=f"cited-{number}",
             title=f"{metric_label(metric)}, {key[2]} against {key[3]}",
             note="",
-            figure=beside_published(sweep, known, look[key[2]].colour),
+            figure=beside_published(sweep, known, look[key[2]]),
         )
         for number, (key, metric, points) in enumerate(_series(sweep))
         if (known := [each for each in points if each.entry["times_better"] is not None])

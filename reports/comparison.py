@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from reports import units
 from reports.blocks.ratios import comparison_blocks, gate_bounds
 from reports.offline_page import write_page
+from reports.references import cited_tables
 from reports.tables import Cell, Table, gate_table, sort_key
 from reports.wording import VERDICTS, entry_name, interval_text, times_interval_text, value_text
 
 Json = Mapping[str, Any]
+MARKS = {"better": "pass", "worse": "fail", "unclear": "inconclusive"}
 USERS = "slo.users_within_slo_ratio"
 
 
 def write_comparison(comparison: Json, path: Path, gates: Sequence[Json] = ()) -> Path:
     """`comparison` as in docs/metrics.md, Comparisons; `gates` the outcomes against the same
     baseline, if any were judged."""
+    comparison = _relabelled(comparison)
     labels = [each["label"] for each in comparison["sides"]]
     bounds = gate_bounds(gates)
     return write_page(
@@ -35,37 +39,58 @@ def write_comparison(comparison: Json, path: Path, gates: Sequence[Json] = ()) -
             for label, entries in comparison["comparisons"].items()
         ],
         gates=gate_table(gates) if gates else None,
+        cited=cited_tables(comparison.get("references", [])),
         sides=_sides_table(comparison["sides"]),
     )
 
 
-def _summary(label: str, entries: Sequence[Json]) -> tuple[str, str]:
-    """(candidate, what the first screen says of it)."""
+def _relabelled(comparison: Json) -> Json:
+    """What all labels begin with (a directory, a run) said once, in the table of the sides."""
+    labels = [each["label"] for each in comparison["sides"]]
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*labels, strict=False))
+    start = max(place for place, (letter, *_) in enumerate([(":",), *same]) if letter in "/:")
+    sides = [
+        {**each, "label": label[start:]}
+        for each, label in zip(comparison["sides"], labels, strict=True)
+    ]
+    entries = {label[start:]: each for label, each in comparison["comparisons"].items()}
+    return {**comparison, "sides": sides, "comparisons": entries}
+
+
+def _summary(label: str, entries: Sequence[Json]) -> tuple[str, str, str]:
+    """(candidate, what the first screen says of it, the outcome for its colour)."""
     users = next(
         (each for each in entries if each["metric"] == USERS and each["user_class"] is None), None
     )
     counts = Counter(each["verdict"] for each in entries)
     said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
     if users is None or users["ratio"] is None:
-        return label, f"Of {len(entries)} numbers: {said}."
-    return label, (
+        return label, f"Of {len(entries)} numbers: {said}.", "none"
+    text = (
         f"Users within SLO {units.percent(users['baseline'])} → {units.percent(users['value'])}, "
         f"{units.times(users['ratio'])} (95 % {times_interval_text(users['interval'])}): "
         f"{users['verdict']}. Of {len(entries)} numbers: {said}."
     )
+    return label, text, MARKS.get(users["verdict"], "none")
 
 
 def _table(entries: Sequence[Json], baseline: str, label: str) -> Table:
-    columns = ("Metric", baseline, label, "Ratio", "95 % of the ratio", "Between runs", "Verdict")
-    return Table(columns=columns, rows=tuple(_row(each) for each in entries))
+    """The worst news first."""
+    columns = ("Metric", "Verdict", baseline, label, "Ratio", "95 % of the ratio", "Between runs")
+    ordered = sorted(entries, key=lambda each: VERDICTS.index(each["verdict"]))
+    return Table(columns=columns, rows=tuple(_row(each) for each in ordered))
 
 
 def _row(entry: Json) -> tuple[Cell, ...]:
     metric = entry["metric"]
     between = entry["between_runs"] or {}
-    marks = {"better": "pass", "worse": "fail"}
     return (
         Cell(text=entry_name(entry), mark="code"),
+        Cell(
+            text=entry["verdict"],
+            detail=entry["reason"],
+            mark=MARKS.get(entry["verdict"], "none"),
+        ),
         *(
             Cell(
                 text=value_text(metric, entry[key]),
@@ -79,11 +104,6 @@ def _row(entry: Json) -> tuple[Cell, ...]:
         Cell(text=units.times(entry["ratio"]), sort_key=sort_key(entry["ratio"])),
         Cell(text=times_interval_text(entry["interval"])),
         Cell(text=times_interval_text(between.get("interval")) if between else units.MISSING),
-        Cell(
-            text=entry["verdict"],
-            detail=entry["reason"],
-            mark=marks.get(entry["verdict"], "inconclusive"),
-        ),
     )
 
 

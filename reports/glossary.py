@@ -122,8 +122,8 @@ GLOSSARY: dict[str, tuple[str, str]] = {
         "Service",
         "Tokens a user received, weighted as in VTC: 1 for each prompt token (history included), "
         "2 for each output token. The rate is per second in which the user was waiting for an "
-        "answer. The gap compares the best and the worst served of the users who waited all "
-        "through a window, so that nobody counts who asked for nothing.",
+        "answer. The gap is how much more one of two users got than the other since both have been "
+        "waiting, for the two who are furthest apart: nobody counts who asked for nothing.",
     ),
     "lorenz": (
         "Lorenz curve and Gini index",

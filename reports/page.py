@@ -15,6 +15,7 @@ from reports.wording import times_interval_text
 from suite.run_directory import Manifest, Part
 
 Json = Mapping[str, Any]
+ORDER = ("fail", "inconclusive", "none", "pass")  # the worst first
 USERS = "slo.users_within_slo_ratio"
 # What of an engine's settings somebody has to pay for: key ▸ how it reads.
 COSTS = {
@@ -42,7 +43,7 @@ class Verdict:
 class Fact:
     """One line of the first screen with a mark before it."""
 
-    outcome: str  # pass, fail, inconclusive
+    outcome: str  # pass, fail, inconclusive, none
     label: str
     text: str
 
@@ -102,6 +103,17 @@ def _contrast(metrics: Json) -> str:
 def _holds_one(interval: Sequence[float | None] | None) -> bool:
     low, high = interval or (None, None)
     return (low is None or low <= 1) and (high is None or high >= 1)
+
+
+def first_screen(metrics: Json, manifest: Manifest) -> list[Fact]:
+    """The verdict's marks, the worst news first."""
+    said = verdict(metrics)
+    facts = [
+        Fact(outcome=said.outcome, label=said.label, text=""),
+        validity(metrics, manifest.parts),
+        cost(manifest),
+    ]
+    return sorted(facts, key=lambda fact: ORDER.index(fact.outcome))
 
 
 def warnings(metrics: Json) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from reports import page, units
@@ -18,6 +19,7 @@ from reports.views.sweep import Sweep, read_sweep
 from suite.metrics import read_run
 
 Json = Mapping[str, Any]
+ENOUGH_RATIO = 0.9  # of the users within SLO, as `fsbench capacity` asks for by default
 
 
 def write_sweep(runs: Sequence[Path], path: Path) -> Path:
@@ -32,6 +34,8 @@ def write_sweep(runs: Sequence[Path], path: Path) -> Path:
         sweep=sweep,
         look=look,
         labels=_labels(runs),
+        headline=_headline(sweep),
+        users=_users_table(sweep),
         table=_table(sweep),
         cited=cited_along(sweep),
         warnings=_warnings(sweep),
@@ -111,6 +115,47 @@ def _blocks(sweep: Sweep, look: Mapping[str, Look]) -> list[Block]:
     ]
 
 
+def _users_along(sweep: Sweep, engine: str) -> dict[str, list[float]]:
+    """Setting ▸ users within SLO of each of its runs (seeds), where anything was measured."""
+    found: dict[str, list[float]] = {label: [] for _, label in sweep.ticks}
+    for point in sweep.of(engine):
+        value, _ = _USERS(point.numbers)
+        if value is not None:
+            found[point.label].append(value)
+    return found
+
+
+def _headline(sweep: Sweep) -> str:
+    """Where each engine kept its promises: the values at which the median run kept enough users."""
+    engines: dict[str, list[str]] = {}
+    for engine in sweep.engines:
+        along = _users_along(sweep, engine)
+        kept = [label for label, each in along.items() if each and median(each) >= ENOUGH_RATIO]
+        text = ", ".join(kept) if len(kept) < len(along) else "every value"
+        engines.setdefault(text or "no value", []).append(engine)
+    said = "; ".join(f"{', '.join(names)} at {text}" for text, names in engines.items())
+    return f"{units.percent(ENOUGH_RATIO)} of the users within SLO, by {sweep.title}: {said}."
+
+
+def _users_table(sweep: Sweep) -> Table:
+    """A line an engine, a column a value: the median over its runs, the lowest and the highest."""
+    return Table(
+        columns=("Users within SLO", *(f"{sweep.setting} {label}" for _, label in sweep.ticks)),
+        rows=tuple(
+            (Cell(text=engine), *map(_users_cell, _users_along(sweep, engine).values()))
+            for engine in sweep.engines
+        ),
+    )
+
+
+def _users_cell(ratios: Sequence[float]) -> Cell:
+    if not ratios:
+        return Cell(text=units.MISSING)
+    middle, lowest, highest = median(ratios), min(ratios), max(ratios)
+    spread = f"{units.percent(lowest)} to {units.percent(highest)}" if lowest < highest else ""
+    return Cell(text=units.percent(middle), detail=spread, sort_key=middle)
+
+
 def _table(sweep: Sweep) -> Table:
     reads = [("Users within SLO", _USERS, "share")] + [
         (title, read, kind) for _, title, read, kind in _MULTIPLES
@@ -123,7 +168,7 @@ def _table(sweep: Sweep) -> Table:
                 Cell(text=point.engine),
                 Cell(
                     text=point.label,
-                    detail="overloaded" if point.is_overloaded else "",
+                    detail=point.run.name + (", overloaded" if point.is_overloaded else ""),
                     sort_key=point.place,
                 ),
                 *(

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reports import units
+from reports import page, units
 from reports.references import reference_line
 from reports.wording import (
     compared_rows,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 Json = Mapping[str, Any]
 _STYLE = {"fail": "bold red", "inconclusive": "yellow", "pass": "green"}
 _VERDICT_STYLE = {"worse": "bold red", "better": "green"}
-_PERCENTILES = {"p50": "P50", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9"}
 PIPED_COLUMNS = 200  # of a table that goes to no terminal: nothing in it needs more
 
 
@@ -47,37 +46,32 @@ def show_summary(metrics: Json, report: Path | None, console: Console | None = N
     console = console or console_for_output()
     gates = worst_first(metrics["gates"])
     _print_gates([each for each in gates if each["outcome"] == "fail"], console)
-    for name, engine in metrics["engines"].items():
-        for text in engine["warnings"]:
-            line = Text.assemble(("! ", "yellow"), (name, "bold"), f" {text}")
-            console.print(line, soft_wrap=True)
-        for text in _too_few(engine):
-            console.print(Text.assemble(("! ", "yellow"), (name, "bold"), f" {text}"))
+    for engines, text in page.warnings(metrics):
+        line = Text.assemble(("! ", "yellow"), (engines, "bold"), f" {text}")
+        console.print(line, soft_wrap=True)
     console.print(engine_table(metrics))
+    if contrast := page.verdict(metrics).contrast:
+        console.print(Text(contrast), soft_wrap=True)
     for name, engine in metrics["engines"].items():
         if engine["version"] is not None:  # not this project's own
             line = Text.assemble((name, "bold"), f" is {engine['version']}")
             console.print(line, soft_wrap=True)
-    for cited in metrics.get("references", []):  # a file of before has none
-        console.print(Text(reference_line(cited), style="dim"), soft_wrap=True)
+    _print_references(metrics, console)
     _print_gates([each for each in gates if each["outcome"] != "fail"], console)
     if report is not None:
         console.print(Text.assemble("report: ", (str(report), "bold")), soft_wrap=True)
 
 
-def _too_few(engine: Json) -> list[str]:
-    found = []
-    for key, shown in (("ttft_s", "TTFT"), ("tbt_s", "TBT")):
-        lacking = [_PERCENTILES[name] for name in engine[key]["unavailable"]]
-        if lacking:
-            count = engine[key]["count"]
-            found.append(f"{shown}: too few samples ({count:,}) for {', '.join(lacking)}")
-    return found
-
-
 def show_gates(metrics: Json, console: Console | None = None) -> None:
     """One line a verdict, failures first."""
-    _print_gates(worst_first(metrics["gates"]), console or console_for_output())
+    console = console or console_for_output()
+    _print_references(metrics, console)
+    _print_gates(worst_first(metrics["gates"]), console)
+
+
+def _print_references(found: Json, console: Console) -> None:
+    for cited in found.get("references", []):  # a file of before has none
+        console.print(Text(reference_line(cited), style="dim"), soft_wrap=True)
 
 
 def _print_gates(gates: Sequence[Json], console: Console) -> None:
@@ -100,7 +94,7 @@ def show_comparison(
         table = _plain_table("", "baseline", "this", "ratio", "95 % interval", "")
         for each in compared_rows(entries, has_all=has_all):
             table.add_row(
-                entry_name(each),
+                Text(entry_name(each)),  # `[CLASS]` is no markup
                 value_text(each["metric"], each["baseline"]),
                 value_text(each["metric"], each["value"]),
                 units.times(each["ratio"]),
@@ -108,6 +102,7 @@ def show_comparison(
                 Text(each["verdict"], style=_VERDICT_STYLE.get(each["verdict"], "")),
             )
         console.print(table)
+    _print_references(comparison, console)
     if not comparison["is_paired"]:
         console.print("not paired: intervals are wider than on the same plan")
 
@@ -138,8 +133,13 @@ def _within_slo(engine: Json) -> str:
     slo = engine["slo"]
     if slo is None:
         return units.MISSING
-    number = f"{slo['num_users_within_slo']} of {slo['num_users']}"
-    return f"{units.percent(slo['users_within_slo_ratio'])} ({number})"
+    interval = units.percent_interval(slo["interval"]["users_within_slo_ratio"])
+    return f"{units.percent(slo['users_within_slo_ratio'])} ({interval})"
+
+
+def _num_users(engine: Json) -> str:
+    slo = engine["slo"]
+    return f"{slo['num_users_within_slo']:,} of {slo['num_users']:,}" if slo else units.MISSING
 
 
 def _worst_user(engine: Json) -> str:
@@ -147,7 +147,7 @@ def _worst_user(engine: Json) -> str:
     if fairness is None:
         return units.MISSING
     kept = units.percent(fairness["worst_user_attainment_ratio"])
-    return f"{kept} of turns: {fairness['worst_user_id']} ({fairness['worst_user_class']})"
+    return f"{kept} of turns, {fairness['worst_user_id']}"
 
 
 def _failed_or_lost(engine: Json) -> Text:
@@ -158,6 +158,7 @@ def _failed_or_lost(engine: Json) -> Text:
 
 _LINES: tuple[tuple[str, Callable[[Json], str | Text]], ...] = (
     ("users within SLO", _within_slo),
+    ("", _num_users),
     ("worst user", _worst_user),
     ("TTFT P50", _tail("ttft_s", "p50")),
     ("TTFT P99", _tail("ttft_s", "p99")),

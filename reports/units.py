@@ -60,8 +60,14 @@ def count(number: float | None) -> str:
 
 
 def times(ratio: float | None) -> str:
-    """A value as a multiple of the baseline's."""
-    return MISSING if ratio is None else f"{_three_digits(ratio)}×"
+    """A value as a multiple of the baseline's. Never rounded to 1."""
+    if ratio is None:
+        return MISSING
+    if ratio == 1 or not 0.995 <= ratio < 1.005:
+        return f"{_three_digits(ratio)}×"
+    if abs(ratio - 1) < 0.0005:
+        return "> 1×" if ratio > 1 else "< 1×"
+    return f"{ratio:.3f}×"
 
 
 def size(num_bytes: float | None) -> str:

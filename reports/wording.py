@@ -62,7 +62,8 @@ def gate_name(gate: Json) -> str:
 def gate_text(gate: Json) -> str:
     """What was found, what it was held against, why it is open, what would settle it."""
     metric = gate["metric"]
-    text = f"got {value_text(metric, gate['observed'])}"
+    found = gate["observed"]
+    text = "has no number" if found is None else f"got {value_text(metric, found)}"
     if gate["interval"]:
         text += f" (95 %: {interval_text(metric, gate['interval'])})"
     if gate["baseline"] is not None and gate["bound"] is not None:

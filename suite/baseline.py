@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from suite.compare import plan_key
 from suite.errors import InputError
 from suite.intervals import as_json
 from suite.metric_names import METRICS, Metric, Number, between_runs_of, look_up
@@ -27,6 +28,7 @@ class StoredSide:
 
     label: str
     stored: Mapping[str, Any]
+    plan: str  # as of any Side
 
     @property
     def is_exact(self) -> bool:
@@ -48,10 +50,6 @@ class StoredSide:
     @property
     def run(self) -> Path | None:
         return None
-
-    @property
-    def plan(self) -> str:
-        return ""
 
     @property
     def resampled(self) -> Resampled | None:
@@ -83,6 +81,10 @@ class StoredBaseline:
 
 def write_baseline(run: MeasuredRun, path: Path) -> None:
     """Every metric that has a value. Raises BaselineError where the run is not whole."""
+    if path.is_dir():
+        raise BaselineError(
+            f"{path}: is a folder; name the file to write, such as {path}/main.json"
+        )
     for name, numbers in run.numbers.items():
         if numbers["status"] != "complete":
             raise BaselineError(
@@ -169,11 +171,12 @@ def read_baseline(path: Path) -> StoredBaseline:
                 f"{path}: is of schema {document['schema_version']}, this fsbench reads "
                 f"{SCHEMA_VERSION}; write it anew with: fsbench baseline update RUN --out {path}"
             )
+        plan = plan_key(document["plan_digest"], document["measured"])
         return StoredBaseline(
             plan_digest=document["plan_digest"],
             measured=document["measured"],
             engines={
-                name: StoredSide(f"{path}:{name}", each)
+                name: StoredSide(f"{path}:{name}", each, plan)
                 for name, each in document["engines"].items()
             },
         )

@@ -22,7 +22,7 @@ NUM_RESAMPLES = 1000
 SEED = 20_260_601
 NUM_CANDIDATES = 256  # order statistics among which a resampled percentile is looked for
 NUM_ERRORS = 6.0  # they reach so many standard errors to both sides
-CHUNK = 1 << 21  # samples looked at together
+CHUNK = 1 << 21  # samples, or drawn clusters, looked at together
 _TAIL = (1 - CONFIDENCE_RATIO) / 2
 
 
@@ -31,9 +31,12 @@ def draws(num_clusters: int) -> Floats:
     """[NUM_RESAMPLES, num_clusters]: how often each cluster was drawn."""
     rng = np.random.Generator(np.random.PCG64(SEED))
     counts = np.empty((NUM_RESAMPLES, num_clusters))
-    for row in counts:
-        drawn = rng.integers(num_clusters, size=num_clusters)
-        row[:] = np.bincount(drawn, minlength=num_clusters)
+    num_together = max(1, CHUNK // num_clusters)
+    for first in range(0, NUM_RESAMPLES, num_together):
+        part = counts[first : first + num_together]
+        drawn = rng.integers(num_clusters, size=part.shape)
+        drawn += num_clusters * np.arange(len(part))[:, None]  # each resample counts for itself
+        part[:] = np.bincount(drawn.ravel(), minlength=part.size).reshape(part.shape)
     return counts
 
 

@@ -114,8 +114,7 @@ class EngineSide:
     def plan(self) -> str:
         if self.records is None:
             return ""
-        cut = self.records.measured
-        return f"{self.records.plan.digest} {cut.warm_up} {cut.drain}"
+        return plan_key(self.records.plan.digest, self.records.measured.as_json())
 
     @cached_property
     def resampled(self) -> Resampled | None:
@@ -154,6 +153,17 @@ class Ratio:
             low=None if low is None else low / UNSEEN_LEVEL,
             high=None if high is None else high * UNSEEN_LEVEL,
         )
+
+
+def plan_key(digest: str, measured: Mapping[str, Any]) -> str:
+    """Equal where the same conversations are measured. `measured` as in metrics.json."""
+    return f"{digest} {measured['warm_up']} {measured['drain']}"
+
+
+def are_exact(side: Side, base: Side) -> bool:
+    """Both in virtual time on the same plan: nothing else could have come out. Of two plans each
+    is a draw, whose intervals count."""
+    return side.is_exact and base.is_exact and side.plan == base.plan
 
 
 def against(sides: Mapping[str, Side], baseline: str | None) -> dict[str, Side | None]:
@@ -256,7 +266,7 @@ def compare_sides(side: Side, base: Side) -> list[dict[str, Any]]:
 
 def _entry(side: Side, base: Side, metric: Metric) -> dict[str, Any]:
     mine, other, ratio = side.number(metric), base.number(metric), ratio_of(side, base, metric)
-    verdict, reason = _verdict(metric, mine, other, ratio, is_exact=side.is_exact and base.is_exact)
+    verdict, reason = _verdict(metric, mine, other, ratio, is_exact=are_exact(side, base))
     return {
         "metric": metric.name,
         "user_class": metric.user_class,

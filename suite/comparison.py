@@ -11,7 +11,10 @@ from suite.compare import UNSEEN, EngineSide, compare_sides
 from suite.errors import InputError
 from suite.metrics import MeasuredRun, measure_run
 from suite.quantiles import CONFIDENCE_RATIO
+from suite.references import reference_numbers
 from suite.run_directory import SCHEMA_VERSION
+
+VOLATILE = {"load_average_1min"}  # of no two runs the same; each report has its own
 
 
 class CompareError(InputError):
@@ -46,8 +49,20 @@ def compare_runs(selections: Sequence[str], *, is_unpaired: bool = False) -> dic
         "is_paired": len({each.side.plan for each in ordered}) == 1,
         "sides": [{**_side_json(each), "baseline": base_of.get(id(each))} for each in ordered],
         "comparisons": comparisons,
+        "references": [entry for side, base in pairs for entry in _references(side, base)],
         "warnings": [*_warnings(ordered), *_unseen(comparisons)],
     }
+
+
+def _references(side: RunSide, base: RunSide) -> list[dict[str, Any]]:
+    """What the side's workload cites of these two, if `base` is that engine, on that plan."""
+    manifest = side.run.manifest
+    settings = base.run.manifest.engines[base.engine]
+    if side.side.plan != base.side.plan or manifest.engines.get(base.engine) != settings:
+        return []
+    sides = {side.engine: side.side, base.engine: base.side}
+    found = reference_numbers(manifest, sides)
+    return [each for each in found if {each["engine"], each["baseline"]} == sides.keys()]
 
 
 def _sides_of(text: str) -> list[RunSide]:
@@ -144,7 +159,7 @@ def _warnings(sides: Sequence[RunSide]) -> list[str]:
         ]
     for what in ("versions", "machine"):
         values = [getattr(each.run.manifest, what) for each in sides]
-        keys = sorted({key for value in values for key in value})
+        keys = sorted({key for value in values for key in value} - VOLATILE)
         differing = [key for key in keys if len({str(value.get(key)) for value in values}) > 1]
         if differing:
             found.append(f"the runs differ in {what}: {', '.join(differing)}")

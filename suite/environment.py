@@ -1,15 +1,17 @@
-"""What ran where: versions and the machine, for the manifest and for `fsbench doctor`."""
+"""What ran where: commit, versions and the machine, for the manifest and for `fsbench doctor`."""
 
 from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+CHECKOUT = Path(__file__).parents[1]
 PACKAGES = (
     "fsbench",
     "locust",
@@ -32,6 +34,20 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def commit() -> str | None:
+    """Of the checkout that this code lies in, with a + where files differ from it; None where it is
+    installed as a package, even inside of somebody else's checkout, and without git."""
+    if not (CHECKOUT / ".git").exists():
+        return None
+    command = ["git", "--no-optional-locks", "describe"]
+    command += ["--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
 
 
 def machine() -> dict[str, Any]:

@@ -19,8 +19,9 @@ from suite.latencies import LATENCIES, per_turn
 from suite.measured import measured
 from suite.metrics import read_run
 from suite.run_directory import Manifest
-from suite.turn_table import Floats, TurnTable
+from suite.turn_table import Bools, Floats, TurnTable
 from suite.users import user_rows
+from workloads.plan import Plan
 
 FORMATS = ("csv", "users-csv", "vllm-bench")
 TURN_COLUMNS = (
@@ -68,7 +69,13 @@ def export_run(run: Path, out: Path, *, form: str, engine: str | None, repeat: i
                     f"--format vllm-bench holds one engine, got {len(names)}; "
                     f"say --engine with one of: {', '.join(names)}"
                 )
-            document = vllm_bench(manifest, engines[names[0]], repeat)
+            only = engines[names[0]]
+            if repeat > len(only.parts):
+                raise ExportError(
+                    f"{run}: engine {names[0]!r} has no repeat {repeat}; choose one of 1 to "
+                    f"{len(only.parts)}"
+                )
+            document = vllm_bench(manifest, only, repeat)
             out.write_text(json.dumps(document, allow_nan=False) + "\n")
 
 
@@ -100,10 +107,11 @@ def _write_users(engines: Mapping[str, EngineRun], out: Path) -> None:
 def vllm_bench(manifest: Manifest, engine: EngineRun, repeat: int) -> dict[str, Any]:
     """The keys of `vllm bench serve --save-result --save-detailed` (vllm/benchmarks/serve.py), in
     its units (milliseconds for summaries) and by its definitions: percentiles interpolated as
-    numpy does by default, latency up to the last token, `duration` from first to last."""
+    numpy does by default, latency up to the last token, `duration` from first to last, requests
+    and not conversations. A turn is a request. Raises ExportError where nothing was recorded."""
     turns = engine.all_turns.where(engine.all_turns.repeat == repeat)
     if not len(turns):
-        raise ExportError(f"repeat {repeat} recorded nothing; it has {len(engine.parts)} repeats")
+        raise ExportError(f"repeat {repeat} recorded no turn, there is nothing to write")
     attains = engine.attains_all[engine.all_turns.repeat == repeat]
     good = ~turns.has_failed & (turns.num_chunks > 0)
     latency = turns.last_token_at - turns.sent_at
@@ -115,14 +123,13 @@ def vllm_bench(manifest: Manifest, engine: EngineRun, repeat: int) -> dict[str, 
     gaps = np.split(turns.gaps, np.cumsum(turns.num_gaps)[:-1])
     return {
         "date": datetime.fromisoformat(manifest.created_at).strftime("%Y%m%d-%H%M%S"),
+        "endpoint_type": "openai",
         "backend": "openai",
         "label": manifest.name,
         "model_id": manifest.workload.get("model"),
         "tokenizer_id": manifest.workload.get("model"),
         "num_prompts": engine.plan.num_turns,
-        "request_rate": manifest.workload.get("arrivals", {}).get("rate", "inf"),
-        "burstiness": 1.0,
-        "max_concurrency": engine.plan.closed_concurrency,
+        **_traffic(manifest, engine.plan),
         "duration": duration_s,
         "completed": int(good.sum()),
         "failed": int((~good).sum()),
@@ -132,8 +139,9 @@ def vllm_bench(manifest: Manifest, engine: EngineRun, repeat: int) -> dict[str, 
         "request_goodput": float(attains.sum()) / duration_s,
         "output_throughput": float(num_output.sum()) / duration_s,
         "total_token_throughput": float(num_input + num_output.sum()) / duration_s,
-        "max_output_tokens_per_s": _busiest_second(turns),
-        "max_concurrent_requests": _most_at_once(turns),
+        "max_output_tokens_per_s": _busiest_second(turns, good),
+        "max_concurrent_requests": _most_at_once(turns.sent_at[good], turns.last_token_at[good]),
+        "rtfx": 0.0,  # of audio, which there is none of
         **_summary("ttft", ttft[good]),
         **_summary("tpot", tpot),
         **_summary("itl", turns.gaps[good[turns.gap_turn]]),
@@ -142,9 +150,28 @@ def vllm_bench(manifest: Manifest, engine: EngineRun, repeat: int) -> dict[str, 
         "output_lens": num_output.tolist(),
         "ttfts": np.nan_to_num(ttft).tolist(),
         "itls": [each.tolist() for each in gaps],
+        "latencies": np.nan_to_num(latency).tolist(),
+        "queue_times": np.nan_to_num(turns.sent_at - turns.scheduled_at).tolist(),
         "start_times": np.where(np.isnan(turns.sent_at), 0.0, turns.sent_at).tolist(),
         "generated_texts": [""] * len(turns),  # answers are not kept
         "errors": [str(each) for each in turns.error],
+    }
+
+
+def _traffic(manifest: Manifest, plan: Plan) -> dict[str, Any]:
+    """Arrivals in its terms: requests per second (a conversation is several), and 1 / cv² of the
+    gaps. "inf", as there, for what has no rate or no spread."""
+    arrivals = manifest.workload.get("arrivals", {})
+    rate, cv = arrivals.get("rate"), 1.0
+    if arrivals.get("process") == "gamma":
+        cv = arrivals["cv"]
+    elif arrivals.get("process") == "constant":
+        cv = 0.0
+    turns_per_conversation = plan.num_turns / max(1, len(plan.conversations))
+    return {
+        "request_rate": "inf" if rate is None else rate * turns_per_conversation,
+        "burstiness": 1 / cv**2 if cv else "inf",
+        "max_concurrency": plan.closed_concurrency,
     }
 
 
@@ -160,16 +187,18 @@ def _summary(name: str, seconds: Floats) -> dict[str, float]:
     return found | {f"p{q}_{name}_ms": float(np.percentile(values, q)) for q in ranks}
 
 
-def _busiest_second(turns: TurnTable) -> float:
-    if not len(turns.token_at):
+def _busiest_second(turns: TurnTable, good: Bools) -> float:
+    """Seconds are counted from the first sending."""
+    chunks = good[turns.token_turn]
+    if not chunks.any():
         return 0.0
-    second = (turns.token_at - turns.token_at.min()).astype(np.int64)
-    return float(np.bincount(second, weights=turns.tokens_per_chunk).max())
+    second = (turns.token_at[chunks] - turns.sent_at[good].min()).astype(np.int64)
+    return float(np.bincount(second, weights=turns.tokens_per_chunk[chunks]).max())
 
 
-def _most_at_once(turns: TurnTable) -> int:
-    was_sent = ~np.isnan(turns.sent_at) & ~np.isnan(turns.done_at)
-    instants = np.concatenate([turns.done_at[was_sent], turns.sent_at[was_sent]])
-    change = np.repeat([-1, 1], int(was_sent.sum()))
+def _most_at_once(began_at: Floats, ended_at: Floats) -> int:
+    """Of [began, ended)."""
+    instants = np.concatenate([ended_at, began_at])
+    change = np.repeat([-1, 1], len(began_at))
     order = np.argsort(instants, kind="stable")
     return int(change[order].cumsum().max(initial=0))

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import lru_cache
-from math import ceil, log
+from math import ceil, log, sqrt
 from typing import Any, Literal
 
 from suite.between_runs import MIN_REPEATS
-from suite.compare import UNSEEN, Ratio, Side, ratio_of
+from suite.compare import UNSEEN, Ratio, Side, are_exact, ratio_of
 from suite.gate_text import Gate
-from suite.intervals import clusters_needed, hull
+from suite.intervals import clusters_needed, hull, student_t
 from suite.metric_names import Metric, Number
 from suite.quantiles import PERCENTILES, Interval, interval_ranks
 
@@ -88,6 +88,7 @@ class _Held:
     cautious: Interval | None  # wider than the two where too few repeats show how runs differ
     num_effective: float | None
     num_runs: int
+    num_spreads: int  # taken from this many sets of `num_runs` repeats: 2 for two runs, unpaired
     scale: float  # brings it back into the metric's unit
     reason: str
 
@@ -96,10 +97,8 @@ def _hold(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcome:
     metric, number = gate.metric, side.number(gate.metric)
     held = _to_baseline(gate, side, base) if gate.is_times_baseline else _absolute(gate, side)
     involved = [side, base] if gate.is_times_baseline and base is not None else [side]
-    is_exact = all(each.is_exact for each in involved if each is not None)
-    is_late = metric.is_timed and any(
-        each.is_driver_valid is False for each in involved if each is not None
-    )
+    is_exact = all(are_exact(side, each) for each in involved)
+    is_late = metric.is_timed and any(each.is_driver_valid is False for each in involved)
     whole = None if is_exact else hull(held.within, held.between)
     outcome, reason = _judge(gate, held, whole, is_late=is_late)
     wants_repeats = outcome is Outcome.FAIL and not is_exact and _may_be_the_run(gate, held)
@@ -146,6 +145,7 @@ def _absolute(gate: Gate, side: Side) -> _Held:
         cautious=None,
         num_effective=number.num_effective,
         num_runs=0 if runs is None else len(runs["values"]),
+        num_spreads=1,
         scale=1.0,
         reason=number.reason,
     )
@@ -180,6 +180,7 @@ def _to_baseline(gate: Gate, side: Side, base: Side | None) -> _Held:
         cautious=ratio.cautious_interval,
         num_effective=number.num_effective,
         num_runs=min(side.num_repeats, base.num_repeats),
+        num_spreads=1 if ratio.ratios_of_runs else 2,
         scale=other.value,
         reason="",
     )
@@ -201,6 +202,7 @@ def _nothing(reason: str) -> _Held:
         cautious=None,
         num_effective=None,
         num_runs=0,
+        num_spreads=1,
         scale=1.0,
         reason=reason,
     )
@@ -215,6 +217,7 @@ def _at_zero(number: Number, gate: Gate) -> _Held:
         cautious=None,
         num_effective=None,
         num_runs=0,
+        num_spreads=1,
         scale=1.0,
         reason="",
     )
@@ -269,9 +272,19 @@ def _more_repeats(held: _Held, *, wants_first: bool) -> int | None:
     if wants_first:
         return max(0, MIN_REPEATS - held.num_runs) or None
     growth = _growth(held, held.between)
-    if growth is None or not 1 < growth <= MAX_GROWTH:
+    if growth is None or growth <= 1:
         return None
-    return ceil(held.num_runs * (growth - 1))
+    # More of them narrow t as well as the standard error: from three repeats on by a factor of two.
+    enough = _half_width(held.num_runs, held.num_spreads) / sqrt(growth)
+    for num in range(held.num_runs + 1, ceil(held.num_runs * MAX_GROWTH)):
+        if _half_width(num, held.num_spreads) <= enough:
+            return num - held.num_runs
+    return None
+
+
+def _half_width(num_runs: int, num_spreads: int) -> float:
+    """Of Student's interval, in standard deviations of a repeat."""
+    return student_t((num_runs - 1) * num_spreads) / sqrt(num_runs)
 
 
 def _growth(held: _Held, interval: Interval | None) -> float | None:

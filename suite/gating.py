@@ -15,13 +15,14 @@ from suite.comparison import CompareError, split_selection
 from suite.gate_text import Gate, GateError, parse_gates
 from suite.gates import evaluate
 from suite.metrics import MeasuredRun, measure_run
+from suite.references import reference_numbers
 
 
 def judge_run(
     path: Path, *, baseline: str | None, rules: Path | None, is_unpaired: bool
 ) -> dict[str, Any]:
-    """`name`, `engines` and `gates` as in metrics.json. Raises GateError, MetricsError,
-    BaselineError, CompareError."""
+    """`name`, `engines`, `gates` and `references` as in metrics.json. Raises GateError,
+    MetricsError, BaselineError, CompareError."""
     run = measure_run(path)
     gates = _gates(run, rules, has_stored_baseline=baseline is not None)
     sides = {
@@ -36,6 +37,7 @@ def judge_run(
         "name": run.manifest.name,
         "engines": run.numbers,
         "gates": [each.as_json() for each in evaluate(gates, sides, references)],
+        "references": reference_numbers(run.manifest, sides),
     }
 
 

@@ -21,9 +21,13 @@ from suite.workload import Workload
 class LiveProgress:
     """An `Observer` of a run, and a context manager for the lines it draws."""
 
-    def __init__(self, workload: Workload, console: Console | None = None) -> None:
+    def __init__(
+        self, workload: Workload, console: Console | None = None, *, what: str = ""
+    ) -> None:
+        """`what` is said after the name: what this run of the workload is for."""
         self._console = console or Console(stderr=True)
         self._workload = workload
+        self._what = what
         self._task: TaskID | None = None
         self._bars = Progress(
             TextColumn("[bold]{task.description}"),
@@ -37,11 +41,13 @@ class LiveProgress:
 
     def __enter__(self) -> Self:
         plan, spec = self._workload.plan, self._workload.spec
+        engines = _several(len(self._workload.engines), "engine")
         self._console.print(
-            f"[bold]{spec.name}[/]: {len(plan.conversations)} conversations, {plan.num_turns} "
-            f"turns, plan {plan.digest[:12]}; {len(self._workload.engines)} engines × "
-            f"{spec.repeats} repeats",
+            f"[bold]{spec.name}[/]{self._what}: {_several(len(plan.conversations), 'conversation')}"
+            f", {_several(plan.num_turns, 'turn')}, plan {plan.digest[:12]}; {engines}"
+            + (f" × {spec.repeats} repeats" if spec.repeats > 1 else ""),
             highlight=False,
+            soft_wrap=True,
         )
         self._bars.start()
         return self
@@ -74,19 +80,28 @@ class LiveProgress:
         assert self._task is not None
         counts = part.counts
         title = self._title(part.engine, part.repeat)
-        now = f"{part.duration_s:.1f} s" if part.status == "complete" else f"[red]{part.status}[/]"
+        took = f"{part.duration_s:.1f} {self._second(part)}"
+        now = took if part.status == "complete" else f"[red]{part.status}[/]"
         self._bars.update(self._task, completed=counts.recorded, now=now)
         self._bars.stop_task(self._task)
         if not self._console.is_terminal:
             self._console.print(
-                f"{title}: {part.status} after {part.duration_s:.1f} s, {counts.recorded} of "
-                f"{counts.planned} turns recorded, {counts.failed} failed",
+                f"{title}: {part.status} after {took}, {counts.recorded} of {counts.planned} "
+                f"turns recorded, {counts.failed} failed",
                 highlight=False,
+                soft_wrap=True,
             )
         if part.note:
             self._console.print(
                 f"[red]{title}: {escape(part.note)}[/]", highlight=False, soft_wrap=True
             )
 
+    def _second(self, part: Part) -> str:
+        return "virtual s" if self._workload.engines[part.engine].is_virtual else "s"
+
     def _title(self, engine: str, repeat: int) -> str:
         return f"{engine} #{repeat}" if self._workload.spec.repeats > 1 else engine
+
+
+def _several(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

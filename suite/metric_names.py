@@ -62,9 +62,11 @@ _SCALARS: dict[str, dict[str, str]] = {
     "steady_state": {"served_ratio": _HIGHER},
     "context_switch": {
         "num_preemptions": _LOWER,
+        "num_recompute_preemptions": _LOWER,
         "num_swap_out_blocks": _LOWER,
         "num_swap_in_blocks": _LOWER,
         "num_copies": _LOWER,
+        "num_copied_bytes": _LOWER,
         "num_conflicts": _LOWER,
         "num_sync_swap_ins": _LOWER,
         "num_async_swap_ins": _HIGHER,
@@ -75,6 +77,10 @@ _SCALARS: dict[str, dict[str, str]] = {
         "swap_in_bytes_per_s": _HIGHER,
         "stall_s": _LOWER,
         "stall_ratio": _LOWER,
+        "bookkeeping_s": _LOWER,
+        "bookkeeping_ratio": _LOWER,
+        "num_reused_tokens": _HIGHER,
+        "num_recomputed_tokens": _LOWER,
         "reused_tokens_ratio": _HIGHER,
     },
     "counts": {"failed": _LOWER, "lost": _LOWER},
@@ -88,7 +94,7 @@ ALLOWED = (
     f"{', '.join(LATENCY_METRICS)} with .{', .'.join(STATISTICS)}; {', '.join(SCALAR_METRICS)}"
 )
 _SLOWDOWNS = ("slowdown_mean", "slowdown_p50", "slowdown_p99", "slowdown_max")
-_SUMS = ("stall_s", "failed", "lost")
+_SUMS = ("stall_s", "bookkeeping_s", "failed", "lost")
 _EXTREMES = (
     "max_service_difference",
     "window_service_difference_max",
@@ -106,8 +112,8 @@ USER_SHARES = ("users_within_slo_ratio", "turn_attainment_ratio")
 def unknown_metric(name: str) -> str:
     """What to say of a name that is none of METRICS."""
     near = difflib.get_close_matches(name.replace("_s.", "."), METRICS, n=1)
-    advice = f"did you mean {near[0]!r}? Choose from:" if near else "choose from:"
-    return f"metric {name!r} is unknown; {advice} {ALLOWED}"
+    advice = f"did you mean {near[0]!r}? All are in docs/metrics.md, Gates" if near else None
+    return f"metric {name!r} is unknown; {advice or f'choose from: {ALLOWED}'}"
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,10 @@ def read_run(run: Path) -> tuple[Manifest, Plan]:
     try:
         return Manifest.read(run), Plan.read(run / "plan.parquet")
     except FileNotFoundError as missing:
+        if (run / "sweep.json").exists():
+            raise MetricsError(
+                f"{run}: is a sweep; name one of its runs: {run}/cells/CELL"
+            ) from None
         raise MetricsError(
             f"{run}: is not a run directory, {Path(missing.filename).name} is missing; "
             "name a folder that `fsbench run` has written"
@@ -70,6 +74,13 @@ class MeasuredRun:
     measured: Measured
     engines: dict[str, EngineRun]
     numbers: dict[str, Json]  # per engine, as in metrics.json
+
+    def sides(self) -> dict[str, EngineSide]:
+        """Each engine, to be held against another."""
+        return {
+            name: EngineSide(label=name, numbers=self.numbers[name], records=engine)
+            for name, engine in self.engines.items()
+        }
 
 
 def measure_run(run: Path, only: str | None = None) -> MeasuredRun:
@@ -99,10 +110,7 @@ def measure(run: Path) -> Json:
     found = measure_run(run)
     baseline = found.manifest.baseline
     gates = gates_of(found.manifest, found.plan, run)
-    sides = {
-        name: EngineSide(label=name, numbers=found.numbers[name], records=engine)
-        for name, engine in found.engines.items()
-    }
+    sides = found.sides()
     return {
         "schema_version": SCHEMA_VERSION,
         "plan_digest": found.manifest.plan_digest,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal, Protocol
+from urllib.parse import urlsplit
 
-from engines.api import EngineError, RunningEngine, VirtualEngine
+from engines.api import Endpoint, EngineError, RunningEngine, VirtualEngine
 from engines.registry import kind_named
 from suite.driver.live import Progress
 from suite.driver.play import Drive, DriveResult, play
@@ -18,6 +20,8 @@ from suite.run_directory import Counts, Part
 from suite.virtual.play import Script, play_virtually
 from suite.workload import Workload, priority_updates
 from workloads.plan import Plan
+
+CONNECT_TIMEOUT_S = 5.0
 
 Status = Literal["complete", "interrupted", "failed"]
 
@@ -76,6 +80,8 @@ def play_part(
                 result = play(drive, on_progress=observer.on_progress, should_stop=watch)
                 status, note = _status(result)
                 died = watch()
+                if died is None and status == "complete" and result.counts.failed:
+                    died = _silence(name, engine.endpoint)
                 if died is not None:  # also where all turns had failed before anybody looked
                     status, note = "failed", died
     except EngineError as caught:
@@ -115,6 +121,20 @@ def _death_watch(name: str, engine: RunningEngine) -> Callable[[], str | None]:
         return None if engine.is_alive() else f"engine {name!r} died, {engine.death_note()}"
 
     return watch
+
+
+def _silence(name: str, endpoint: Endpoint) -> str | None:
+    """A server that is not this project's child is not watched: it is asked once, at the end."""
+    url = urlsplit(endpoint.base_url)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    try:
+        socket.create_connection((url.hostname, port), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        return (
+            f"engine {name!r}: nothing answers at {url.hostname}:{port} any more "
+            f"({error.strerror or error}); look at the server's own log for why it ended"
+        )
+    return None
 
 
 def _drive(

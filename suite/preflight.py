@@ -10,6 +10,7 @@ import psutil
 from engines.api import EngineInputError, EngineSettings
 from engines.fastswitch.devices.model_config import PRESETS, config_from_folder
 from engines.fastswitch.settings import FastSwitchSettings
+from engines.openai import OpenAISettings
 from workloads.build import build_plan
 from workloads.errors import WorkloadError
 from workloads.plan import Plan
@@ -50,6 +51,20 @@ def _check_model(name_or_path: str) -> None:
             f"model {name_or_path!r} has a config.json but neither model.safetensors, shards of it "
             "nor a .gguf file; copy the weights there too"
         )
+
+
+def unheard_priorities(spec: WorkloadSpec, engines: Mapping[str, EngineSettings]) -> list[str]:
+    """Where priorities are written down and nobody will know of them; a sentence each."""
+    if spec.priorities.pattern == "none":
+        named = [name for name, each in spec.users.items() if each.priority is not None]
+        if not named:
+            return []
+        return [f"users.{named[0]}.priority is not used without priorities: {{pattern: static}}"]
+    return [
+        f"engine {name!r} is sent no priorities; set priority: true if its server takes them"
+        for name, settings in engines.items()
+        if isinstance(settings, OpenAISettings) and not settings.priority
+    ]
 
 
 def check_size(spec: WorkloadSpec, base_directory: Path) -> None:

@@ -24,7 +24,7 @@ from math import ceil
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, special
+from scipy import special
 
 Floats = npt.NDArray[np.float64]
 
@@ -79,10 +79,8 @@ def interval_ranks(
 
 def _rank(num: float, q: float, chance: float) -> float | None:
     """The rank whose sample is ≤ the quantile with this chance, which falls as the rank grows."""
-
-    def excess(rank: float) -> float:
-        return float(special.betainc(rank, num + 1 - rank, q)) - chance
-
-    if num < 1 or excess(1.0) < 0 or excess(num) > 0:
+    if num < 1:
         return None
-    return float(optimize.brentq(excess, 1.0, num, xtol=1e-9))
+    # P(sample of rank r ≤ quantile) is that of r or more of num below it: 1 − bdtr(r − 1, num, q).
+    rank = float(special.bdtrik(1 - chance, num, q)) + 1
+    return rank if 1 < rank <= num else None  # 1: what bdtrik gives for all that lies below it, too

@@ -75,6 +75,7 @@ class Manifest(BaseModel):
     baseline: str | None
     gates: list[str]
     repeats: int
+    commit: str | None = None  # of fsbench, where it ran from a checkout; + where files differed
     versions: dict[str, str]
     machine: dict[str, Any]
     parts: list[Part] = []

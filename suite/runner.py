@@ -84,6 +84,7 @@ def _open_manifest(workload: Workload, directory: Path) -> Manifest:
         baseline=workload.spec.baseline,
         gates=workload.spec.gates,
         repeats=workload.spec.repeats,
+        commit=environment.commit(),
         versions=environment.versions(),
         machine=environment.machine(),
     )

@@ -165,6 +165,47 @@ def max_service_difference(stretches: list[Backlog]) -> float | None:
     return worst
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceGap:
+    """The pair of waiting users with the largest difference in service at one instant."""
+
+    tokens: float  # weighted, since both have been waiting
+    most: str
+    least: str
+
+
+def service_gaps(stretches: list[Backlog], at: Floats) -> list[ServiceGap | None] | None:
+    """At each instant, over all pairs of users who wait then: the largest difference in what they
+    received since both began to wait. None where no two wait; no list at all where more than
+    MAX_PAIRS waits overlap. Never more than `max_service_difference`."""
+    ordered = sorted(stretches, key=lambda each: each.start)
+    pairs = _overlapping_pairs(ordered)
+    if pairs is None:
+        return None
+    start, end = (np.array([getattr(each, name) for each in ordered]) for name in ("start", "end"))
+    first, second = pairs[:, 0], pairs[:, 1]
+    # By how much the first of a pair was ahead when the second began to wait. Grouped by the first.
+    firsts, begins = np.unique(first, return_index=True)
+    runs = np.split(start[second], begins[1:])
+    before = [_served_by(ordered[row], run) for row, run in zip(firsts, runs, strict=False)]
+    at_start = np.array([_served_by(each, np.array([each.start]))[0] for each in ordered])
+    head_start = np.concatenate([[], *before]) - at_start[second]
+    both_from, both_until = start[second], np.minimum(end[first], end[second])
+    served = np.array([_served_by(each, at) for each in ordered]).reshape(len(ordered), len(at))
+    gaps: list[ServiceGap | None] = []
+    for place, instant in enumerate(at):
+        now = np.flatnonzero((both_from <= instant) & (instant <= both_until))
+        lead = served[first[now], place] - head_start[now] - served[second[now], place]
+        if not len(lead):
+            gaps.append(None)
+            continue
+        widest = int(np.abs(lead).argmax())
+        users = [ordered[row].user for row in pairs[now[widest]]]
+        most, least = users if lead[widest] >= 0 else users[::-1]
+        gaps.append(ServiceGap(tokens=float(abs(lead[widest])), most=most, least=least))
+    return gaps
+
+
 def _overlapping_pairs(ordered: list[Backlog]) -> Ints | None:
     """Shape [num_pairs, 2]: indices of stretches of two users that overlap; None if too many.
     `ordered` by start, so the partners of each stretch are a run of its successors."""

@@ -15,7 +15,6 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from suite.turn_table import Floats, TurnTable
 from workloads.plan import Plan
@@ -133,6 +132,8 @@ def _has_grown(behind: Floats, num_due: int, num_served: int) -> bool:
     num_unserved = num_due - num_served
     if num_unserved <= max(MIN_UNSERVED_RATIO * num_due, MIN_UNSERVED_ROOTS * sqrt(num_due)):
         return False
+    from scipy import stats  # noqa: PLC0415  a second to import, and only overload needs it
+
     trend = stats.kendalltau(np.arange(len(behind)), behind, alternative="greater")
     return bool(trend.pvalue < TREND_LEVEL)
 

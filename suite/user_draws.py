@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from suite.attainment import Attainment
 from suite.bootstrap import CHUNK, percentile_draws
@@ -72,39 +74,43 @@ class UserDraws:
 def gini_draws(shares: Floats, labels: Ints, counts: Floats) -> tuple[Floats, Floats]:
     """Gini's index of each resample of users and its standard error, [NUM_RESAMPLES] each; some
     resamples at a time, for memory's sake. `labels`: the column of `counts` of each share."""
+    x, held = _held(shares, labels, counts.shape[1])
     found = np.empty((2, len(counts)))
-    rows = max(1, CHUNK // len(shares))
+    rows = max(1, CHUNK // counts.shape[1])
     for first in range(0, len(counts), rows):
-        stretch = slice(first, first + rows)
-        value, influences = gini_influences(shares, labels, counts[stretch])
-        squares = np.einsum("rc,rc,rc->r", counts[stretch], influences, influences)
-        found[:, stretch] = value, standard_errors(squares, counts.shape[1])
+        stretch = counts[first : first + rows]
+        gini, influences = _gini(x, stretch @ held)
+        influences = influences @ held.T
+        squares = np.einsum("ru,ru,ru->r", stretch, influences, influences)
+        found[:, first : first + rows] = gini, standard_errors(squares, len(np.unique(labels)))
     return found[0], found[1]
 
 
-def gini_influences(shares: Floats, labels: Ints, counts: Floats) -> tuple[Floats, Floats]:
-    """Gini's index G = E|x − y| / 2µ, [num_rows], and the influence on it of each column of
-    `counts`, (E|x − X| − G · (x + µ)) / (n · µ) summed over its shares, [num_rows, num_columns]
-    (Langel & Tillé, J. R. Statist. Soc. A 176, 2013)."""
-    order = np.argsort(shares, kind="stable")
-    x, columns = shares[order], labels[order]
-    weights = counts[:, columns]
+def gini_influences(shares: Floats, labels: Ints) -> tuple[float, Floats]:
+    """Gini's index and the influence of each user on it, [num_users]."""
+    x, held = _held(shares, labels, int(labels.max()) + 1)
+    value, influences = _gini(x, held.sum(axis=0)[None])
+    return float(value[0]), (influences @ held.T)[0]
+
+
+def _held(shares: Floats, labels: Ints, num_users: int) -> tuple[Floats, Any]:
+    """(distinct shares, how often each user holds which: sparse, [num_users, num_distinct]). Turns
+    are few, so distinct shares are."""
+    x, place = np.unique(shares, return_inverse=True)
+    held = sparse.csr_array((np.ones(len(shares)), (labels, place)), (num_users, len(x)))
+    return x, held
+
+
+def _gini(x: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """G = E|x − X| / 2µ, [num_rows], and each share's influence on it, (E|x − X| − G · (x + µ)) /
+    (n · µ), [num_rows, num_shares] (Langel & Tillé, J. R. Statist. Soc. A 176, 2013). `x` ascends;
+    `weights`: how often each is there, [num_rows, num_shares]."""
     num = weights.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = (weights @ x)[:, None] / num
-        # E|x − X| = x · (2 F(x) − 1) + µ − 2 E[X; X ≤ x]
-        apart = np.cumsum(weights, axis=1) * (2 * x)
-        apart -= 2 * np.cumsum(weights * x, axis=1)
-        apart = apart / num + mean - x
+        up_to = np.cumsum(weights, axis=1) / num  # F(x)
+        sum_up_to = np.cumsum(weights * x, axis=1) / num  # E[X; X ≤ x]
+        apart = x * (2 * up_to - 1) + mean - 2 * sum_up_to  # E|x − X|
         gini = np.einsum("rx,rx->r", weights, apart)[:, None] / (2 * num * mean)
-        own = (apart - gini * (x + mean)) / (num * mean)
-    return gini[:, 0], _sums_by_column(own, columns, counts.shape[1])
-
-
-def _sums_by_column(own: Floats, columns: Ints, num_columns: int) -> Floats:
-    """[num_rows, num_columns]: Σ of the values of each column."""
-    order = np.argsort(columns, kind="stable")
-    present, first = np.unique(columns[order], return_index=True)
-    found = np.zeros((len(own), num_columns))
-    found[:, present] = np.add.reduceat(own[:, order], first, axis=1)
-    return found
+        influences: Floats = (apart - gini * (x + mean)) / (num * mean)
+    return gini[:, 0], influences

@@ -66,15 +66,14 @@ def gini_interval(shares: Floats, labels: Ints) -> Interval | None:
     num_users = int(labels.max()) + 1
     if num_users < 2:
         return None
-    value, influences = gini_influences(shares, labels, np.ones((1, num_users)))
-    gini, unmet = float(value[0]), _unmet_share(num_users)
+    (gini, influences), unmet = gini_influences(shares, labels), _unmet_share(num_users)
     high = unmet + (1 - unmet) * gini  # a share u with nothing: u + (1 − u) G
     if _are_alike(shares):
         return Interval(low=0.0, high=high)
     drawn, errors = gini_draws(shares, labels, draws(num_users))
     with np.errstate(invalid="ignore", divide="ignore"):
         logs, errors = np.log(drawn), errors / drawn
-    found = studentised_interval(log(gini), influences[0] / gini, logs, errors)
+    found = studentised_interval(log(gini), influences / gini, logs, errors)
     return Interval(
         low=0.0 if found.low is None else exp(found.low),
         high=high if found.high is None else min(1.0, exp(found.high)),

@@ -9,7 +9,7 @@ import numpy as np
 
 from suite.attainment import Attainment
 from suite.fairness import longest_wait_per_turn
-from suite.latencies import longest_gap_per_turn
+from suite.latencies import longest_gap_per_turn, samples_and_rows
 from suite.turn_table import Floats, Ints, TurnTable
 
 NUM_WORST = 10
@@ -28,6 +28,7 @@ def user_rows(turns: TurnTable, users: Attainment) -> Iterator[dict[str, Any]]:
     num = len(users.repeat)
     longest_wait = _largest(longest_wait_per_turn(turns), row_of, num)
     longest_gap = _largest(longest_gap_per_turn(turns), row_of, num)
+    means = {name: _means(turns, name, row_of, num) for name in ("ttft", "tbt", "e2e")}
     num_whole = np.bincount(row_of[~turns.has_failed], minlength=num)
     ratio = users.ratio
     for row in range(num):
@@ -43,7 +44,18 @@ def user_rows(turns: TurnTable, users: Attainment) -> Iterator[dict[str, Any]]:
             "num_abandoned_turns": num_planned - int(num_whole[row]),
             "longest_wait_s": _known(longest_wait[row]),
             "longest_gap_s": _known(longest_gap[row]),
+            **{f"{name}_mean_s": _known(values[row]) for name, values in means.items()},
         }
+
+
+def _means(turns: TurnTable, name: str, row_of: Ints, num_rows: int) -> Floats:
+    """[num_rows]: over the samples of that latency; NaN without any."""
+    values, turn = samples_and_rows(turns, np.ones(len(turns), dtype=bool), f"{name}_s")
+    rows = row_of[turn]
+    count = np.bincount(rows, minlength=num_rows)
+    total = np.bincount(rows, weights=values, minlength=num_rows)
+    mean: Floats = np.divide(total, count, out=np.full(num_rows, np.nan), where=count > 0)
+    return mean
 
 
 def _largest(values: Floats, row_of: Ints, num_rows: int) -> Floats:

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Before torch is imported: its threads only get into each other's way on tensors as small as these.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# What a shell starts in the background ignores Ctrl-C, and so would all that is started from here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # No example is too slow: tests never judge speed, least of all on a busy machine.
-settings.register_profile("fsbench", deadline=None)
+settings.register_profile("fsbench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fsbench")
+
+
+# So that no worker is left alone with a long file at the end.
+LONG_FIRST = ("test_every_combination.py", "end_to_end", "suite", "reports", "vllm")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        parts = item.path.relative_to(Path(__file__).parent).parts
+        return next((i for i, name in enumerate(LONG_FIRST) if name in parts), len(LONG_FIRST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture

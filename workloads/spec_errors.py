@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,24 +44,39 @@ MISSING_ADVICE = {
     "trace: and path:",
 }
 NAMED_MEMBERS = {"conversations": "source"}  # told apart by this key, or by having a `trace`
+PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?%")
 MAX_GOT_CHARACTERS = 80
 
 
 def describe(
     error: ValidationError, path: Path, settings: Sequence[Setting], model: type[BaseModel]
 ) -> str:
-    """The first problem, and how many more there are."""
+    """The first problem, and how many more there are; a misspelt key before what it leaves
+    missing, which is none of its own."""
     problems = error.errors(include_url=False)
-    first = problems[0]
+    meant = {_meant(details, model) for details in problems}
+    problems = [each for each in problems if each["type"] != "missing" or each["loc"] not in meant]
+    first = min(problems, key=lambda each: each["type"] != "extra_forbidden")
     key, text = _problem(first, model)
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return f"{_where(key, path, settings)}: {text}{more}"
 
 
+def _meant(details: ErrorDetails, model: type[BaseModel]) -> tuple[int | str, ...] | None:
+    """Where the key would be that a misspelt one was meant to be."""
+    if details["type"] != "extra_forbidden":
+        return None
+    *around, name = details["loc"]
+    close = _close(str(name), _place(details["loc"], model).owner)
+    return (*around, close) if close else None
+
+
 def _where(key: str, path: Path, settings: Sequence[Setting]) -> str:
-    """The setting that gave the key, or else the file."""
-    given = (setting.where for setting in reversed(settings) if setting.covers(key))
-    return next(given, str(path))
+    """The setting that gave the key, or a block around it that was not there; else the file."""
+    for setting in reversed(settings):
+        if setting.covers(key) or setting.key.startswith(f"{key}."):
+            return setting.where
+    return str(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +94,18 @@ def _problem(details: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
     key = place.key
     if kind == "value_error":
         text = str(details["ctx"]["error"])
-        if not _is_model(place.kind):
+        if details["loc"][-1:] == ("[key]",) or not _is_model(place.kind):
             return key, f"{key} {text}"
         # A model's own check speaks of one of its keys, and begins with it.
         text = f"{key}.{text}" if key else text
         return text.partition(" ")[0], text
     if kind.startswith("union_tag"):
         return _member_problem(details, place)
+    if details["loc"][-1:] == ("[key]",):  # the key itself says little: YAML's `no` is 0 here
+        around = key.rpartition(".")[0]
+        got = _shown(details["input"])
+        text = f"{around} has a name that YAML does not read as text, got {got}; put it in quotes"
+        return around, text
     return key, f"{key} {_sentence(details, place)}"
 
 
@@ -97,11 +118,27 @@ def _sentence(details: ErrorDetails, place: _Place) -> str:
     if kind not in PHRASES:
         return f"is refused: {details['msg']}"
     context = {name: _plain(value) for name, value in details.get("ctx", {}).items()}
-    near = ""
+    return f"{PHRASES[kind].format(**context)}, got {_shown(got)}{_remedy(kind, got, context)}"
+
+
+def _remedy(kind: str, got: Any, context: dict[str, Any]) -> str:
+    """What was most likely meant; empty where that can not be told."""
+    advice = ""
     if kind == "literal_error":
         choices = context["expected"].replace(" or ", ", ").split(",")
-        near = _hint(str(got), [choice.strip("' ") for choice in choices])
-    return f"{PHRASES[kind].format(**context)}, got {_shown(got)}{near}"
+        advice = _hint(str(got), [choice.strip("' ") for choice in choices])
+    elif kind == "string_type" and isinstance(got, dict) and len(got) == 1:
+        ((before, after),) = got.items()  # YAML reads `a: b` as a mapping
+        advice = f'; put it in quotes: "{before}: {after}"'
+    elif kind == "string_type" and isinstance(got, bool | int | float):
+        advice = "; put it in quotes"
+    elif kind == "int_type" and isinstance(got, float) and got.is_integer():
+        advice = f"; write {int(got)}"
+    elif kind == "float_type" and isinstance(got, str) and (percent := PERCENT.fullmatch(got)):
+        advice = f"; write {float(percent[1]) / 100:g}"
+    elif kind == "less_than_equal" and context["le"] == "1" and 2 <= got <= 100:
+        advice = f"; if that is percent, write {got / 100:g}"
+    return advice
 
 
 def _member_problem(details: ErrorDetails, place: _Place) -> tuple[str, str]:
@@ -172,9 +209,12 @@ def _missing_advice(place: _Place) -> str:
 
 
 def _nearest(name: str, owner: Any) -> str:
-    allowed = list(owner.model_fields)
-    close = difflib.get_close_matches(name, allowed, n=1)
-    return f"did you mean {close[0]}?" if close else f"write one of: {', '.join(allowed)}"
+    close = _close(name, owner)
+    return f"did you mean {close}?" if close else f"write one of: {', '.join(owner.model_fields)}"
+
+
+def _close(name: str, owner: Any) -> str | None:
+    return next(iter(difflib.get_close_matches(name, list(owner.model_fields), n=1)), None)
 
 
 def _hint(got: str, choices: list[str]) -> str:

@@ -90,21 +90,7 @@ def running_server(
             why=root_cause,
         )
         server = RunningServer(process, port)
-        core = _CoreWatch(process, name)
-        try:
-            process.wait_until(
-                lambda: _is_ready(server, model_folder) or core.check(),
-                name=name,
-                timeout_s=start_timeout_s,
-            )
-        except EngineError as error:
-            process.stop()
-            if any(_PORT_IS_TAKEN in line.lower() for line in process.last_lines()):
-                raise _PortTakenError(str(error)) from None
-            raise
-        except BaseException:
-            process.stop()
-            raise
+        _wait_until_ready(server, model_folder, name=name, timeout_s=start_timeout_s)
         return server
 
     for attempt in range(1, NUM_PORTS_TRIED + 1):
@@ -119,6 +105,26 @@ def running_server(
         yield server
     finally:
         server.process.stop()
+
+
+def _wait_until_ready(
+    server: RunningServer, model_folder: Path, *, name: str, timeout_s: float
+) -> None:
+    """Where it does not get there, it is stopped. Raises EngineInputError, EngineError."""
+    process = server.process
+    core = _CoreWatch(process, name)
+    try:
+        process.wait_until(
+            lambda: _is_ready(server, model_folder) or core.check(), name=name, timeout_s=timeout_s
+        )
+    except EngineError as error:
+        process.stop()
+        if any(_PORT_IS_TAKEN in line.lower() for line in process.last_lines()):
+            raise _PortTakenError(str(error)) from None
+        raise
+    except BaseException:
+        process.stop()
+        raise
 
 
 class _CoreWatch:

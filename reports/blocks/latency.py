@@ -51,8 +51,8 @@ def ecdfs(data: RunData, key: str) -> Block:
         title="Time between tokens, per class" if is_tbt else "First token, per class",
         term="tbt" if is_tbt else "first_token_delay",
         how_to_read=f"How many {what} were at most this slow: further left is better. Each step "
-        "up the axis is one more nine, so the tail gets its room. Bands: 95 %. "
-        f"Dashed: the class's SLO ({judged}).",
+        "up the axis is one more nine, so the tail gets its room. Bands: 95 %, open "
+        f"ends take the next percentile's. Dashed: the class's SLO ({judged}).",
         figures=tuple(each for each in shown if each is not None),
     )
 
@@ -107,7 +107,12 @@ def by_turn(data: RunData) -> Block:
 
 
 def driver_lag(data: RunData) -> Block:
-    found = {name: each.latency.driver_lag for name, each in data.engines.items()}
+    """Of engines in virtual time there is none: no driver took part."""
+    found = {
+        name: each.latency.driver_lag
+        for name, each in data.engines.items()
+        if not data.numbers[name]["is_exact"]
+    }
     shown: tuple[Figure, ...] = ()
     if any(each.num_samples for each in found.values()):
         note = " ".join(["Lags below 1 µs are drawn at 1 µs.", _thinned(found.values())]).strip()

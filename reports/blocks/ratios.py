@@ -27,6 +27,10 @@ DRAWN = (
     "throughput.output_tokens_per_s",
     "fairness.jain_index",
 )
+EXACT_NOTE = (
+    "Runs in virtual time always come out alike, so they are told apart by the number alone; the "
+    "whiskers say how far it could be off with other conversations."
+)
 
 
 def gate_bounds(gates: Sequence[Json]) -> Block:
@@ -36,9 +40,9 @@ def gate_bounds(gates: Sequence[Json]) -> Block:
     note = f"{left_out} with a bound or a value of 0, or without a value, stand in the table only."
     figure = Figure(
         figure_id="ratios-gates",
-        title="Observed, in multiples of the bound",
+        title="Observed against the bound",
         note=note if left_out else "",
-        figure=ratio_intervals(rows),
+        figure=ratio_intervals(rows, "observed, in multiples of the bound"),
     )
     return Block(
         title="Gates against their bounds",
@@ -74,12 +78,13 @@ def _gate_row(gate: Json) -> tuple[str, float, units.Ends | None, str, str]:
 def comparison_blocks(comparison: Json) -> list[Block]:
     """One figure a candidate."""
     baseline = comparison["sides"][0]["label"]
+    is_exact = all(each.get("is_exact") for each in comparison["sides"])
     figures = [
         Figure(
             figure_id=f"ratios-{label}",
             title=f"{label} / {baseline}",
-            note="",
-            figure=ratio_intervals(rows),
+            note=EXACT_NOTE if is_exact else "",
+            figure=ratio_intervals(rows, f"in multiples of {baseline}"),
         )
         for label, entries in comparison["comparisons"].items()
         if (rows := [_entry_row(each) for each in _drawn(entries)])
@@ -89,7 +94,7 @@ def comparison_blocks(comparison: Json) -> list[Block]:
         term="comparison",
         how_to_read="The candidate's number in multiples of the baseline's, whiskers are 95 % "
         "intervals: one that crosses the dashed line does not tell the two apart. Shares, "
-        "throughput and Jain's index are better to the right, times better to the left.",
+        "throughput and Jain's index are better to the right, latencies to the left.",
         figures=tuple(figures),
     )
     return [block] if figures else []

@@ -13,8 +13,8 @@ def over_time(data: RunData) -> Block:
         title="Service received, over time",
         term="service",
         how_to_read="Lines close together: the classes were served alike while they waited; a line "
-        "at the bottom: a class that waited in vain. Grey: how much more the best served user got "
-        "than the worst served, of those who waited all through a window.",
+        "at the bottom: a class that waited in vain. Below, in grey: how far two of the users who "
+        "wait are apart in what they got since both have been waiting.",
         figures=tuple(
             Figure(
                 figure_id=f"service-{name}",
@@ -30,9 +30,17 @@ def over_time(data: RunData) -> Block:
 
 def _note(view: ServiceView, data: RunData, name: str) -> str:
     notes = [f"Repeat {view.repeat}, windows of {units.duration(view.window_s)}."]
+    if view.gaps is None:
+        notes.append("Too many waits overlap to look for the largest gap.")
+    elif view.gaps.widest is not None:
+        gap = view.gaps.widest
+        notes.append(
+            f"Largest gap drawn: {units.count(gap.tokens)} weighted tokens, {gap.most} ahead of "
+            f"{gap.least}, after {units.duration(view.gaps.widest_at)}."
+        )
     difference = (data.numbers[name]["fairness"] or {}).get("max_service_difference")
     if difference is not None:
-        notes.append(f"Largest difference over any stretch: {units.count(difference)} tokens.")
+        notes.append(f"Over any stretch: {units.count(difference)}.")
     return " ".join(notes)
 
 

@@ -71,7 +71,7 @@ def kv(data: RunData) -> Block:
         term="kv_occupancy",
         how_to_read="Lines: used share of the KV blocks on the device and on the host; red bars: "
         "preemptions, which begin when the device line reaches the top. Below: how fast KV was "
-        "swapped out and in.",
+        "swapped, out upwards and in downwards.",
         figures=tuple(
             Figure(
                 figure_id=f"kv-{name}",

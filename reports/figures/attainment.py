@@ -9,8 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from reports import units
-from reports.axes import MARGIN, base_layout
-from reports.palette import Look
+from reports.axes import MARGIN, READABLE_OR_NONE, base_layout
+from reports.palette import Look, text_on
 from reports.views.attainment import HeatMap
 
 Json = Mapping[str, Any]
@@ -24,7 +24,11 @@ def attainment_by_class(
 ) -> go.Figure:
     """Grouped bars, 0–1: engine ▸ {class: its `slo` numbers}, with whiskers where they have an
     interval."""
-    figure = go.Figure(layout=base_layout(barmode="group", bargap=0.3, bargroupgap=0.08))
+    figure = go.Figure(
+        layout=base_layout(
+            barmode="group", bargap=0.3, bargroupgap=0.08, uniformtext=READABLE_OR_NONE
+        )
+    )
     for engine, by_class in numbers.items():
         ratios = [each[key] for each in by_class.values()]
         ends = [(each.get("interval") or {}).get(key) for each in by_class.values()]
@@ -35,8 +39,10 @@ def attainment_by_class(
             error_y=_whiskers(ratios, ends) if any(ends) else None,
             marker={"color": look[engine].colour},
             text=[units.percent(ratio) for ratio in ratios],
-            textposition="inside" if any(ends) else "outside",
+            # A bar too low for its number has it above.
+            textposition=["inside" if (ratio or 0) >= 0.1 else "outside" for ratio in ratios],
             insidetextanchor="start",
+            insidetextfont={"color": text_on(look[engine].colour)},
             textangle=0,
             cliponaxis=False,
             customdata=[units.percent_interval(each) for each in ends],
@@ -125,7 +131,7 @@ def _heat_layout(view: HeatMap, num_users: int, num_turns: int) -> go.Layout:
             "zeroline": False,
         },
         yaxis={
-            "title": {"text": "users, the worst served on top"},
+            "title": {"text": "users, worst on top"},
             "range": [num_users - 0.5, -0.5],
             "showticklabels": False,
             "ticks": "",

@@ -15,7 +15,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from reports import units
-from reports.axes import MARGIN, base_layout, nines, nines_axis, time_axis
+from reports.axes import base_layout, nines, nines_axis, time_axis
 from reports.palette import Look, faded
 from reports.thinning import Ecdf
 
@@ -29,13 +29,14 @@ def tail_percentiles(
 ) -> go.Figure:
     """One line per engine over P50…P99.9 and the maximum; whiskers are the 95 % intervals."""
     figure = go.Figure(layout=base_layout(hovermode="x unified"))
-    seen: list[float] = []
+    seen = [value for summary in summaries.values() for value in _drawn(summary)]
+    axis = time_axis(min(seen, default=0.01), max(seen, default=1.0), title)
+    bottom, top = (10.0**end for end in axis["range"])
     for index, (engine, summary) in enumerate(summaries.items()):
         names = [name for name in TAIL if summary[name] is not None]
         values = [summary[name] for name in names]
         ends = [summary["interval"].get(name) for name in names]  # None for the maximum
         nudge = (index - (len(summaries) - 1) / 2) * 0.07  # so that whiskers do not hide each other
-        seen += values + [end for pair in ends if pair for end in pair if end is not None]
         figure.add_scatter(
             name=engine,
             x=[list(TAIL).index(name) + nudge for name in names],
@@ -46,8 +47,7 @@ def tail_percentiles(
             error_y={
                 "type": "data",
                 "symmetric": False,
-                "array": [_above(end, value) for end, value in zip(ends, values, strict=True)],
-                "arrayminus": [_below(end, value) for end, value in zip(ends, values, strict=True)],
+                **_whiskers(values, ends, bottom / 2, 2 * top),
                 "thickness": 1.5,
                 "width": 5,
             },
@@ -57,29 +57,42 @@ def tail_percentiles(
             ],
             hovertemplate="%{customdata[0]} (95 %: %{customdata[1]})",
         )
-    figure.update_layout(margin={**MARGIN, "b": 32})
     figure.update_xaxes(
+        title={"text": "percentile"},
         tickvals=list(range(len(TAIL))),
         ticktext=list(TAIL.values()),
         range=[-0.4, len(TAIL) - 0.6],
         zeroline=False,
         showgrid=False,
     )
-    figure.update_yaxes(time_axis(min(seen, default=0.01), max(seen, default=1.0), title))
+    figure.update_yaxes(axis)
     return figure
 
 
-def _above(ends: Sequence[float | None] | None, value: float) -> float:
-    """An open end leaves the figure: nine values high is off every axis that ends at the data."""
-    if ends is None:
-        return 0.0
-    return 9 * value if ends[1] is None else ends[1] - value
+def _drawn(summary: Json) -> list[float]:
+    """What the axis must hold; an open end needs some room to leave the figure through."""
+    found = []
+    for name in TAIL:
+        if summary[name] is not None:
+            low, high = summary["interval"].get(name) or (summary[name], summary[name])
+            found += [summary[name], low or 0.8 * summary[name], high or 1.25 * summary[name]]
+    return found
 
 
-def _below(ends: Sequence[float | None] | None, value: float) -> float:
-    if ends is None:
-        return 0.0
-    return 0.999 * value if ends[0] is None else value - ends[0]  # on a log axis 0 has no place
+def _whiskers(
+    values: Sequence[float],
+    ends: Sequence[Sequence[float | None] | None],
+    below: float,
+    above: float,
+) -> dict[str, list[float]]:
+    """Lengths to either side; an open end reaches `below` or `above`, outside the axis."""
+    pairs = [end or (value, value) for end, value in zip(ends, values, strict=True)]
+    lows = [below if low is None else low for low, _ in pairs]
+    highs = [above if high is None else high for _, high in pairs]
+    return {
+        "array": [high - value for high, value in zip(highs, values, strict=True)],
+        "arrayminus": [value - low for low, value in zip(lows, values, strict=True)],
+    }
 
 
 def latency_ecdf(
@@ -128,10 +141,13 @@ def _steps(each: Ecdf, look: Look, engine: str) -> go.Scatter:
 
 
 def _band(each: Ecdf, look: Look, engine: str, rightmost: float) -> go.Scatter:
-    """Where the 95 % intervals lie; an end that is open runs to the figure's edge."""
+    """Where the 95 % intervals lie. A lower percentile is no larger than a higher one's upper end,
+    so an open end takes that of the next one that has it, the figure's edge where none has."""
     y = nines(each.band.place)
-    low = np.where(np.isnan(each.band.low), each.value[0], each.band.low)
-    high = np.where(np.isnan(each.band.high), rightmost, each.band.high)
+    nearest_low = np.fmax.accumulate(np.append(each.value[0], each.band.low))[1:]
+    nearest_high = np.fmin.accumulate(np.append(rightmost, each.band.high[::-1]))[:0:-1]
+    low = np.where(np.isnan(each.band.low), nearest_low, each.band.low)
+    high = np.where(np.isnan(each.band.high), nearest_high, each.band.high)
     return go.Scatter(
         name=f"{engine}, 95 %",
         legendgroup=engine,

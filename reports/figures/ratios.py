@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import log10
 from typing import Any
 
 import plotly.graph_objects as go
 
 from reports import units
-from reports.axes import base_layout
+from reports.axes import base_layout, times_axis
 
 Json = Mapping[str, Any]
 # Verdict or outcome ▸ colour and mark; told apart without colour too.
@@ -22,16 +21,17 @@ MARKS = {
     "inconclusive": ("#8A8F98", "diamond"),
     "same": ("#8A8F98", "circle"),
 }
-FINE_TICKS = (0.5, 0.8, 0.9, 0.95, 1, 1.05, 1.1, 1.25, 2)
 OPEN = 1000.0  # an open end is drawn this many times further than the value
-MAX_REACH = 64.0  # of the axis, in times
+MAX_REACH = 100.0  # of the axis, in times to either side
 
 
-def ratio_intervals(rows: Sequence[tuple[str, float, units.Ends | None, str, str]]) -> go.Figure:
+def ratio_intervals(
+    rows: Sequence[tuple[str, float, units.Ends | None, str, str]], title: str
+) -> go.Figure:
     """Per row: name, ratio, its interval, verdict, the words of the tooltip. The line is at 1, on
     a log scale, so that half and double are equally far."""
-    reach = _reach([end for _, ratio, ends, _, _ in rows for end in (ratio, *(ends or ()))])
-    figure = go.Figure(layout=_layout(len(rows), reach))
+    seen = [end for _, ratio, ends, _, _ in rows for end in (ratio, *(ends or ())) if end]
+    figure = go.Figure(layout=_layout(len(rows), seen, title))
     for verdict, (colour, symbol) in MARKS.items():
         mine = [(place, row) for place, row in enumerate(rows) if row[3] == verdict]
         if not mine:
@@ -69,32 +69,23 @@ def _distances(
     ]
 
 
-def _reach(values: Sequence[float | None]) -> float:
-    """How far the axis goes to either side of 1."""
-    far = [max(value, 1 / value) for value in values if value is not None and value > 0]
-    return min(MAX_REACH, max([1.25, *far]) * 1.05)
-
-
-def _layout(num_rows: int, reach: float) -> go.Layout:
-    ticks = [each for each in FINE_TICKS if 1 / reach <= each <= reach]
-    if reach > 2:
-        step = 1 if reach <= 16 else 2
-        ticks = [2.0**power for power in range(-6, 7, step) if 1 / reach <= 2.0**power <= reach]
+def _layout(num_rows: int, seen: Sequence[float], title: str) -> go.Layout:
+    axis = times_axis(
+        max(min(seen, default=1.0), 1 / MAX_REACH),
+        min(max(seen, default=1.0), MAX_REACH),
+        title,
+        num_ticks=6,
+    )
     return base_layout(
-        height=110 + 26 * num_rows,
-        margin={"l": 64, "r": 16, "t": 16, "b": 52},
-        xaxis={
-            "type": "log",
-            "title": {"text": "times"},
-            "tickvals": ticks,
-            "ticktext": [units.times(each) for each in ticks],
-            "range": [-log10(reach), log10(reach)],
-            "zeroline": False,
-        },
+        height=110 + 34 * num_rows,
+        margin={"l": 16, "r": 16, "t": 16, "b": 52},
+        xaxis=axis,
         yaxis={
-            "range": [num_rows - 0.5, -0.5],
+            "range": [num_rows - 0.5, -0.8],
             "zeroline": False,
-            "automargin": True,
+            # Above its line, for beside it a long name leaves a narrow page no room for the figure.
+            "ticklabelposition": "inside top",
+            "ticklabelshift": 8,
         },
         shapes=[
             {

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isnan
+from typing import Any
 
 import plotly.graph_objects as go
 
+from reports import units
 from reports.axes import base_layout
 from reports.palette import CLASS_COLOURS, DASHES, Look
+from reports.thinning import Floats
 from reports.views.service import Lorenz, ServiceView
 
 
 def service_over_time(view: ServiceView) -> go.Figure:
-    """Weighted tokens a second that a waiting user of each class got, and the largest gap."""
-    figure = go.Figure(layout=base_layout(hovermode="x unified"))
-    figure.add_bar(
-        name="largest gap between two users",
-        x=view.at,
-        y=view.gap,
-        width=view.window_s,
-        marker={"color": "#A9B3BE", "opacity": 0.45, "line": {"width": 0}},
-        hovertemplate="%{y:.3s}",
-    )
+    """Weighted tokens a second that a waiting user of each class got; below, on the same time, how
+    far two waiting users are apart."""
+    figure = go.Figure(layout=_layout(view.gaps is not None))
     for index, (name, rate) in enumerate(view.rate_by_class.items()):
         figure.add_scatter(
             name=name,
@@ -34,23 +31,51 @@ def service_over_time(view: ServiceView) -> go.Figure:
                 "width": 2,
             },
             marker={"size": 4},
-            hovertemplate="%{y:.3s}",
+            customdata=_texts(rate),
+            hovertemplate="%{customdata} tokens/s",
         )
-    if view.widest is not None:
-        figure.add_annotation(
-            x=view.at[view.widest.window],
-            y=view.gap[view.widest.window],
-            text=f"{view.widest.best_user}<br>against {view.widest.worst_user}",
-            showarrow=True,
-            arrowhead=2,
-            ax=0,
-            ay=-26,
+    if view.gaps is not None:
+        figure.add_scatter(
+            name="largest gap",
+            x=view.gaps.at,
+            y=view.gaps.tokens,
+            yaxis="y2",
+            mode="lines",
+            fill="tozeroy",
+            line={"color": "#8A8F98", "width": 1.2, "shape": "hvh"},
+            customdata=_texts(view.gaps.tokens),
+            hovertemplate="%{customdata} tokens",
         )
-    figure.update_xaxes(title={"text": "seconds after the start"}, zeroline=False)
-    figure.update_yaxes(
-        title={"text": "service, weighted tokens/s"}, rangemode="tozero", zeroline=False
-    )
     return figure
+
+
+def _texts(values: Floats) -> list[str]:
+    return [units.count(None if isnan(value) else value) for value in values.tolist()]
+
+
+def _layout(has_gaps: bool) -> go.Layout:
+    axes: dict[str, Any] = {
+        "xaxis": {
+            "title": {"text": "seconds after the start"},
+            "zeroline": False,
+            "anchor": "y2" if has_gaps else "y",
+        },
+        "yaxis": {
+            "title": {"text": "tokens/s, weighted"},
+            "rangemode": "tozero",
+            "zeroline": False,
+            "domain": [0.42, 1.0] if has_gaps else [0.0, 1.0],
+        },
+    }
+    if has_gaps:
+        axes["yaxis2"] = {
+            "title": {"text": "gap, tokens"},
+            "domain": [0.0, 0.3],
+            "rangemode": "tozero",
+            "zeroline": False,
+            "nticks": 4,
+        }
+    return base_layout(hovermode="x unified", height=420 if has_gaps else 340, **axes)
 
 
 def lorenz_curves(curves: Mapping[str, Lorenz], look: Mapping[str, Look]) -> go.Figure:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from reports import units
-from reports.axes import LEGEND, base_layout
-from reports.palette import STATE_COLOURS
+from reports.axes import LEGEND, MARGIN, READABLE_OR_NONE, base_layout
+from reports.palette import STATE_COLOURS, text_on
 from reports.views.switching import SlowRequest
 
 
@@ -21,6 +21,8 @@ def latency_shares(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
             bargap=0.35,
             height=150 + 46 * len(engines),
             legend={**LEGEND, "traceorder": "normal"},
+            margin={**MARGIN, "r": 28},  # so that the last tick is in sight
+            uniformtext=READABLE_OR_NONE,
         )
     )
     for state, colour in STATE_COLOURS.items():
@@ -34,13 +36,14 @@ def latency_shares(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
             text=[units.percent(ratio) if ratio >= 0.08 else "" for ratio in ratios],
             textposition="inside",
             insidetextanchor="middle",
+            insidetextfont={"color": text_on(colour)},
             textangle=0,
             customdata=[units.percent(ratio) for ratio in ratios],
             hovertemplate="%{y}: %{customdata}",
         )
     figure.update_xaxes(
         title={"text": "share of the latency"},
-        range=[0, 1.002],  # so that the last tick is in sight
+        range=[0, 1.002],
         tickformat=".0%",
         dtick=0.25,
         zeroline=False,
@@ -76,7 +79,10 @@ def slow_requests(slow: Mapping[str, SlowRequest]) -> go.Figure:
             customdata=[units.duration(ended_s - began_s) for _, began_s, ended_s in spans],
             hovertemplate="%{y}: %{customdata}",
         )
-    figure.update_xaxes(title={"text": "seconds after its arrival"}, zeroline=False)
+    last_s = max((ended_s for each in slow.values() for _, _, ended_s in each.spans), default=1.0)
+    figure.update_xaxes(
+        title={"text": "seconds after its arrival"}, range=[0, 1.01 * last_s], zeroline=False
+    )
     figure.update_yaxes(
         categoryorder="array",
         categoryarray=list(slow),

@@ -32,43 +32,64 @@ def along_setting(
             if value is not None
         ]
         seen += [value for _, value, _ in known]
-        figure.add_scatter(
-            name=engine,
-            x=[point.place for point, _, _ in known],
-            y=[value for _, value, _ in known],
-            mode="markers",
-            legendgroup=engine,
-            marker={
-                "symbol": [_symbol(point, look) for point, _, _ in known],
-                "size": 8,
-                "color": look[engine].colour,
-            },
-            error_y=_whiskers([(value, ends) for _, value, ends in known]),
-            customdata=[
-                [_label(point), _SHOW[kind](value), units.interval(ends, _SHOW[kind])]
-                for point, value, ends in known
-            ],
-            hovertemplate="%{customdata[0]}: %{customdata[1]} (95 %: %{customdata[2]})",
-        )
-        places, medians = _medians([(point.place, value) for point, value, _ in known])
-        figure.add_scatter(
-            x=places,
-            y=medians,
-            mode="lines",
-            legendgroup=engine,
-            showlegend=False,
-            hoverinfo="skip",
-            line={"color": look[engine].colour, "dash": look[engine].dash, "width": 2},
-        )
-    figure.update_xaxes(_setting_axis(sweep))
-    if kind == "duration":
-        axis = time_axis(min(seen, default=0.01), max(seen, default=1.0), title)
-        figure.update_yaxes(axis)
-    else:
-        figure.update_yaxes(title={"text": title}, zeroline=False, rangemode="tozero")
-    if kind == "share":
-        figure.update_yaxes(range=[0, 1.03], tickformat=".0%", dtick=0.25)
+        figure.add_trace(_marks(engine, known, look, kind))
+        medians = median_line([(point.place, value) for point, value, _ in known], look[engine])
+        figure.add_trace(medians.update(legendgroup=engine))
+    figure.update_xaxes(setting_axis(sweep))
+    figure.update_yaxes(_value_axis(title, seen, kind))
     return figure
+
+
+def _marks(
+    engine: str,
+    known: Sequence[tuple[SweepPoint, float, units.Ends | None]],
+    look: Mapping[str, Look],
+    kind: str,
+) -> go.Scatter:
+    show = _SHOW[kind]
+    return go.Scatter(
+        name=engine,
+        x=[point.place for point, _, _ in known],
+        y=[value for _, value, _ in known],
+        mode="markers",
+        legendgroup=engine,
+        marker={
+            "symbol": [_symbol(point, look) for point, _, _ in known],
+            "size": 8,
+            "color": look[engine].colour,
+        },
+        error_y=whiskers([(value, ends) for _, value, ends in known]),
+        customdata=[
+            [_label(point), show(value), units.interval(ends, show)] for point, value, ends in known
+        ],
+        hovertemplate="%{customdata[0]}: %{customdata[1]} (95 %: %{customdata[2]})",
+    )
+
+
+def median_line(points: Sequence[tuple[float, float]], look: Look) -> go.Scatter:
+    """Through the median of the values (of several seeds) at each place."""
+    at: dict[float, list[float]] = {}
+    for place, value in sorted(points):
+        at.setdefault(place, []).append(value)
+    return go.Scatter(
+        x=list(at),
+        y=[median(values) for values in at.values()],
+        mode="lines",
+        showlegend=False,
+        hoverinfo="skip",
+        line={"color": look.colour, "dash": look.dash, "width": 2},
+    )
+
+
+def _value_axis(title: str, seen: Sequence[float], kind: str) -> dict[str, Any]:
+    if kind == "duration":
+        return time_axis(min(seen, default=0.01), max(seen, default=1.0), title)
+    axis: dict[str, Any] = {"title": {"text": title}, "zeroline": False, "rangemode": "tozero"}
+    if kind == "share":
+        axis |= {"range": [0, 1.03], "tickformat": ".0%", "dtick": 0.25}
+    elif not any(seen):
+        axis |= {"range": [0, 1], "dtick": 1}  # not tenths of a preemption
+    return axis
 
 
 def _symbol(point: SweepPoint, look: Mapping[str, Look]) -> str:
@@ -86,16 +107,7 @@ _SHOW: dict[str, Callable[[float | None], str]] = {
 }
 
 
-def _medians(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    """(places in order, the median of the values at each)."""
-    at: dict[float, list[float]] = {}
-    for place, value in points:
-        at.setdefault(place, []).append(value)
-    places = sorted(at)
-    return places, [median(at[place]) for place in places]
-
-
-def _whiskers(values: Sequence[tuple[float, units.Ends | None]]) -> dict[str, Any]:
+def whiskers(values: Sequence[tuple[float, units.Ends | None]]) -> dict[str, Any]:
     """An open end has no whisker here; its tooltip says so."""
     ends = [pair or (None, None) for _, pair in values]
     known = [value for value, _ in values]
@@ -109,9 +121,9 @@ def _whiskers(values: Sequence[tuple[float, units.Ends | None]]) -> dict[str, An
     }
 
 
-def _setting_axis(sweep: Sweep) -> dict[str, Any]:
+def setting_axis(sweep: Sweep) -> dict[str, Any]:
     return {
-        "title": {"text": sweep.setting},
+        "title": {"text": sweep.title},
         "tickvals": [place for place, _ in sweep.ticks],
         "ticktext": [label for _, label in sweep.ticks],
         "zeroline": False,
@@ -121,7 +133,8 @@ def _setting_axis(sweep: Sweep) -> dict[str, Any]:
 def pareto(
     sweep: Sweep, look: Mapping[str, Look], across: tuple[str, Read], up: tuple[str, Read]
 ) -> go.Figure:
-    """Both are better when larger, `up` a share; points on the front of all engines are ringed."""
+    """Both are better when larger, `up` a share; points on the front of all engines are ringed, and
+    only they are named: the others' names are in their tooltips."""
     figure = go.Figure(layout=base_layout(height=380))
     places = [
         (point, x, y)
@@ -130,6 +143,7 @@ def pareto(
         if x is not None and y is not None
     ]
     front = pareto_front([(x, y) for _, x, y in places])
+    named = {id(places[place][0]) for place in front}
     for engine in sweep.engines:
         mine = [place for place in places if place[0].engine == engine]
         figure.add_scatter(
@@ -142,8 +156,8 @@ def pareto(
                 "size": 9,
                 "color": look[engine].colour,
             },
-            text=[point.label for point, _, _ in mine],
-            textposition="top center",
+            text=[point.label if id(point) in named else "" for point, _, _ in mine],
+            textposition="bottom center",
             customdata=[_words(point, x, y) for point, x, y in mine],
             hovertemplate="%{customdata}",
         )

@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from reports import units
-from reports.axes import base_layout
+from reports.axes import base_layout, even_ticks
 from reports.palette import FAILED, SWAP_IN, SWAP_OUT, Look
 from reports.thinning import Floats
 from reports.views.switching import COPY_SIZES, CopyView, KvView
@@ -17,7 +17,7 @@ from reports.views.switching import COPY_SIZES, CopyView, KvView
 
 def kv_over_time(view: KvView, look: Look) -> go.Figure:
     """Used share of the two KV pools and preemptions; below, on the same time, the bandwidth of
-    swapping where the engine logs its transfers."""
+    swapping where the engine logs its transfers: out upwards, in downwards."""
     has_copies = view.swap_out_bytes_per_s is not None
     figure = go.Figure(layout=_kv_layout(view, has_copies))
     figure.add_bar(
@@ -41,31 +41,32 @@ def kv_over_time(view: KvView, look: Look) -> go.Figure:
             line={"color": look.colour, "dash": dash, "width": 2, "shape": "hv"},
             hovertemplate="%{y:.1%}",
         )
-    for name, rates, colour in (
-        ("swap-out", view.swap_out_bytes_per_s, SWAP_OUT),
-        ("swap-in", view.swap_in_bytes_per_s, SWAP_IN),
+    for name, rates, colour, sign in (
+        ("swap-out", view.swap_out_bytes_per_s, SWAP_OUT, 1),
+        ("swap-in", view.swap_in_bytes_per_s, SWAP_IN, -1),
     ):
         if rates is not None:
-            figure.add_trace(_bandwidth(name, view.at, rates, colour))
+            figure.add_trace(_bandwidth(name, view.at, rates, colour, sign))
     return figure
 
 
-def _bandwidth(name: str, at: Floats, bytes_per_s: Floats, colour: str) -> go.Scatter:
+def _bandwidth(name: str, at: Floats, bytes_per_s: Floats, colour: str, sign: int) -> go.Scatter:
     return go.Scatter(
         name=name,
         x=at,
-        y=bytes_per_s / 1e6,
+        y=sign * bytes_per_s / 1e6,
         yaxis="y3",
         mode="lines",
         fill="tozeroy",
         line={"color": colour, "width": 1.2, "shape": "hvh"},
-        hovertemplate="%{y:.3s} MB/s",
+        customdata=[units.count(float(rate)) for rate in bytes_per_s / 1e6],
+        hovertemplate="%{customdata} MB/s",
     )
 
 
 def _kv_layout(view: KvView, has_copies: bool) -> go.Layout:
     most = max(1.0, float(view.preemptions.max(initial=0.0)))
-    upper = [0.4, 1.0] if has_copies else [0.0, 1.0]
+    upper = [0.44, 1.0] if has_copies else [0.0, 1.0]
     axes: dict[str, Any] = {
         "xaxis": {
             "title": {"text": "seconds after the start"},
@@ -93,19 +94,31 @@ def _kv_layout(view: KvView, has_copies: bool) -> go.Layout:
     }
     if has_copies:
         axes["yaxis3"] = {
-            "title": {"text": "swapped, MB/s"},
-            "domain": [0.0, 0.3],
-            "rangemode": "tozero",
+            "title": {"text": "in · out, MB/s"},
+            "domain": [0.0, 0.34],
             "zeroline": False,
-            "nticks": 4,
+            **_mirrored(view),
         }
     return base_layout(
         hovermode="x unified",
         bargap=0,
-        height=420 if has_copies else 340,
+        height=440 if has_copies else 340,
         margin={"l": 64, "r": 56, "t": 16, "b": 52},
         **axes,
     )
+
+
+def _mirrored(view: KvView) -> dict[str, Any]:
+    """Range and ticks to both sides of 0, in MB/s without a sign."""
+    rates = (view.swap_out_bytes_per_s, view.swap_in_bytes_per_s)
+    out, back = (0.0 if each is None else each.max(initial=0.0) / 1e6 for each in rates)
+    top, bottom = max(1.05 * out, 1e-3), max(1.05 * back, 1e-3)
+    ticks = even_ticks(-bottom, top)
+    return {
+        "range": [-bottom, top],
+        "tickvals": ticks,
+        "ticktext": [units.count(abs(tick)) for tick in ticks],
+    }
 
 
 def blocks_per_copy(views: Mapping[str, CopyView], look: Mapping[str, Look]) -> go.Figure:

@@ -83,7 +83,9 @@ function paperSize(plot, figure) {
   const width = PRINT_WIDTH[plot.closest(".figures").className.match(/n(\d)/)[1]];
   const entries = plot.querySelectorAll(".legend .traces").length;
   const rows = Math.ceil((entries * PRINT_LEGEND_ENTRY) / width);
-  const height = Math.min(Math.max(160, 0.6 * figure.layout.height), 235) + 17 * (rows - 1);
+  const full = figure.layout.height;
+  const isList = plot.id.startsWith("ratios"); // a line of text a row, which cannot shrink
+  const height = (isList ? Math.min(full, 560) : Math.min(Math.max(160, 0.6 * full), 235)) + 17 * (rows - 1);
   plot.style.setProperty("--paper-height", `${height}px`);
   return { width, height, autosize: false, "margin.t": 18 + 17 * rows };
 }

@@ -10,19 +10,28 @@ import numpy as np
 from reports.thinning import Floats, evenly
 from suite.attainment import Attainment
 from suite.fairness import gini_index
-from suite.service import Backlog, ServiceWindows, backlogs, service_rates, service_windows
+from suite.service import (
+    Backlog,
+    ServiceGap,
+    backlogs,
+    service_gaps,
+    service_rates,
+    service_windows,
+)
 from suite.turn_table import TurnTable
 
 MAX_LORENZ_POINTS = 120
+NUM_GAPS = 200  # instants at which the largest gap is looked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Widest:
-    """The window with the largest gap, and between whom it was."""
+class Gaps:
+    """The largest difference between two waiting users; both arrays [num_instants]."""
 
-    window: int
-    best_user: str
-    worst_user: str
+    at: Floats
+    tokens: Floats  # weighted, since both have been waiting; NaN where no two wait
+    widest: ServiceGap | None
+    widest_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +42,7 @@ class ServiceView:
     at: Floats  # [num_windows] middles
     window_s: float
     rate_by_class: Mapping[str, Floats]  # per second of waiting; NaN where nobody waited
-    gap: Floats  # per second: best served − worst served of those who waited throughout; NaN if < 2
-    widest: Widest | None
+    gaps: Gaps | None  # None where too many waits overlap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +87,6 @@ def _over_time(
         return None
     start = min(each.start for each in stretches)
     edges = start + windows.window_s * np.arange(windows.service.shape[1] + 1)
-    gap, widest = _gaps(windows)
     user_class = np.array([class_of[user] for user in windows.users], dtype=object)
     stretch_class = np.array([class_of[each.user] for each in stretches], dtype=object)
     began = np.array([each.start for each in stretches])
@@ -94,8 +101,7 @@ def _over_time(
         at=(edges[:-1] + edges[1:]) / 2,
         window_s=windows.window_s,
         rate_by_class=rates,
-        gap=gap,
-        widest=widest,
+        gaps=_gaps(stretches, start, max(each.end for each in stretches)),
     )
 
 
@@ -110,22 +116,14 @@ def _per_second_of_waiting(
     return rate
 
 
-def _gaps(windows: ServiceWindows) -> tuple[Floats, Widest | None]:
-    """Largest difference of each window, per second, and the window where it is largest."""
-    is_mine = windows.is_backlogged
-    has_two = is_mine.sum(axis=0) >= 2
-    most = np.where(is_mine, windows.service, -np.inf)
-    least = np.where(is_mine, windows.service, np.inf)
-    gap = np.full(len(has_two), np.nan)
-    gap[has_two] = (most.max(axis=0) - least.min(axis=0))[has_two] / windows.window_s
-    if not has_two.any():
-        return gap, None
-    window = int(np.nanargmax(gap))
-    return gap, Widest(
-        window=window,
-        best_user=windows.users[int(most[:, window].argmax())],
-        worst_user=windows.users[int(least[:, window].argmin())],
-    )
+def _gaps(stretches: list[Backlog], start: float, end: float) -> Gaps | None:
+    at = np.linspace(start, end, NUM_GAPS)
+    found = service_gaps(stretches, at)
+    if found is None:
+        return None
+    tokens = np.array([np.nan if each is None else each.tokens for each in found])
+    place = int(np.argmax(np.nan_to_num(tokens, nan=-1.0)))
+    return Gaps(at=at, tokens=tokens, widest=found[place], widest_at=float(at[place]))
 
 
 def lorenz(shares: Floats) -> Lorenz | None:

@@ -15,6 +15,7 @@ from suite.run_directory import SCHEMA_VERSION
 Json = Mapping[str, Any]
 # Set anew by a sweep along with what it varies, or of no consequence for what is played.
 NOT_AN_AXIS = ("name", "seed", "gates", "references", "baseline", "repeats")
+UNITS = {"arrivals.rate": "conversations/s", "arrivals.concurrency": "conversations at a time"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,12 @@ class Sweep:
     ticks: tuple[tuple[float, str], ...]
     points: tuple[SweepPoint, ...]  # by engine, then along the axis
     cited: tuple[CitedPoint, ...]  # along the axis
+
+    @property
+    def title(self) -> str:
+        """The setting with its unit, where it is not in the values."""
+        unit = UNITS.get(self.setting)
+        return f"{self.setting}, {unit}" if unit else self.setting
 
     @property
     def engines(self) -> list[str]:

@@ -54,6 +54,9 @@ def _die(error: Exception) -> NoReturn:
     elif isinstance(error, OSError) and error.filename is not None:
         error = InputError(f"{error.filename}: {(error.strerror or str(error)).lower()}")
         code = ExitCode.BAD_INPUT
+    elif isinstance(error, (FileNotFoundError, IsADirectoryError, PermissionError)):
+        error = InputError(str(error).splitlines()[0])  # pyarrow names the file in its words
+        code = ExitCode.BAD_INPUT
     elif type(error).__name__ == "ArrowInvalid":  # pyarrow is not imported for this
         error = InputError(f"a file of the run is damaged: {str(error).splitlines()[0]}")
         code = ExitCode.BAD_INPUT
@@ -67,7 +70,6 @@ app = _App(
     name="fsbench",
     cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="How many of your LLM server's users are inside their SLO, how bad are the tails, "
     "and what does switching between them cost?",

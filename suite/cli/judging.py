@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from suite.cli.app import RunDirectory, app
-from suite.cli.verdict import verdict
+from suite.cli.verdict import verdict, why_incomplete
 
 baseline_app = typer.Typer(no_args_is_help=True, help="A stored baseline for `gate`.")
 app.add_typer(baseline_app, name="baseline")
@@ -57,6 +58,8 @@ def compare(
 
     if form is CompareFormat.HTML and out is None:
         raise InputError("--format html: needs --out FILE to write the page to")
+    if form is CompareFormat.TEXT and out is not None:
+        raise InputError(f"--out {out}: needs --format json, markdown or html")
     comparison = compare_runs(runs, is_unpaired=unpaired)
     match form:
         case CompareFormat.TEXT:
@@ -90,40 +93,67 @@ def gate(
     out: Out = None,
 ) -> None:
     """Judge a run by its gates; the exit code is the verdict."""
-    from reports.ci import github_annotations, write_junit
-    from reports.markdown import gates_markdown
+    from reports.ci import write_junit
     from reports.terminal import show_gates
+    from suite.errors import InputError
     from suite.gating import judge_run
 
+    if form is GateFormat.TEXT and out is not None:
+        raise InputError(f"--out {out}: needs --format json or markdown")
     judged = judge_run(directory, baseline=baseline, rules=rules, is_unpaired=unpaired)
-    gates, title = judged["gates"], f"fsbench gate {judged['name']}"
-    warnings = [
-        f"{name}: {text}" for name, each in judged["engines"].items() for text in each["warnings"]
-    ]
-    markdown = gates_markdown(gates, title=title, warnings=warnings)
+    gates, incomplete = judged["gates"], why_incomplete(judged, directory)
     match form:
         case GateFormat.TEXT:
             show_gates(judged)
         case GateFormat.JSON:
             _say(json.dumps(gates, indent=1, allow_nan=False) + "\n", out)
         case GateFormat.MARKDOWN:
-            _say(markdown, out)
+            _say(_markdown(judged, incomplete), out)
     if junit is not None:
-        write_junit(junit, gates, suite=f"fsbench.{judged['name']}")
+        write_junit(junit, gates, suite=f"fsbench.{judged['name']}", incomplete=incomplete)
+    _tell_github(judged, incomplete, is_stdout_free=form is GateFormat.TEXT)
+    if baseline is not None:
+        _say_how_to_accept(gates, directory, baseline)
+    raise typer.Exit(verdict(judged, directory))
+
+
+def _markdown(judged: Mapping[str, Any], incomplete: str | None) -> str:
+    from reports.markdown import gates_markdown
+
+    warnings = [
+        f"{name}: {text}" for name, each in judged["engines"].items() for text in each["warnings"]
+    ]
+    return gates_markdown(
+        judged["gates"],
+        title=f"fsbench gate {judged['name']}",
+        warnings=[incomplete, *warnings] if incomplete else warnings,
+        references=judged["references"],
+    )
+
+
+def _tell_github(
+    judged: Mapping[str, Any], incomplete: str | None, *, is_stdout_free: bool
+) -> None:
+    """Summary and annotations, in a job of GitHub Actions; it reads both streams for them."""
+    from reports.ci import github_annotations
+
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(markdown)
+            file.write(_markdown(judged, incomplete))
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        for line in github_annotations(gates):
-            typer.echo(line, err=form is not GateFormat.TEXT)
+        for line in github_annotations(judged["gates"], incomplete=incomplete):
+            typer.echo(line, err=not is_stdout_free)
+
+
+def _say_how_to_accept(gates: list[dict[str, Any]], directory: Path, baseline: str) -> None:
+    """Where a stored baseline was missed."""
     has_failed = any(gate["outcome"] == "fail" for gate in gates)
-    if has_failed and baseline is not None and Path(baseline).is_file():
+    if has_failed and Path(baseline).is_file():
         typer.echo(
             "fsbench: if this change of the numbers is meant, write the baseline anew: "
             f"fsbench baseline update {directory} --out {baseline}",
             err=True,
         )
-    raise typer.Exit(verdict(judged, directory))
 
 
 @baseline_app.command()

@@ -21,6 +21,7 @@ def plan(
 ) -> None:
     """Show what a workload will ask, without running it."""
     from reports.terminal import show_plan
+    from suite.preflight import unheard_priorities
     from suite.workload import resolve_workload
     from workloads.matrix import read_matrix
     from workloads.source import read_source
@@ -32,7 +33,10 @@ def plan(
         typer.echo(f"{_how_many(matrix)}; the first, {matrix.cells[0].name}:")
     workload = resolve_workload(source.without_matrix())
     show_plan(workload.plan)
+    for note in unheard_priorities(workload.spec, workload.engines):
+        typer.echo(f"! {note}")
     if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
         workload.plan.write(out)
         typer.echo(f"plan written to {out}")
 
@@ -40,7 +44,7 @@ def plan(
 @app.command()
 def validate(workload_file: WorkloadFile, overrides: Overrides = None) -> None:
     """Check a workload file, its traces and its engines' settings and models; start nothing."""
-    from suite.preflight import check_models
+    from suite.preflight import check_models, unheard_priorities
     from suite.sweep.cells import load_cells
     from suite.workload import engines_of, resolve_workload
     from workloads.matrix import read_matrix
@@ -61,6 +65,8 @@ def validate(workload_file: WorkloadFile, overrides: Overrides = None) -> None:
         f"{workload.plan.num_turns} turns, engines: {', '.join(workload.engines)}; "
         f"plan {workload.plan.digest[:12]}"
     )
+    for note in unheard_priorities(workload.spec, workload.engines):
+        typer.echo(f"! {note}")
 
 
 def _how_many(matrix: Matrix) -> str:

@@ -25,7 +25,9 @@ Base = Annotated[
 
 @profile_app.command()
 def show(
-    name: Annotated[str | None, typer.Argument(help="A shipped profile, or a .yaml file.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A shipped profile, or a .yaml file.")
+    ] = None,
 ) -> None:
     """Show a profile's constants and where each comes from; without a name, list them."""
     from engines.simulated.profile import load_profile, shipped_profiles
@@ -39,7 +41,10 @@ def show(
 
 @profile_app.command()
 def fit(
-    tables: Annotated[list[Path], typer.Argument(help="Kernel times (csv), plain or gzip.")],
+    tables: Annotated[
+        list[Path],
+        typer.Argument(metavar="TABLE…", help="Kernel times (csv), plain or gzip."),
+    ],
     base: Base,
     name: Annotated[
         str | None, typer.Option(help="The new profile's; default: the base's.")

@@ -18,8 +18,9 @@ def report(
         typer.Option("--png", metavar="DIR", help="Also the main figures as pictures (Chromium)."),
     ] = None,
 ) -> None:
-    """Measure a run's records again; write its metrics.json and report.html anew. A sweep's
-    directory: the same with all its cells."""
+    """Measure a run's records again; write its metrics.json and report.html anew.
+
+    A sweep's directory: the same with all its cells."""
     if (directory / "sweep.json").exists():
         from suite.cli.sweeping import report_sweep
 
@@ -49,6 +50,11 @@ def view(
     from suite.errors import InputError
 
     page = directory / "report.html"
+    if not page.exists() and (directory / "sweep.json").exists():
+        raise InputError(
+            f"{page}: no report there; fsbench report {directory} writes one where a single "
+            f"setting is swept, fsbench report {directory}/cells/CELL that of a cell"
+        )
     if not page.exists():
         raise InputError(f"{page}: no report there; write it with: fsbench report {directory}")
     if serve:

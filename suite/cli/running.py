@@ -38,10 +38,12 @@ def run(
         Path | None, typer.Option(metavar="DIR", help="A sweep's directory: run what it lacks.")
     ] = None,
 ) -> None:
-    """Play a workload against its engines, then measure, judge and report; a file with a matrix
-    is a sweep: each of its cells in turn, or over the cores."""
+    """Play a workload against its engines, then measure, judge and report.
+
+    A file with a matrix is a sweep: each of its cells in turn, or over the cores."""
     from suite.cli.sweeping import run_sweep
     from suite.errors import InputError
+    from suite.preflight import unheard_priorities
     from suite.workload import load_workload
     from workloads.matrix import read_matrix
     from workloads.source import read_source
@@ -57,6 +59,8 @@ def run(
         if value is not None:
             raise InputError(f"{name} is for sweeps, and {workload_file} has no matrix")
     workload = load_workload(workload_file, overrides or [], plan_file=plan_file)
+    for note in unheard_priorities(workload.spec, workload.engines):
+        typer.echo(f"! {note}", err=True)
     outcome = _play(workload, out, num_workers=workers)
     if solo and all(part.status == "complete" for part in outcome.manifest.parts):
         _play_alone(workload, outcome.directory)
@@ -80,7 +84,7 @@ def _play_alone(workload: Workload, run_directory: Path) -> None:
     alone = solo_workload(workload)
     directory = run_directory / FOLDER
     directory.mkdir()
-    with LiveProgress(alone) as progress:
+    with LiveProgress(alone, what=", each conversation alone") as progress:
         run_in(directory, alone, num_workers=1, observer=progress)
 
 
@@ -102,7 +106,11 @@ def _conclude(outcome: RunOutcome) -> int:
 
     if not any(part.counts.recorded for part in outcome.manifest.parts):
         typer.echo(f"fsbench: nothing was measured; logs are in {outcome.directory}", err=True)
-        return ExitCode.BAD_INPUT if outcome.is_input_error else ExitCode.INCOMPLETE
+        if outcome.is_input_error:
+            return ExitCode.BAD_INPUT
+        write_metrics(outcome.directory)
+        typer.echo(f"report: {write_report(outcome.directory)}")
+        return ExitCode.INCOMPLETE
     metrics = write_metrics(outcome.directory)
     show_summary(metrics, write_report(outcome.directory))
     return verdict(metrics, outcome.directory)

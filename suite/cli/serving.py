@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 @app.command()
 def serve(
-    model: Annotated[str, typer.Argument(help="A preset, a Hugging Face folder, a .gguf file.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A preset (tiny-llama), a Hugging Face folder or a .gguf file.",
+        ),
+    ],
     host: Annotated[str, typer.Option(help="Any but loopback demands a key.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 = a free one.")] = 8000,
     api_key: Annotated[
@@ -28,6 +34,7 @@ def serve(
 ) -> None:
     """Serve the embedded engine as an OpenAI-compatible API until stopped."""
     from engines.fastswitch.kind import ProcessConfig, served_name
+    from engines.fastswitch.server.serving import bind
     from suite.workload import engine_settings
 
     entry = {"kv_tokens": 8192, "swap_tokens": 81920, "model": model}
@@ -39,6 +46,7 @@ def serve(
         port=port,
         api_key_env="FSBENCH_API_KEY" if api_key else None,
     )
+    bind(host, port, api_key=api_key).close()  # what it refuses is told before torch is imported
     argv = config.argv()
     environment = {**os.environ, "FSBENCH_API_KEY": api_key} if api_key else os.environ
     os.execve(argv[0], argv, environment)

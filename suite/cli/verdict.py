@@ -10,18 +10,21 @@ import typer
 from suite.cli.app import ExitCode
 
 
+def why_incomplete(metrics: dict[str, Any], directory: Path) -> str | None:
+    """What keeps the run from being judged, in one line."""
+    if any(engine["status"] != "complete" for engine in metrics["engines"].values()):
+        return f"the run could not be completed; what was measured is in {directory}"
+    for name, engine in metrics["engines"].items():
+        if engine["counts"]["failed"] == engine["counts"]["recorded"]:
+            return f"every turn of engine {name!r} failed; see the warnings"
+    return None
+
+
 def verdict(metrics: dict[str, Any], directory: Path) -> int:
     """What an incomplete run has kept can not pass a gate: the turns it lacks may be the slow."""
     from suite.gates import exit_code
 
-    if any(engine["status"] != "complete" for engine in metrics["engines"].values()):
-        typer.echo(
-            f"fsbench: the run could not be completed; what was measured is in {directory}",
-            err=True,
-        )
+    if incomplete := why_incomplete(metrics, directory):
+        typer.echo(f"fsbench: {incomplete}", err=True)
         return ExitCode.INCOMPLETE
-    for name, engine in metrics["engines"].items():
-        if engine["counts"]["failed"] == engine["counts"]["recorded"]:
-            typer.echo(f"fsbench: every turn of engine {name!r} failed; see the warnings", err=True)
-            return ExitCode.INCOMPLETE
     return exit_code(gate["outcome"] for gate in metrics["gates"])

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from pydantic import BaseModel, ConfigDict
-from scipy import stats
+from scipy import special
 
 from suite.quantiles import CONFIDENCE_RATIO
 
@@ -124,7 +124,7 @@ def t_interval(lows: Sequence[float], highs: Sequence[float]) -> Ends | None:
     count = len(lows)
     if count < 2:
         return None
-    factor = float(stats.t.ppf((1 + CONFIDENCE_RATIO) / 2, count - 1)) / sqrt(count)
+    factor = float(special.stdtrit(count - 1, (1 + CONFIDENCE_RATIO) / 2)) / sqrt(count)
     low = fmean(lows) - factor * stdev(lows)
     return exp(low), exp(fmean(highs) + factor * stdev(highs))
 

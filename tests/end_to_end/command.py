@@ -63,7 +63,7 @@ def start(
     )
 
 
-def finish(process: subprocess.Popen[str], timeout_s: float = 100) -> tuple[int, str, str]:
+def finish(process: subprocess.Popen[str], timeout_s: float = 240) -> tuple[int, str, str]:
     """(exit code, stdout, stderr)."""
     out, err = process.communicate(timeout=timeout_s)
     return process.returncode, out, err

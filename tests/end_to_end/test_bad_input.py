@@ -73,8 +73,8 @@ LONG = {**WORKLOAD["conversations"], "turns": 4}
         ),
         (
             {"engines": {"a": {"kind": "vlm"}}},
-            "w.yaml: engines.a: kind 'vlm' is unknown; choose one of: fastswitch, simulated, "
-            "vllm, openai",
+            "w.yaml: engines.a: kind 'vlm' is unknown; did you mean vllm? Choose one of: "
+            "fastswitch, simulated, vllm, openai",
         ),
         (
             {"conversations": {"trace": "sharegpt", "path": "no.csv.gz"}},
@@ -91,6 +91,15 @@ LONG = {**WORKLOAD["conversations"], "turns": 4}
         (
             {"engines": {"a": {**ENGINE, "preset": "vllm-0.2"}}},
             "w.yaml: engines.a.preset 'vllm-0.2' is unknown; choose one of: vllm-0.3",
+        ),
+        (
+            {"engines": {"a": {"kind": "openai", "base_url": "127.0.0.1:8000/v1"}}},
+            "engines.a.base_url must be written like http://127.0.0.1:8000/v1, got '127.0.0.1:80",
+        ),
+        (
+            {"engines": {"a": {"kind": "openai", "base_url": "http://h/v1/chat/completions/"}}},
+            "engines.a.base_url must be what stands before an endpoint's name, got "
+            "'http://h/v1/chat/completions/'; write http://h/v1",
         ),
         ({"gates": ["ttft.p98 <= 1s"]}, "gate 'ttft.p98 <= 1s'"),
         ({"gates": ["ttft.p99 <= 1"]}, "gate 'ttft.p99 <= 1'"),
@@ -126,6 +135,28 @@ def test_a_folder_that_is_no_run_is_named(fsbench: Any, tmp_path: Path) -> None:
     code, message = fsbench("report", "x")
     assert code == 2
     assert "x: is not a run directory, manifest.json is missing" in message
+
+
+def test_a_sweeps_folder_is_no_run_and_says_where_its_runs_are(
+    fsbench: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "sweep.json").write_text("{}")
+    expected = "fsbench: s: is a sweep; name one of its runs: s/cells/CELL\n"
+    for command in ("gate", "trace"):
+        assert fsbench(command, "s") == (2, expected)
+    code, message = fsbench("view", "s")
+    assert code == 2
+    assert "fsbench report s/cells/CELL that of a cell" in message
+
+
+def test_a_file_that_can_not_be_written_is_named(fsbench: Any, tmp_path: Path) -> None:
+    write(tmp_path / "w.yaml", {})
+    (tmp_path / "taken.parquet").mkdir()
+    code, message = fsbench("plan", "w.yaml", "--out", "taken.parquet")
+    assert code == 2
+    assert message.startswith("fsbench: ") and "taken.parquet" in message
+    assert message.count("\n") == 1
 
 
 def test_a_model_folder_without_weights_ends_the_run_before_anything_is_measured(

@@ -14,6 +14,9 @@ from typer.testing import CliRunner
 from engines.fastswitch.scheduler import Scheduler
 from engines.simulated.profile import load_profile, profile_yaml
 from suite.cli import app
+from suite.runner import run
+from suite.sweep.run_cell import NoObserver
+from suite.workload import load_workload
 from tests.end_to_end.command import REPOSITORY, finish, only_run, start
 
 WORKLOADS = REPOSITORY / "workloads"
@@ -64,7 +67,8 @@ def test_a_scheduler_that_lets_fewer_in_fails_against_the_committed_numbers(
         real(self, replace(core, max_num_seqs=6), *others)
 
     monkeypatch.setattr(Scheduler, "__init__", slower)
-    CliRunner().invoke(app, ["run", CI, "--out", str(tmp_path / "runs")])
+    workload = load_workload(Path(CI), [])
+    run(workload, root=tmp_path / "runs", num_workers=1, observer=NoObserver())
     code, out, err = judged(only_run(tmp_path))
     assert code == 1, out + err
     assert "FAIL" in out and "ttft.p99" in out and "ci-baseline.json" in out
@@ -73,7 +77,8 @@ def test_a_scheduler_that_lets_fewer_in_fails_against_the_committed_numbers(
 
 def test_a_slower_engine_fails_it(tmp_path: Path) -> None:
     slow_scheduler(tmp_path / "slow.yaml", 0.03)
-    setting = "engines.fastswitch.profile=slow.yaml"
-    code, out, err = finish(start(["run", CI, "--set", setting], tmp_path))
+    settings = ("engines.fastswitch.profile=slow.yaml", "conversations.count=40")
+    given = [word for each in settings for word in ("--set", each)]
+    code, out, err = finish(start(["run", CI, *given], tmp_path))
     assert code == 1, out + err
     assert "FAIL" in out and "ttft.p99" in out

@@ -20,9 +20,11 @@ from suite.records import read_turns
 from suite.run_directory import Manifest
 from tests.end_to_end.command import finish, left_behind, only_run, start, workload
 
+CLOCKS_APART_S = 0.001  # the kernel stamps in real time, the engine in monotonic time
+
 
 def wait_for(what: str, condition: Callable[[], bool]) -> None:
-    for _ in range(1200):
+    for _ in range(3600):
         if condition():
             return
         time.sleep(0.05)
@@ -66,12 +68,11 @@ def test_an_emulated_link_is_called_that(finished_run: Path) -> None:
 def test_the_step_log_and_the_turns_share_one_clock(finished_run: Path) -> None:
     steps = pd.read_parquet(finished_run / "small" / "1" / "steps.parquet")
     turns = read_turns(finished_run / "small" / "1" / "turns.parquet")
-    first_token_at = min(turn.token_at[0] for turn in turns)
-    last_token_at = max(turn.token_at[-1] for turn in turns)
-    ends = steps["at"] + steps["duration_s"]
-    assert steps["at"].iloc[0] > min(turn.sent_at or 0.0 for turn in turns)
-    assert steps["at"].iloc[0] < first_token_at
-    assert ends.iloc[-1] == pytest.approx(last_token_at, abs=0.5)
+    ends = steps["at"] + steps["duration_s"] - CLOCKS_APART_S
+    assert min(turn.sent_at or 0.0 for turn in turns) < steps["at"].iloc[0]
+    assert ends.iloc[0] < min(turn.token_at[0] for turn in turns)
+    last_sent_at = max(turn.sent_at or 0.0 for turn in turns)
+    assert last_sent_at < ends.iloc[-1] < max(turn.token_at[-1] for turn in turns)
 
 
 def test_every_turn_is_one_request_of_the_engines_log_with_its_time_accounted_for(
@@ -87,11 +88,13 @@ def test_every_turn_is_one_request_of_the_engines_log_with_its_time_accounted_fo
     latency = requests["finished_at"] - requests["arrived_at"]
     assert spent.to_numpy() == pytest.approx(latency.to_numpy())
     assert requests["preempted_s"].sum() > 0
-    # what the driver saw lies around what the engine says of itself
-    assert requests["arrived_at"].min() > min(turn.sent_at or 0.0 for turn in turns)
-    first_seen_at = min(turn.token_at[0] for turn in turns)
-    assert requests["first_token_at"].min() == pytest.approx(first_seen_at, abs=0.1)
-    for row in requests.itertuples():
+    in_turn = requests.sort_values(["conversation_id", "arrived_at"])
+    asked = sorted(turns, key=lambda turn: (turn.conversation_id, turn.turn))
+    for row, turn in zip(in_turn.itertuples(), asked, strict=True):
+        # what the driver saw lies around what the engine says of itself
+        assert turn.sent_at is not None
+        assert turn.sent_at < row.arrived_at < row.first_token_at
+        assert row.first_token_at < turn.token_at[0] + CLOCKS_APART_S
         assert row.spans[0]["began_at"] == row.arrived_at
         assert row.spans[-1]["ended_at"] == row.finished_at
     shares = json.loads((finished_run / "metrics.json").read_text())["engines"]["small"][

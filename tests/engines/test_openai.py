@@ -68,7 +68,10 @@ def test_the_only_model_of_a_server_is_taken(monkeypatch: pytest.MonkeyPatch) ->
     [
         (200, models("a", "b"), {}, "lists 2 models; set model: to one of: a, b"),
         (200, models("a"), {"model": "c"}, "has no model 'c'; choose one of: a"),
-        (401, {}, {}, "answers 401 Unauthorized; check base_url and api_key_env"),
+        (401, {}, {}, "answers 401 Unauthorized; name the key's variable: api_key_env"),
+        (403, {}, {"api_key_env": "HOME"}, "403 Forbidden; is the key in HOME right?"),
+        (404, {}, {}, "base_url mostly ends in /v1; set model: where the server lists none"),
+        (500, {}, {}, "answers 500 Internal Server Error; check base_url and api_key_env"),
         (200, b"<html>", {}, "does not list models as OpenAI's API does"),
         (200, models("a"), {"api_key_env": "UNSET_KEY"}, "UNSET_KEY, which is not set; export it"),
     ],
@@ -103,6 +106,12 @@ def test_the_servers_metrics_page_is_kept_where_it_is_named(tmp_path: Path) -> N
 def test_nobody_listening_says_what_to_do() -> None:
     with pytest.raises(EngineError, match="start the server or mend base_url"):
         attach("http://127.0.0.1:9/v1")
+
+
+def test_tls_where_there_is_none_says_what_to_do() -> None:
+    expected = pytest.raises(EngineError, match="without TLS has a base_url with http://")
+    with server(200, models("a"), []) as url, expected:
+        attach(url.replace("http:", "https:"))
 
 
 def test_chat_takes_no_token_ids() -> None:

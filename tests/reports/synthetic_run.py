@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engines.arrow_log import schema_of
+from engines.arrow_log import record_batch, schema_of
 from engines.fastswitch.device import Direction
 from engines.fastswitch.request import FinishReason, Request, SamplingParams
 from engines.fastswitch.request_log import RequestRecord, Span, State, record_of
@@ -268,7 +268,8 @@ def make_transfers(steps: pa.Table, behaviour: Behaviour) -> pa.Table:
 
 
 def _table(record_type: type, rows: list[Any]) -> pa.Table:
-    return pa.Table.from_pylist([asdict(row) for row in rows], schema=schema_of(record_type))
+    schema = schema_of(record_type)
+    return pa.Table.from_batches([record_batch(rows, schema)] if rows else [], schema=schema)
 
 
 def write_run(

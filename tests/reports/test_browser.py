@@ -96,7 +96,7 @@ def press(browser: Browser, kind: str, key: str, code: int, **more: Any) -> None
     browser.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **more)
 
 
-def becomes(browser: Browser, script: str, within_s: float = 10.0) -> bool:
+def becomes(browser: Browser, script: str, within_s: float = 60.0) -> bool:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if browser.evaluate(script):
@@ -116,6 +116,83 @@ def test_every_figure_is_drawn_with_its_data_and_nothing_is_fetched(browser: Bro
     assert bare == []
     assert complaints(browser) == []
     assert addresses(browser) == {"file", "data"}
+
+
+# [figure, what is wrong] of all text that is cut off at its figure's edge, of all tick labels that
+# lie on each other, and of all axes with less than two labels or without a title.
+ILLEGIBLE = """[...document.querySelectorAll('.plot')].flatMap(plot => {
+  const found = [], box = plot.getBoundingClientRect();
+  const of = (selector) => [...plot.querySelectorAll(selector)];
+  for (const text of of('text')) {
+    const at = text.getBoundingClientRect();
+    const isInside = at.left > box.left - 1 && at.right < box.right + 1 &&
+        at.top > box.top - 1 && at.bottom < box.bottom + 1;
+    if (at.width && !isInside) found.push(`${text.textContent} is cut`);
+  }
+  for (const [name, axis] of Object.entries(plot._fullLayout)) {
+    if (!/^[xy]axis\\d*$/.test(name) || axis.showticklabels === false || !axis._id) continue;
+    const labels = of(`.${axis._id}tick text`);
+    if (labels.length < 2 && axis.type !== 'category') found.push(`${name} has no ticks`);
+    const isOfNames = axis.type === 'category' || plot.id.startsWith('ratios');
+    if (!axis.title.text && !isOfNames) found.push(`${name} has no title`);
+    // The boxes of slanted labels overlap where the labels do not.
+    const isSlanted = labels.some(each => /rotate\\((?!0)/.test(each.getAttribute('transform')));
+    const ticks = isSlanted ? [] : labels.map(each => each.getBoundingClientRect());
+    ticks.forEach((one, i) => ticks.slice(i + 1).forEach(other => {
+      if (one.left < other.right - 1 && other.left < one.right - 1 &&
+          one.top < other.bottom - 3 && other.top < one.bottom - 3) found.push(`${name} overlaps`);
+    }));
+  }
+  return found.map(each => [plot.id, each]);
+})"""
+
+# The contrast (WCAG 2) of every element that holds text of its own, where it is less than 4.5.
+PALE = """(() => {
+  const paint = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const rgba = (colour) => {
+    paint.clearRect(0, 0, 1, 1); paint.fillStyle = colour; paint.fillRect(0, 0, 1, 1);
+    return [...paint.getImageData(0, 0, 1, 1).data];
+  };
+  const light = (rgb) => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => {
+    const share = rgb[i] / 255;
+    return sum + weight * (share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4);
+  }, 0);
+  const behind = (element) => {
+    for (let each = element; each; each = each.parentElement) {
+      const found = rgba(getComputedStyle(each).backgroundColor);
+      if (found[3] === 255) return found;
+    }
+    return [255, 255, 255];
+  };
+  const pale = new Set();
+  for (const each of document.querySelectorAll('header *, section *:not(svg, svg *)')) {
+    const hasText = [...each.childNodes].some(node => node.nodeType === 3 && node.data.trim());
+    if (!hasText || each.closest('.plot') || !each.checkVisibility()) continue;
+    const [one, other] = [light(rgba(getComputedStyle(each).color)), light(behind(each))];
+    const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    if (contrast < 4.5) pale.add(`${each.tagName}.${each.className} ${contrast.toFixed(1)}`);
+  }
+  return [...pale];
+})()"""
+
+
+@pytest.mark.parametrize("width", [1366, 420])
+def test_nothing_in_a_figure_is_cut_off_or_lies_on_something_else(
+    browser: Browser, width: int
+) -> None:
+    resize(browser, width, 900)
+    assert becomes(browser, f"{ILLEGIBLE}.length === 0"), browser.evaluate(ILLEGIBLE)
+    resize(browser, 1366, 768)
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_all_text_has_the_contrast_that_accessibility_asks_for(
+    browser: Browser, scheme: str
+) -> None:
+    browser.call(
+        "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
+    )
+    assert becomes(browser, f"{PALE}.length === 0"), browser.evaluate(PALE)
 
 
 def test_a_legend_entry_hides_its_line_and_shows_it_again(browser: Browser) -> None:
@@ -146,16 +223,12 @@ def test_a_table_is_sorted_by_the_keyboard_alone(browser: Browser) -> None:
     )
     head = "document.querySelector('.sortable th:nth-child(4) button')"
     browser.evaluate(f"{head}.focus()")
-    for order in (sorted, lambda found: sorted(found, reverse=True)):
+    for order, key, code in (
+        (sorted, "Enter", 13),
+        (lambda found: sorted(found, reverse=True), " ", 32),
+    ):
         for kind in ("keyDown", "keyUp"):
-            browser.call(
-                "Input.dispatchKeyEvent",
-                type=kind,
-                key="Enter",
-                code="Enter",
-                text="\r",
-                windowsVirtualKeyCode=13,
-            )
+            press(browser, kind, key, code, text="\r" if key == "Enter" else " ")
         found = browser.evaluate(keys)
         assert found == order(found)
         assert len(set(found)) > 1

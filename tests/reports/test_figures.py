@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from reports.axes import nines, time_axis
+from reports.axes import log_ticks, nines, time_axis
 from reports.figures import attainment, latency, service, shares, switching, timeline
-from reports.palette import COLOURS, looks
+from reports.palette import COLOURS, STATE_COLOURS, looks, text_on
 from reports.thinning import Ecdf, ecdf
 from reports.views.attainment import HeatMap
 from reports.views.service import Lorenz
@@ -181,7 +183,9 @@ def test_the_bandwidth_of_swapping_has_its_own_panel_on_the_same_time():
     )
     figure = switching.kv_over_time(view, LOOK["a"])
     traces = {trace.name: trace for trace in figure.data}
-    assert list(traces["swap-out"].y) == [2.0, 0.0]
+    assert list(traces["swap-out"].y) == [2.0, 0.0]  # upwards
+    assert list(traces["swap-in"].y) == [0.0, -1.0]  # downwards
+    assert not any("-" in text for text in figure.layout.yaxis3.ticktext)
     assert traces["swap-out"].yaxis == "y3"
     assert figure.layout.yaxis3.domain[1] < figure.layout.yaxis.domain[0]
     without = replace(view, swap_out_bytes_per_s=None, swap_in_bytes_per_s=None)
@@ -196,3 +200,39 @@ def test_lorenz_curves_name_their_gini():
     assert list(even.y) == [0, 1]
     assert line.name == "a, Gini 0.25"
     assert list(line.y) == [0.0, 0.25, 1.0]
+
+
+@given(st.floats(1e-6, 1e3), st.floats(1.02, 1e6), st.integers(4, 9))
+def test_every_axis_has_two_ticks_or_more_and_not_too_many(low: float, times: float, limit: int):
+    ticks = log_ticks(low, low * times, limit)
+    assert len(ticks) >= 2
+    assert len(ticks) <= max(limit, 6, np.log10(times) + 2)
+    assert all(0.999 * low <= tick <= 1.001 * low * times for tick in ticks)
+
+
+def test_an_open_end_of_a_band_takes_the_next_percentile_that_has_one():
+    """Gaps are alike within a conversation: some percentiles rest on too few of them."""
+    each = one_each(np.arange(1.0, 201.0))
+    low, high = each.band.low.copy(), each.band.high.copy()
+    low[20], high[10] = np.nan, np.nan
+    band = replace(each.band, low=low, high=high)
+    figure = latency.latency_ecdf({"a": replace(each, band=band)}, LOOK, "t", slo_s=None)
+    outline = np.array(figure.data[0].x)
+    lows, highs = np.split(outline, 2)
+    assert lows[20] == np.nanmax(low[:20])
+    assert highs[::-1][10] == np.nanmin(high[11:])
+    assert highs[0] > each.value[-1]  # open to the end: the figure's edge
+    assert not np.isnan(outline).any()
+
+
+def _luminance(colour: str) -> float:
+    shares = np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("colour", sorted({*COLOURS, *STATE_COLOURS.values()}))
+def test_the_number_in_a_bar_can_be_read(colour: str):
+    light = {"#000": 0.0, "#fff": 1.0}[text_on(colour)]
+    darker, lighter = sorted((light, _luminance(colour)))
+    assert (lighter + 0.05) / (darker + 0.05) >= 4.5  # WCAG AA

@@ -174,6 +174,17 @@ def test_a_comparison_draws_each_candidate_and_lists_every_number(tmp_path: Path
     assert names[0] == "slo.users_within_slo_ratio"
 
 
+def test_what_all_labels_begin_with_is_not_repeated(tmp_path: Path) -> None:
+    run = write_run(tmp_path, {"base": SLOW, "cand": FAST}, plan=PLAN, repeats=1, baseline="base")
+    found = comparison_of(write_metrics(run))
+    sides = [{**each, "label": f"runs/ci:{each['label']}"} for each in found["sides"]]
+    entries = {f"runs/ci:{label}": each for label, each in found["comparisons"].items()}
+    long = {**found, "sides": sides, "comparisons": entries}
+    page = Page(write_comparison(long, tmp_path / "c.html").read_text())
+    assert "cand against base" in page.text
+    assert "runs/ci:" not in page.text
+
+
 def test_a_gate_is_drawn_so_that_left_of_its_bound_is_kept() -> None:
     gate = {
         "gate": "slo.users_within_slo_ratio >= 0.5",
@@ -200,6 +211,8 @@ def test_a_sweep_has_its_setting_across_and_every_run_in_it(tmp_path: Path) -> N
     axis = page.figures["sweep-users"]["layout"]["xaxis"]
     assert axis["ticktext"] == ["1", "4"]
     assert {"sweep-users", "sweep-tokens", "sweep-pareto"} <= set(page.figures)
+    assert "90 % of the users within SLO, by arrivals.rate, conversations/s: mine at " in page.text
+    assert all(run.name in page.text for run in runs)
     with pytest.raises(InputError, match=r"exactly one setting .* differ in none"):
         write_sweep([runs[0], runs[0]], tmp_path / "none.html")
 

@@ -39,7 +39,10 @@ def test_percentiles_stand_with_their_intervals_and_fit_into_a_terminal(metrics)
     ttft = metrics["engines"]["fastswitch"]["ttft_s"]
     low, high = ttft["interval"]["p50"]
     assert f"187 ms ({units.duration(low)} to {units.duration(high)})" in lines["TTFT P50"]
-    assert "82.5 % (66 of 80)" in text
+    low, high = metrics["engines"]["fastswitch"]["slo"]["interval"]["users_within_slo_ratio"]
+    kept = f"82.5 % ({units.percent(low)} to {units.percent(high)})"
+    assert kept in lines["users within SLO"]
+    assert "66 of 80" in text
     assert text.endswith("report: runs/x/report.html\n")
 
 
@@ -53,7 +56,9 @@ def test_what_limits_the_numbers_comes_first(metrics):
     text = shown(show_summary, metrics, None)
     lines = text.splitlines()
     assert [line.split()[0] for line in lines[:2]] == ["FAIL", "FAIL"]
-    assert lines[2].startswith("! fastswitch TTFT: too few samples (484) for P99.9")
+    few = "TTFT: too few samples for P99.9 (needs at least 1,000 samples, has 484)"
+    assert lines[2] == f"! fastswitch, vllm-0.3 {few}"  # of both engines, once
+    assert "fastswitch kept more users than vllm-0.3 (" in text
 
 
 def test_what_is_piped_does_not_wrap_at_eighty_columns(metrics, capsys):

@@ -18,7 +18,7 @@ def test_a_small_sample_is_drawn_whole():
     assert not found.is_thinned
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(401, 200_000))
 def test_a_large_sample_keeps_exact_steps_and_its_whole_tail(count):
     samples = np.arange(1.0, count + 1)

@@ -19,7 +19,7 @@ from engines.fastswitch.transfer_log import TransferRecord
 from reports.trace import trace_events, write_trace
 from suite.engine_logs import EngineLogs, read_engine_logs
 from suite.errors import InputError
-from tests.engines.fastswitch.test_engine import VLLM, Bench, core_settings, prompt_of
+from tests.engines.fastswitch.bench import VLLM, Bench, core_settings, prompt_of
 from tests.reports.synthetic_run import FAST, make_plan, write_run
 
 Events = list[dict[str, Any]]

@@ -67,3 +67,11 @@ def test_a_size_has_a_binary_unit():
     assert units.size(8 * 2**30) == "8 GiB"
     assert units.rate(1.5 * 2**30) == "1.5 GiB/s"
     assert units.rate(None) == units.MISSING
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [(1.0, "1×"), (1.0031, "1.003×"), (0.9961, "0.996×"), (1.0001, "> 1×"), (0.9999, "< 1×")],
+)
+def test_what_differs_is_never_called_one_times(ratio: float, text: str) -> None:
+    assert units.times(ratio) == text

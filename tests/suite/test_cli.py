@@ -20,3 +20,9 @@ def test_an_incomplete_run_passes_no_gate(tmp_path, status, exit_code):
     assert "PASS" in judged.stdout
     assert judged.exit_code == exit_code
     assert ("could not be completed" in judged.stderr) == (status != "complete")
+
+
+def test_a_shell_can_complete_the_commands():
+    asked = {"_FSBENCH_COMPLETE": "complete_bash", "COMP_WORDS": "fsbench ca", "COMP_CWORD": "1"}
+    found = CliRunner().invoke(app, env=asked, prog_name="fsbench")
+    assert found.stdout.split() == ["capacity", "calibrate"]

@@ -6,12 +6,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from suite.fairness import jain_index
 from suite.records import TurnRecord, write_turns
-from suite.service import Backlog, backlogs, max_service_difference, service_rates
+from suite.service import Backlog, backlogs, max_service_difference, service_gaps, service_rates
 from suite.turn_table import read_turns
 
 
@@ -95,7 +95,6 @@ STRETCHES = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(STRETCHES)
 def test_the_service_difference_equals_its_slow_twin(drawn):
     stretches = [
@@ -108,6 +107,46 @@ def test_the_service_difference_equals_its_slow_twin(drawn):
         for user, start, length, events in drawn
     ]
     assert max_service_difference(stretches) == slow_difference(stretches)
+
+
+def slow_gap(stretches, at):
+    """Of all pairs that wait at that instant, from where both do."""
+    found = []
+    for first in stretches:
+        for second in stretches:
+            start = max(first.start, second.start)
+            overlaps = first.user != second.user and start < min(first.end, second.end)
+            if overlaps and start <= at <= min(first.end, second.end):
+                found.append(_between(first, start, at) - _between(second, start, at))
+    return max(found, default=None)
+
+
+@given(STRETCHES)
+def test_the_gaps_over_time_equal_their_slow_twin_and_never_pass_the_difference(drawn):
+    stretches = [
+        stretch(
+            user,
+            float(start),
+            float(start + length),
+            sorted((start + min(after, length), amount) for after, amount in events),
+        )
+        for user, start, length, events in drawn
+    ]
+    instants = np.arange(0.0, 36.0, 1.5)
+    gaps = [None if gap is None else gap.tokens for gap in service_gaps(stretches, instants)]
+    assert gaps == [slow_gap(stretches, at) for at in instants]
+    assert max((gap for gap in gaps if gap is not None), default=0.0) <= max_service_difference(
+        stretches
+    )
+
+
+def test_a_gap_names_who_is_ahead():
+    ann = stretch("ann", 0, 10, [(1, 20), (2, 10), (9, 2)])
+    bob = stretch("bob", 0, 10, [(8, 12)])
+    early, late, after = service_gaps([ann, bob], np.array([5.0, 9.0, 11.0]))
+    assert (early.tokens, early.most, early.least) == (30.0, "ann", "bob")
+    assert late.tokens == 20.0
+    assert after is None
 
 
 def record(user, conversation_id, scheduled_at, token_at, done_at):

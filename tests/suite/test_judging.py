@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -97,6 +98,9 @@ def test_comparisons_are_said_in_markdown_and_in_the_terminal(runs, tmp_path):
     shown = call("compare", runs / "a", runs / "b").stdout
     assert max(len(line) for line in shown.splitlines()) < 201
     assert "worse" in shown
+    assert re.search(
+        r"^tbt\.p99\[\w+\] ", call("compare", runs / "a", runs / "b", "--all").stdout, re.M
+    )
 
 
 def test_what_can_not_be_compared_is_refused(runs):
@@ -153,6 +157,12 @@ def test_a_gate_against_an_earlier_run_or_its_stored_baseline(runs, tmp_path, ki
     assert "plan differs" in failed(
         "gate", runs / "other", "--baseline", baseline, "--rules", rules
     )
+
+
+def test_a_baseline_is_not_written_over_a_folder(runs, tmp_path):
+    said = failed("baseline", "update", runs / "a", "--out", tmp_path)
+    assert said == f"{tmp_path}: is a folder; name the file to write, such as {tmp_path}/main.json"
+    assert not tmp_path.with_name(tmp_path.name + ".partial").exists()
 
 
 def test_a_damaged_baseline_is_refused_with_what_to_do(runs, tmp_path):
@@ -220,15 +230,66 @@ def test_turns_and_users_are_exported_as_csv(runs, tmp_path):
     assert users[0]["user_id"] == "u0000"
 
 
+# Of `vllm bench serve --save-result --save-detailed`, vLLM 0.32.
+VLLM_BENCH_KEYS = """
+    date endpoint_type backend label model_id tokenizer_id num_prompts request_rate burstiness
+    max_concurrency duration completed failed total_input_tokens total_output_tokens
+    request_throughput request_goodput output_throughput total_token_throughput input_lens
+    output_lens ttfts itls latencies start_times queue_times generated_texts errors
+    max_output_tokens_per_s max_concurrent_requests rtfx"""
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "rate", "burstiness"),
+    [
+        ({"process": "poisson", "rate": 2.0}, 3.0, 1.0),
+        ({"process": "gamma", "rate": 2.0, "cv": 2.0}, 3.0, 0.25),
+        ({"process": "constant", "rate": 2.0}, 3.0, "inf"),
+        ({"process": "closed", "concurrency": 4}, "inf", 1.0),
+    ],
+)
+def test_arrivals_are_exported_as_requests_in_vllms_terms(tmp_path, arrivals, rate, burstiness):
+    """Two conversations with three turns in all: 2 conversations a second ask 3 requests."""
+    plan = make_plan(num_conversations=2)
+    one, other = plan.conversations
+    turns = (one.turns[0], *other.turns[:1])
+    plan = replace(plan, conversations=(replace(one, turns=turns[:1]), replace(other, turns=turns)))
+    run = write_run(tmp_path / "run", {"fast": FAST}, plan=plan, repeats=1)
+    manifest = Manifest.read(run)
+    workload = {**manifest.workload, "arrivals": arrivals}
+    manifest.model_copy(update={"workload": workload}).write(run)
+    out = tmp_path / "bench.json"
+    assert call("export", run, "--format", "vllm-bench", "--out", out).exit_code == 0
+    found = json.loads(out.read_text())
+    assert (found["request_rate"], found["burstiness"]) == (rate, burstiness)
+    assert "has no repeat 2; choose one of 1 to 1" in failed(
+        "export", run, "--format", "vllm-bench", "--repeat", "2", "--out", out
+    )
+
+
 def test_a_run_is_exported_as_vllms_benchmark_saves_it(runs, tmp_path):
     out = tmp_path / "bench.json"
     call("export", runs / "a", "--format", "vllm-bench", "--engine", "fast", "--out", out)
     found = json.loads(out.read_text())
+    percentiles = {key for key in found if key.endswith("_ms")}
+    assert set(found) - percentiles == set(VLLM_BENCH_KEYS.split())
+    assert {
+        f"{statistic}_{name}_ms"
+        for name in ("ttft", "tpot", "itl", "e2el")
+        for statistic in ("mean", "median", "std", "p99")
+    } <= percentiles
     assert found["completed"] == len(found["ttfts"]) == len(found["itls"]) == found["num_prompts"]
     assert found["p99_ttft_ms"] == pytest.approx(1000 * np.percentile(found["ttfts"], 99))
     gaps = np.concatenate([np.array(each) for each in found["itls"]])
     assert found["mean_itl_ms"] == pytest.approx(1000 * gaps.mean())
     assert found["total_output_tokens"] == sum(found["output_lens"])
+    ends = [
+        at + length for at, length in zip(found["start_times"], found["latencies"], strict=True)
+    ]
+    assert found["max_concurrent_requests"] == max(
+        sum(start <= at < end for start, end in zip(found["start_times"], ends, strict=True))
+        for at in found["start_times"]
+    )
     assert "holds one engine" in failed(
         "export", runs / "a", "--format", "vllm-bench", "--out", out
     )
@@ -250,3 +311,24 @@ def test_runs_without_a_single_answer_are_judged_incomplete_and_free_of_nan(tmp_
 
 def test_the_version_is_told():
     assert call("--version").stdout.startswith("fsbench ")
+
+
+def test_virtual_runs_of_different_plans_are_draws_and_judged_by_their_intervals(tmp_path):
+    """Exact is a number against itself on the same plan, not two plans against each other."""
+    rules, baseline = tmp_path / "rules.yaml", tmp_path / "b.json"
+    rules.write_text("- ttft.p50 <= 1.0 * baseline\n- ttft.p50 >= 1.0 * baseline")
+    plans = {
+        name: make_plan(num_conversations=30, seed=seed) for name, seed in (("a", 1), ("b", 2))
+    }
+    for name, plan in plans.items():
+        as_simulated(write_run(tmp_path / name, {"fast": FAST}, plan=plan, repeats=1))
+    call("baseline", "update", tmp_path / "a", "--out", baseline)
+    for other in (tmp_path / "a", baseline):
+        found = call(
+            *("gate", tmp_path / "b", "--baseline", other, "--rules", rules, "--unpaired"),
+            *("--format", "json"),
+        )
+        outcomes = [(each["is_exact"], each["outcome"]) for each in json.loads(found.stdout)]
+        assert outcomes == [(False, "inconclusive")] * 2
+    [entries] = comparison(tmp_path / "a", tmp_path / "b", "--unpaired")["comparisons"].values()
+    assert next(each for each in entries if each["metric"] == "ttft.p50")["verdict"] == "unclear"

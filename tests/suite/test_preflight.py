@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from suite.cli import app
-from suite.preflight import NUM_UNQUESTIONED, plan_bytes
+from suite.preflight import NUM_UNQUESTIONED, plan_bytes, unheard_priorities
 from suite.workload import load_workload
 from workloads.errors import WorkloadError
 
@@ -61,3 +61,32 @@ def test_a_plan_is_weighed_by_its_tokens_and_turns():
     )
     assert plan_bytes(few) > 4 * few.num_new_prompt_tokens
     assert plan_bytes(many) > 5 * plan_bytes(few)
+
+
+SERVER = "engines={mine: {kind: openai, base_url: 'http://127.0.0.1:9/v1'}}"
+ALONE = ["baseline=null", "gates=[]", SERVER]
+RANDOM = "priorities={pattern: random}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "note"),
+    [
+        ([], None),
+        (
+            ["priorities={pattern: none}"],
+            "users.interactive.priority is not used without priorities: {pattern: static}",
+        ),
+        (
+            [*ALONE, RANDOM],
+            "engine 'mine' is sent no priorities; set priority: true if its server takes them",
+        ),
+        ([*ALONE, RANDOM, "engines.mine.priority=true"], None),
+    ],
+)
+def test_priorities_that_nobody_hears_of_are_told(overrides, note):
+    workload = load_workload(QUICKSTART, overrides)
+    assert unheard_priorities(workload.spec, workload.engines) == ([note] if note else [])
+    settings = [text for override in overrides for text in ("--set", override)]
+    for command in ("validate", "plan"):
+        output = CliRunner().invoke(app, [command, str(QUICKSTART), *settings]).output
+        assert (f"! {note}" in output) == (note is not None)

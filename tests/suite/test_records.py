@@ -68,7 +68,10 @@ def record(conversation_id: str, scheduled_at: float, time_source: str = "kernel
 
 
 @given(st.lists(RECORDS, max_size=5), INSTANTS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=40,
+)
 def test_turns_come_back_as_they_were_written_to_the_bit(
     tmp_path: Path, records: list[TurnRecord], started_at: float
 ) -> None:

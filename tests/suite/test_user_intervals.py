@@ -96,19 +96,44 @@ def test_p5_needs_72_users_to_be_bounded_from_below():
 
 
 def test_gini_s_influences_are_derivatives():
-    """By how often each user counts; user 1 has two repeats."""
-    rng = np.random.default_rng(4)
-    shares, labels = rng.random(12), np.array([0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
-    counts = rng.integers(1, 4, (1, 11)).astype(float)
-    value, influences = gini_influences(shares, labels, counts)
-    laid_out = np.repeat(shares, counts[0, labels].astype(int))
-    assert value[0] == pytest.approx(gini_index(laid_out))
-    assert counts[0] @ influences[0] == pytest.approx(0)
-    for user in range(11):
-        more = counts.copy()
-        more[0, user] += 1e-6
-        numeric = (gini_influences(shares, labels, more)[0][0] - value[0]) / 1e-6
-        assert influences[0, user] == pytest.approx(numeric, rel=1e-3, abs=1e-7)
+    """By how often each share counts; user 1 has two repeats, whose influences add up."""
+    shares, labels = np.random.default_rng(4).random(8), np.array([0, 1, 1, 2, 3, 4, 5, 6])
+    value, influences = gini_influences(shares, labels)
+    assert value == pytest.approx(gini_index(shares))
+
+    def gini_of(weights):
+        apart = np.abs(shares[:, None] - shares)
+        return weights @ apart @ weights / (2 * weights.sum() * (weights @ shares))
+
+    for user in range(7):
+        numeric = (gini_of(1 + 1e-6 * (labels == user)) - value) / 1e-6
+        assert influences[user] == pytest.approx(numeric, rel=1e-3, abs=1e-7)
+
+
+def test_gini_s_draws_are_those_of_the_users_laid_out():
+    """Its error too: from the influences in a resample; with repeats, of a user's sum."""
+    rng = np.random.default_rng(6)
+    for labels in (np.arange(12), np.repeat(np.arange(6), 2)):
+        shares, counts = rng.random(12), draws(labels.max() + 1)
+        values, errors = gini_draws(shares, labels, counts)
+        for row in range(20):
+            often = counts[row].astype(int)
+            drawn = np.concatenate(
+                [np.flatnonzero(labels == each) for each in np.repeat(np.arange(len(often)), often)]
+            )
+            users = np.repeat(np.arange(len(often)), len(labels) // len(often))
+            value, influences = gini_influences(shares[drawn], users)
+            assert values[row] == pytest.approx(value)
+            few = len(often) / (len(often) - 1)
+            assert errors[row] == pytest.approx(np.sqrt(few * influences @ influences))
+
+
+def test_gini_s_draws_of_some_of_the_users_leave_the_others_out():
+    """Two repeats of the even ones of 20 users: as if there were only those."""
+    shares, labels = np.random.default_rng(7).random(20), np.repeat(np.arange(0, 20, 2), 2)
+    some = gini_draws(shares, labels, draws(20))
+    alone = gini_draws(shares, labels // 2, draws(20)[:, ::2])
+    assert np.allclose(some, alone)
 
 
 def test_gini_is_resampled_a_stretch_at_a_time(monkeypatch):

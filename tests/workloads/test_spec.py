@@ -43,11 +43,9 @@ def test_a_valid_file_is_read_with_its_defaults(tmp_path: Path) -> None:
         ("rate: 2.0", "rate: -1", "arrivals.rate must be > 0, got -1"),
         ("rate: 2.0", "rate: .inf", "arrivals.rate must be a finite number, got inf"),
         ("rate: 2.0", "rate: fast", "arrivals.rate must be a number, got 'fast'"),
-        (
-            "rate: 2.0",
-            "rte: 2.0",
-            "arrivals.rate is missing; Conversations per second (and 1 more)",
-        ),
+        ("rate: 2.0", "rte: 2.0", "small.yaml: arrivals.rte is unknown; did you mean rate?"),
+        ("rate: 2.0", "", "arrivals.rate is missing; Conversations per second"),
+        ("{process: poisson,", "{process: closed,", "arrivals.rate is unknown; write one of: pro"),
         ("rate: 2.0", "rate: 2.0, rte: 1", "arrivals.rte is unknown; did you mean rate?"),
         ("name: small", "name: small\nsede: 8", "sede is unknown; did you mean seed?"),
         ("ttft: 1s", "ttft: 1", "users.interactive.slo.ttft is without unit, got 1; write it like"),
@@ -80,6 +78,7 @@ def test_a_valid_file_is_read_with_its_defaults(tmp_path: Path) -> None:
         ),
         ("count: 12", "count: 1.5", "conversations.count must be a whole number, got 1.5"),
         ("count: 12", "count: yes", "conversations.count must be a whole number, got True"),
+        ("count: 12", "count: 1e3", "must be a whole number, got 1000.0; write 1000"),
         ("count: 12", "count: 1, token_ids: [9, 9]", "conversations.token_ids must be [low, high]"),
         ("stay: 0.9", "stay: 1.9", "priorities.stay must be ≤ 1, got 1.9"),
         (
@@ -100,6 +99,16 @@ def test_a_valid_file_is_read_with_its_defaults(tmp_path: Path) -> None:
         ("fcfs:", "plan.parquet:", "can not be named 'plan.parquet', which is a file of the run"),
         ("fcfs:", "../fcfs:", "engines.../fcfs must be of letters, digits, '.', '_', '-'"),
         ("name: small", "name: a/b", "name must be of letters, digits"),
+        ("name: small", "name: 2026", "name must be text, got 2026; put it in quotes"),
+        ("batch:", "my batch:", "users.my batch must be of letters, digits, '.', '_', '-' (it"),
+        ("batch:", "no:", "users has a name that YAML does not read as text, got False; put it in"),
+        ("attainment: 0.95", "attainment: 95%", "must be a number, got '95%'; write 0.95"),
+        ("attainment: 0.95", "attainment: 95", "≤ 1, got 95; if that is percent, write 0.95"),
+        (
+            "gates: [ttft.p99 <= 1.5s]",
+            "gates: [fcfs: ttft.p99 <= 1.5s]",
+            'gates.0 must be text, got a mapping; put it in quotes: "fcfs: ttft.p99 <= 1.5s"',
+        ),
         ("gates: [ttft.p99 <= 1.5s]", "gates: [3]", "gates.0 must be text, got 3"),
         ("gates: [ttft.p99 <= 1.5s]", "repeats: 0", "repeats must be ≥ 1, got 0"),
         (
@@ -149,6 +158,13 @@ def test_several_problems_give_the_first_and_a_count(tmp_path: Path) -> None:
     assert message.endswith("(and 2 more)")
 
 
+def test_a_misspelt_key_is_named_and_not_what_it_leaves_missing(tmp_path: Path) -> None:
+    message = refusal(tmp_path, text=SMALL.replace("rate: 2.0", "rte: -1").replace("seed:", "sed:"))
+    assert message.endswith("is unknown; did you mean rate? (and 1 more)")
+    message = refusal(tmp_path, text=SMALL.replace("rate: 2.0", "zzz: 1"))
+    assert message.endswith("arrivals.zzz is unknown; write one of: process, rate (and 1 more)")
+
+
 def test_a_missing_file_and_a_file_of_another_shape_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WorkloadError, match=r"nope\.yaml: no such workload file"):
         load_spec(tmp_path / "nope.yaml")
@@ -180,6 +196,10 @@ def test_an_override_to_blame_is_named(tmp_path: Path) -> None:
     assert message == "--set arrivals.rate=0: arrivals.rate must be > 0, got 0"
     message = refusal(tmp_path, "baseline=me")
     assert message.startswith("--set baseline=me: baseline must be one of")
+    message = refusal(tmp_path, "engine.fcfs.kv_tokens=1")
+    assert message.startswith("--set engine.fcfs.kv_tokens=1: engine is unknown; did you mean")
+    message = refusal(tmp_path, "engines.fcsf.kv_tokens=1")
+    assert message.startswith("--set engines.fcsf.kv_tokens=1: engines.fcsf must say its kind")
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,10 @@ def csv_rows(path: Path, source: str, layouts: Collection[tuple[str, ...]]) -> I
     """Rows of a csv whose header holds all columns of at least one of the layouts."""
     with opened(path, source) as text:
         reader = csv.DictReader(text, restkey=SURPLUS, strict=True)
-        columns = reader.fieldnames or []
+        try:
+            columns = reader.fieldnames or []
+        except csv.Error as error:
+            raise TraceError(f"{path}:1: not CSV with a header: {error}; {source}") from None
         if not any(set(layout) <= set(columns) for layout in layouts):
             wanted = " or ".join(", ".join(layout) for layout in layouts)
             got = ", ".join(columns) or "an empty file"

@@ -37,9 +37,14 @@ def layers_of(kv: Tensor, plan: AttentionPlan) -> Iterator[LayerKv]:
 
     Views are cut out for all layers together: a call a group, and not one a group and layer.
     """
-    views = [_views(kv, group) for group in plan.decode_groups]
-    for index, (blocks, slots) in enumerate(zip(kv.unbind(0), _slots(kv).unbind(0), strict=True)):
-        yield LayerKv(blocks, slots, [None if view is None else view[index] for view in views])
+    block_size = kv.shape[3]
+    slots = _slots(kv)
+    by_head = slots.transpose(2, 3)
+    parts = by_head.view(-1, 1, *by_head.shape[2:])
+    views = [_views(parts, group, block_size) for group in plan.decode_groups]
+    for index, (blocks, layer_slots) in enumerate(zip(kv.unbind(0), slots.unbind(0), strict=True)):
+        layer_views = [None if view is None else view[index] for view in views]
+        yield LayerKv(blocks, layer_slots, layer_views)
 
 
 def _slots(kv: Tensor) -> Tensor:
@@ -57,13 +62,13 @@ def _slots(kv: Tensor) -> Tensor:
     )
 
 
-def _views(kv: Tensor, group: DecodeGroup) -> list[Context] | None:
-    """By layer."""
+def _views(parts: Tensor, group: DecodeGroup, block_size: int) -> list[Context] | None:
+    """parts: [layers * (K | V), 1, num_kv_heads, num_slots, head_dim]. Gives them by layer."""
     if not isinstance(group.blocks, slice):
         return None
-    tokens = kv[:, :, group.blocks].flatten(2, 3)[:, :, : group.num_tokens]
-    parts = tokens.transpose(2, 3).unsqueeze(2).flatten(0, 1).unbind(0)
-    return list(zip(parts[0::2], parts[1::2], strict=True))
+    start = group.blocks.start * block_size
+    tensors = parts[:, :, :, start : start + group.num_tokens].unbind(0)
+    return list(zip(tensors[0::2], tensors[1::2], strict=True))
 
 
 def write_kv(rows: Tensor, kv: LayerKv, slots: Tensor) -> None:
@@ -80,12 +85,7 @@ def attend(
 
     Returns [num_rows, num_heads, head_dim].
     """
-    outputs = [
-        _attend_decodes(
-            queries[group.start_row : group.stop_row], view or _gathered(kv.blocks, group), group
-        )
-        for group, view in zip(plan.decode_groups, kv.views, strict=True)
-    ]
+    outputs = [_attend_decodes(queries, kv, plan.decode_groups)] if plan.decode_groups else []
     for chunk in plan.prefill_chunks:
         rows = slice(chunk.start_row, chunk.stop_row)
         if chunk.blocks is None:
@@ -108,17 +108,26 @@ def gather(kv: Tensor, blocks: Blocks) -> Tensor:
 def _gathered(kv: Tensor, group: DecodeGroup) -> Context:
     num_rows = group.stop_row - group.start_row
     tokens = gather(kv, group.blocks).view(2, num_rows, -1, *kv.shape[3:])
-    keys, values = tokens[:, :, : group.num_tokens].transpose(2, 3).unbind(0)
+    keys, values = tokens.transpose(2, 3).unbind(0)
     return keys, values
 
 
-def _attend_decodes(queries: Tensor, context: Context, group: DecodeGroup) -> Tensor:
+def _attend_decodes(queries: Tensor, kv: LayerKv, groups: Sequence[DecodeGroup]) -> Tensor:
     # The query heads that share a KV head become the rows of one small query matrix, so that
     # GQA needs no repeated K and V: [b, num_kv_heads, heads per KV head, head_dim].
-    num_rows, _, head_dim = queries.shape
-    grouped = queries.view(num_rows, context[0].shape[1], -1, head_dim)
-    output = F.scaled_dot_product_attention(grouped, *context, attn_mask=group.mask)
-    return output.reshape(num_rows, -1, head_dim)
+    _, num_heads, head_dim = queries.shape
+    num_rows = groups[-1].stop_row
+    grouped = queries[:num_rows].view(num_rows, kv.blocks.shape[3], -1, head_dim)
+    split = torch.split(grouped, [group.stop_row - group.start_row for group in groups])
+    # What was gathered has no name here: it is freed at once, and the next group takes its place
+    # in the cache. Two of them alive make the whole step 1.06 times as long (32 paged requests).
+    outputs = [
+        F.scaled_dot_product_attention(
+            rows, *(view or _gathered(kv.blocks, group)), attn_mask=group.mask
+        )
+        for rows, view, group in zip(split, kv.views, groups, strict=True)
+    ]
+    return torch.cat(outputs).reshape(num_rows, num_heads, head_dim)
 
 
 def _attend_prefill(queries: Tensor, keys: Tensor, values: Tensor, chunk: PrefillChunk) -> Tensor:

@@ -17,12 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.attention.bias import CausalBias, causal_lower_right
 
 from engines.fastswitch.device import SequenceChunk
+
+if TYPE_CHECKING:
+    from torch.nn.attention.bias import CausalBias
 
 # Padded. On a CPU, K and V of one layer then still fit its cache; on CUDA, few launches matter.
 MAX_GROUP_TOKENS = {"cpu": 4096, "cuda": 65_536}
@@ -218,6 +221,9 @@ def _prefill_chunk(
 def causal_mask(num_rows: int, context_length: int, device: torch.device) -> Tensor | CausalBias:
     """The rows are the context's last ones."""
     if device.type == "cuda":
+        # Brings the compiler along, which doubles the time an engine takes to start.
+        from torch.nn.attention.bias import causal_lower_right  # noqa: PLC0415
+
         return causal_lower_right(num_rows, context_length)
     mask = torch.ones(num_rows, context_length, dtype=torch.bool, device=device)
     return mask.tril_(context_length - num_rows)

@@ -77,7 +77,7 @@ MOVES = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     moves=MOVES,
     num_blocks=st.integers(1, 96),

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from engines.fastswitch.request import FinishReason, Phase
 from engines.fastswitch.roster import Roster
 from engines.fastswitch.settings import PRESETS
-from tests.engines.fastswitch.memory_device import undisturbed
-from tests.engines.fastswitch.test_engine import (
+from tests.engines.fastswitch.bench import (
     VLLM,
     Bench,
     core_settings,
     prompt_of,
 )
+from tests.engines.fastswitch.memory_device import undisturbed
 
 events = st.lists(
     st.tuples(
@@ -72,7 +72,7 @@ def check(bench: Bench, roster: Roster) -> None:
     assert counts == tuple(map(phases.count, kinds))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(preset=st.sampled_from(["vllm-0.3", "vllm-v1", "fastswitch"]), events=events)
 def test_a_quiet_step_does_what_a_full_one_would(preset: str, events: Events) -> None:
     assert played(preset, events, is_quick=True) == played(preset, events, is_quick=False)

@@ -14,7 +14,7 @@ from engines.fastswitch.device import Direction
 from engines.fastswitch.request import FinishReason
 from engines.fastswitch.request_log import RequestRecord, State
 from engines.fastswitch.transfer_log import TransferRecord, Waited
-from tests.engines.fastswitch.test_engine import PREFIX, VLLM, Bench, core_settings, prompt_of
+from tests.engines.fastswitch.bench import PREFIX, VLLM, Bench, core_settings, prompt_of
 
 Q, P, W = State.QUEUED, State.PREEMPTED, State.SWAP_WAIT
 H, S, C = State.HELD, State.STALLED, State.COMPUTING

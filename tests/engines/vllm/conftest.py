@@ -37,7 +37,7 @@ class FakeVllm:
             "model": str(self.directory / "tiny"),
             "kv_tokens": 1024,
             "stop_grace_s": 0.3,
-            "start_timeout_s": 20.0,
+            "start_timeout_s": 120.0,
             "env": {
                 "FAKE_VLLM": self.fault,
                 "FAKE_VLLM_PIDS": str(self.directory / "pids"),
@@ -63,7 +63,7 @@ class FakeVllm:
     def check_nothing_is_left(self, *, at_least: int = 2) -> None:
         """Of so many processes: the server and its worker, if it got that far."""
         assert len(self.pids) >= at_least
-        for _ in range(100):
+        for _ in range(3000):
             left = [pid for pid in self.pids if is_running(pid)]
             if not left:
                 return

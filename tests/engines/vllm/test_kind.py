@@ -157,7 +157,7 @@ def test_a_flood_of_words_neither_blocks_it_nor_floods_the_message(fake_vllm: Ma
     with running(fake) as engine:
         assert (fake.directory / "part/engine.log").stat().st_size > 20_000_000
         os.kill(fake.pids[0], signal.SIGKILL)
-        for _ in range(200):
+        for _ in range(3000):
             if not engine.is_alive():
                 break
             time.sleep(0.02)
@@ -169,9 +169,11 @@ def test_a_flood_of_words_neither_blocks_it_nor_floods_the_message(fake_vllm: Ma
 
 def test_what_it_tells_before_during_and_after_is_kept(fake_vllm: Make) -> None:
     with running(fake := fake_vllm()):
-        time.sleep(1.1)
-    rows = read_arrow_logs([fake.directory / "part/server_metrics.arrows"]).to_pylist()
-    assert len(rows) == 3
+        log = fake.directory / "part/server_metrics.arrows"
+        while len(read_arrow_logs([log])) < 2:
+            time.sleep(0.05)
+    rows = read_arrow_logs([log]).to_pylist()
+    assert len(rows) >= 3
     assert (rows[0]["num_running"], rows[0]["kv_usage_ratio"]) == (1, 0.5)
     assert (rows[0]["num_preemptions"], rows[0]["num_queried_tokens"]) == (7, 100)
     assert rows[0]["num_waiting"] is rows[0]["num_steps"] is None  # not told is not zero

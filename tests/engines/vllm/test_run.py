@@ -61,7 +61,13 @@ def test_a_server_that_dies_in_the_middle_is_told_and_keeps_what_was_measured(
     fake_vllm: Make, tmp_path: Path
 ) -> None:
     fake = fake_vllm("dies_mid_run")
-    code, out, err = finish(start(["run", "w.yaml"], tmp_path, spec(fake)))
+    # Whoever was answered asks again much later: the death is seen before the run is over.
+    conversations, pause = (
+        {**CONVERSATIONS, "count": 5},
+        {"distribution": "constant", "value": "10m"},
+    )
+    given = spec(fake, conversations=conversations, think_time=pause)
+    code, out, err = finish(start(["run", "w.yaml"], tmp_path, given))
     assert code == 4, out + err
     said = " ".join(err.split())
     assert "engine 'v' died, ended with exit status 3: RuntimeError: the engine core is" in said
@@ -75,9 +81,8 @@ def test_a_server_that_dies_in_the_middle_is_told_and_keeps_what_was_measured(
 def test_ctrl_c_while_it_starts_leaves_nothing(fake_vllm: Make, tmp_path: Path) -> None:
     fake = fake_vllm("never_gets_ready")
     process = start(["run", "w.yaml"], tmp_path, spec(fake))
-    for _ in range(600):
-        if fake.pids:
-            break
+    while not fake.pids:
+        assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     code, out, err = finish(process)

@@ -94,7 +94,7 @@ def drive_in_process() -> Callable[..., Played]:
     """One data plane in a loop of its own, without Locust."""
 
     def drive(
-        plan: Plan, to: Endpoint, *, turn_timeout_s: float = 20.0, stop_after_s: float | None = None
+        plan: Plan, to: Endpoint, *, turn_timeout_s: float = 60.0, stop_after_s: float | None = None
     ) -> Played:
         records: list[TurnRecord] = []
         started_at_ns = time.monotonic_ns() + 50_000_000

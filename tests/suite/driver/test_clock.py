@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from typing import Any
 
 from suite.driver.clock import KernelClock
 from suite.driver.connection import SO_TIMESTAMPNS
@@ -30,7 +31,10 @@ def test_a_late_read_carries_the_instant_of_arrival() -> None:
     ours, theirs = connected_pair()
     with ours, theirs:
         ours.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        time.sleep(0.05)  # the kernel begins to stamp with a short delay
+        ancillary: list[Any] = []
+        while not ancillary:  # the kernel begins to stamp with a short delay
+            theirs.send(b"-")
+            _, ancillary, _, _ = ours.recvmsg(1, socket.CMSG_SPACE(16))
         before_ns = time.monotonic_ns()
         theirs.send(b"token")
         after_ns = time.monotonic_ns()

@@ -36,8 +36,14 @@ async def pool_to(serve: Serve, *, is_kernel_stamped: bool = True) -> AsyncItera
 async def exchange(connection: Connection, request: bytes = REQUEST) -> Exchange:
     result = Exchange(asyncio.get_running_loop().create_future())
     connection.start(request, result)
-    await asyncio.wait_for(result.done, 5)
+    await asyncio.wait_for(result.done, 60)
     return result
+
+
+async def closed(connection: Connection) -> None:
+    """Until the server's hang-up has come here."""
+    while connection.is_idle_and_open():
+        await asyncio.sleep(0.001)
 
 
 async def answer_forever(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -94,7 +100,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_not_handed_out(
             first, _ = await pool.take()
             await exchange(first)
             pool.give_back(first)
-            await asyncio.sleep(0.05)
+            await closed(first)
             second, was_used = await pool.take()
             assert second is not first
             assert not was_used
@@ -128,7 +134,7 @@ def test_a_connection_closed_while_it_waited_for_its_instant_is_an_error_at_once
         async with pool_to(answer_once, is_kernel_stamped=is_kernel_stamped) as pool:
             held, _ = await pool.take()
             await exchange(held)
-            await asyncio.sleep(0.05)  # the server closes it
+            await closed(held)
             with pytest.raises(ConnectionFailedError, match="before it answered"):
                 await exchange(held)
 

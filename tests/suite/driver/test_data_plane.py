@@ -154,7 +154,7 @@ def test_a_stream_that_ends_with_its_connection_is_complete(
         ("429", 0, "429 Too Many Requests: slow down (Retry-After: 3)"),
         ("500", 0, "500 Internal Server Error: out of memory"),
         ("plain_json", 0, "expected an event stream, got 'application/json': no stream today"),
-        ("stall", 2, "the answer was not complete after 0.3 s"),
+        ("stall", 2, "the answer was not complete after 2 s"),
     ],
 )
 def test_a_failed_turn_keeps_its_tokens_and_ends_its_conversation(
@@ -166,7 +166,8 @@ def test_a_failed_turn_keeps_its_tokens_and_ends_its_conversation(
     fault, num_tokens, message = expected
     plan = make_plan(num_turns=3)
     to = engine.endpoint(fault=fault, fault_turn=1)
-    good, bad = drive_in_process(plan, to, turn_timeout_s=0.3).records
+    timeout_s = {"stall": 2.0}.get(fault, 60.0)
+    good, bad = drive_in_process(plan, to, turn_timeout_s=timeout_s).records
     assert good.error is None
     assert bad.turn == 1
     assert bad.error == message
@@ -236,7 +237,7 @@ def test_a_connection_that_closes_while_the_user_thinks_costs_no_turn(
 
     with server_of(answer_and_leave_soon) as (to, connections):
         plan = make_plan(num_turns=2, think_time_s=0.04)
-        records = drive_in_process(plan, to, turn_timeout_s=1.0).records
+        records = drive_in_process(plan, to).records
     assert [record.error for record in records] == [None, None]
     assert len(connections) == 2
 
@@ -251,7 +252,7 @@ def test_a_stop_sends_nothing_once_more(
         connection.recv(65_536)  # until the client leaves
 
     with server_of(answer_one_and_never_another) as (to, connections):
-        records = drive_in_process(make_plan(num_turns=2), to, stop_after_s=0.4).records
+        records = drive_in_process(make_plan(num_turns=2), to, stop_after_s=1.5).records
     assert [record.error for record in records] == [None, "cut short: enough"]
     assert len(connections) == 1
 
@@ -282,7 +283,7 @@ def test_a_stop_records_what_is_in_flight_and_drops_what_waits(
     engine: ScriptedEngine, make_plan: MakePlan, drive_in_process: DriveInProcess
 ) -> None:
     plan = make_plan(starts_at_s=(0.0, 30.0), num_turns=2, num_output_tokens=1000)
-    played = drive_in_process(plan, engine.endpoint(gap_s=0.02), stop_after_s=0.4)
+    played = drive_in_process(plan, engine.endpoint(gap_s=0.02), stop_after_s=1.5)
     [record] = played.records
     assert record.error == "cut short: enough"
     assert 1 <= len(record.token_at) < 1000

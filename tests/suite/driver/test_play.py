@@ -130,7 +130,7 @@ def test_a_killed_driver_is_told_and_what_it_had_flushed_is_kept(
     plan = make_plan(starts_at_s=(0.0, 60.0), num_output_tokens=3)
 
     def kill_once_flushed(progress: Progress) -> None:
-        if progress.num_done == 1 and progress.elapsed_s > 1.5:
+        if progress.num_done == 1 and read_shards(drive.directory).num_rows == 1:
             for process in drivers():
                 process.kill()
 
@@ -161,7 +161,7 @@ def test_a_killed_parent_leaves_no_driver_behind_and_its_flushed_turns_readable(
     assert read_shards(drive.directory)["error"].to_pylist() == [None]
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 120.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline

@@ -48,7 +48,7 @@ def test_records_that_can_not_be_written_are_told_to_the_parent_in_one_line(
         worker=0,
         num_workers=1,
         endpoint=engine.endpoint(),
-        turn_timeout_s=5.0,
+        turn_timeout_s=60.0,
         link_fd=theirs.detach(),
         parent_pid=os.getpid(),
     )

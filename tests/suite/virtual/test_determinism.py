@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 REPOSITORY = Path(__file__).resolve().parents[3]
 PLAY = """
 import hashlib, sys
@@ -36,7 +34,6 @@ def digests(directory: Path, hash_seed: str) -> str:
     ).stdout
 
 
-@pytest.mark.timeout(120)
 def test_another_hash_seed_gives_the_same_files(tmp_path: Path) -> None:
     first, second = (digests(tmp_path, seed) for seed in ("1", "2"))
     assert first == second

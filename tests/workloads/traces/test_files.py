@@ -72,6 +72,8 @@ def test_wrong_columns_are_refused_with_what_is_there(tmp_path: Path) -> None:
     )
     path.write_text("")
     assert refusal(path).endswith("got an empty file")
+    path.write_text('[{"id": "a","conversations": []}]')
+    assert refusal(path).startswith(f"{path}:1: not CSV with a header: ")
 
 
 def test_damaged_and_unreadable_files_are_refused(tmp_path: Path) -> None:

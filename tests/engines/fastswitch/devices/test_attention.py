@@ -79,7 +79,7 @@ def eager_attention(
     return torch.stack(rows)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     parts=st.lists(part, min_size=1, max_size=7),
     block_size=st.sampled_from([1, 4, 16]),
@@ -117,7 +117,7 @@ def test_a_mixed_batch_attends_as_its_eager_twin(
     torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     start=st.integers(0, 30),
     length=st.integers(1, 30),

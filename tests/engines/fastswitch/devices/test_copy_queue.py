@@ -48,7 +48,7 @@ def fail() -> None:
     raise OSError("the link is gone")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     num_threads=st.integers(0, 4),
     transfers=st.lists(st.tuples(st.sampled_from([OUT, IN]), st.integers(1, 5)), max_size=12),

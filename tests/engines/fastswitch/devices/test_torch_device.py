@@ -117,7 +117,7 @@ def test_a_block_holds_k_and_v_of_all_layers() -> None:
     assert device.bytes_per_block == block.numel() * block.element_size() == 2 * 2 * 4 * 2 * 16 * 8
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 10_000),
     layout=st.sampled_from(LAYOUTS),

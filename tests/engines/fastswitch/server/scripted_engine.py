@@ -111,7 +111,7 @@ class ScriptedEngine:
     def wait_for(self, is_so: Callable[[], bool]) -> bool:
         """Whether it came true within ten seconds."""
         with self._changed:
-            return self._changed.wait_for(is_so, timeout=10)
+            return self._changed.wait_for(is_so, timeout=120)
 
     def _answer_to(self, request: Request) -> list[int]:
         tokens = self.answer(request)

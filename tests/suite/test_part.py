@@ -1,0 +1,32 @@
+"""A server that was attached to, and is gone when the plan has been played."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import closing
+
+from engines.api import Endpoint
+from suite.part import _silence
+
+
+def endpoint(port: int) -> Endpoint:
+    return Endpoint(
+        base_url=f"http://127.0.0.1:{port}/v1",
+        model="m",
+        api="completions",
+        prompt_form="text",
+        api_key=None,
+        extra_body={},
+        is_fsbench=False,
+        applies_priority_trace=False,
+        takes_priority=False,
+    )
+
+
+def test_a_server_that_listens_is_not_silent_and_one_that_ended_is_named():
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+        assert _silence("mine", endpoint(port)) is None
+    said = _silence("mine", endpoint(port))
+    assert said is not None
+    assert said.startswith(f"engine 'mine': nothing answers at 127.0.0.1:{port} any more (")

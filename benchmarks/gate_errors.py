@@ -71,7 +71,7 @@ def simulated(num_trials: int, num_conversations: int) -> dict[str, dict[str, di
     found: dict[str, dict[str, dict[str, int]]] = {}
     for scene, (noise, slowdown, repeats) in scenes.items():
         counters = {kind: _no_counts() for kind in ("", ", stored")}
-        for trial in range(num_trials):
+        for trial in range(num_trials if slowdown == 1 else num_trials // 2):
             with tempfile.TemporaryDirectory() as folder:
                 seeds = iter(range(100 * trial, 100 * trial + 2 * repeats))
                 parts = {

@@ -1,10 +1,10 @@
-"""How long it takes from the records of a large run to its metrics, and how much memory.
+"""How long it takes from the records of a large run to metrics and report, and how much memory.
 
     python -m benchmarks.judging_speed [--conversations 10000] [--tokens 450] [--engines 1]
 
-The records are made up (see synthetic_records.py); what is timed is `suite.metrics.write_metrics`
-in a process of its own: reading, every number, every interval, and with two engines the paired
-comparison. Peak memory is that process's resident set.
+The records are made up (see synthetic_records.py); what is timed, each in a process of its own, is
+`suite.metrics.write_metrics` (reading, every number, every interval, and with two engines the
+paired comparison) and then `reports.html.write_report`. Peak memory is that process's resident set.
 """
 
 from __future__ import annotations
@@ -14,18 +14,32 @@ import multiprocessing
 import resource
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.results import print_table, write_result
 from benchmarks.synthetic_records import Noise, make_plan, make_turns, write_run
+from reports.html import write_report
 from suite.metrics import write_metrics
 
 
-def _measure(run: str, answer: multiprocessing.Queue[tuple[float, float, float]]) -> None:
+def _measure(
+    work: Callable[[Path], object], run: Path, answer: multiprocessing.Queue[tuple[float, ...]]
+) -> None:
     began_at, cpu_at = time.monotonic(), time.process_time()
-    write_metrics(Path(run))
+    work(run)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     answer.put((time.monotonic() - began_at, time.process_time() - cpu_at, peak))
+
+
+def _alone(work: Callable[[Path], object], run: Path) -> dict[str, float]:
+    context = multiprocessing.get_context("spawn")
+    answer: multiprocessing.Queue[tuple[float, ...]] = context.Queue()
+    process = context.Process(target=_measure, args=(work, run, answer))
+    process.start()
+    taken = answer.get()
+    process.join()
+    return dict(zip(("wall_s", "cpu_s", "peak_bytes"), taken, strict=True))
 
 
 def main() -> None:
@@ -48,21 +62,18 @@ def main() -> None:
             },
             [],
         )
-        context = multiprocessing.get_context("spawn")
-        answer: multiprocessing.Queue[tuple[float, float, float]] = context.Queue()
-        process = context.Process(target=_measure, args=(str(run), answer))
-        process.start()
-        wall_s, cpu_s, peak_bytes = answer.get()
-        process.join()
+        found = {
+            f"{name}_{key}": value
+            for name, work in (("metrics", write_metrics), ("report", write_report))
+            for key, value in _alone(work, run).items()
+        }
     num_gaps = (plan.num_output_tokens - plan.num_turns) * arguments.engines
     result = {
         "num_conversations": arguments.conversations,
         "num_engines": arguments.engines,
         "num_turns": plan.num_turns * arguments.engines,
         "num_gaps": num_gaps,
-        "wall_s": wall_s,
-        "cpu_s": cpu_s,
-        "peak_bytes": peak_bytes,
+        **found,
     }
     print_table(("what", "value"), [(key, f"{value:,.4g}") for key, value in result.items()])
     name = "judging_speed" if arguments.engines == 1 else f"judging_speed_{arguments.engines}"

@@ -10,6 +10,8 @@ from reports import units
 from reports.entries import entry
 from reports.tables import Cell, Table, sort_key
 from reports.wording import times_interval_text
+from suite.between_runs import MIN_REPEATS
+from suite.compare import UNSEEN_LEVEL
 
 Json = Mapping[str, Any]
 
@@ -124,8 +126,9 @@ def how_to_read(metrics: Json) -> str:
         )
     return (
         f"Beside each value its 95 % interval, and its multiple of {metrics['baseline']}'s. It is "
-        "called better or worse only where the interval of that multiple excludes 1 (in virtual "
-        "time, where one plan always gives the same numbers, where the multiple is not 1)."
+        "called better or worse only where the interval of that multiple excludes 1, and with "
+        f"fewer than {MIN_REPEATS} repeats is beyond {UNSEEN_LEVEL:g} times as well (in virtual "
+        "time, where one plan always gives the same numbers: where the multiple is not 1)."
     )
 
 

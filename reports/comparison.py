@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reports import units
-from reports.blocks.ratios import comparison_blocks, gate_bounds
+from reports.blocks.ratios import bases, comparison_blocks, gate_bounds
 from reports.offline_page import write_page
 from reports.references import cited_tables
 from reports.tables import Cell, Table, gate_table, sort_key
@@ -24,18 +24,18 @@ def write_comparison(comparison: Json, path: Path, gates: Sequence[Json] = ()) -
     """`comparison` as in docs/metrics.md, Comparisons; `gates` the outcomes against the same
     baseline, if any were judged."""
     comparison = _relabelled(comparison)
-    labels = [each["label"] for each in comparison["sides"]]
+    base_of = bases(comparison)
     bounds = gate_bounds(gates)
     return write_page(
         path,
         "comparison.html.j2",
         blocks=[*comparison_blocks(comparison), *([bounds] if bounds.figures else [])],
-        title=" against ".join([*labels[1:], labels[0]]),
+        title=_title(base_of),
         comparison=comparison,
-        baseline=labels[0],
+        base_of=base_of,
         summaries=[_summary(label, each) for label, each in comparison["comparisons"].items()],
         tables=[
-            (label, _table(entries, labels[0], label))
+            (label, _table(entries, base_of[label], label))
             for label, entries in comparison["comparisons"].items()
         ],
         gates=gate_table(gates) if gates else None,
@@ -50,11 +50,21 @@ def _relabelled(comparison: Json) -> Json:
     same = takewhile(lambda letters: len(set(letters)) == 1, zip(*labels, strict=False))
     start = max(place for place, (letter, *_) in enumerate([(":",), *same]) if letter in "/:")
     sides = [
-        {**each, "label": label[start:]}
-        for each, label in zip(comparison["sides"], labels, strict=True)
+        {
+            **each,
+            "label": each["label"][start:],
+            "baseline": None if each["baseline"] is None else each["baseline"][start:],
+        }
+        for each in comparison["sides"]
     ]
     entries = {label[start:]: each for label, each in comparison["comparisons"].items()}
     return {**comparison, "sides": sides, "comparisons": entries}
+
+
+def _title(base_of: Mapping[str, str]) -> str:
+    if len(set(base_of.values())) == 1:
+        return f"{', '.join(base_of)} against {next(iter(base_of.values()))}"
+    return f"{len(base_of)} engines, each against its baseline"
 
 
 def _summary(label: str, entries: Sequence[Json]) -> tuple[str, str, str]:

@@ -75,16 +75,22 @@ def _gate_row(gate: Json) -> tuple[str, float, units.Ends | None, str, str]:
     return gate_name(gate), multiple(gate["observed"]), ends, gate["outcome"], words
 
 
+def bases(comparison: Json) -> dict[str, str]:
+    """What each candidate is held against, by label."""
+    held = (each for each in comparison["sides"] if each["baseline"] is not None)
+    return {each["label"]: each["baseline"] for each in held}
+
+
 def comparison_blocks(comparison: Json) -> list[Block]:
     """One figure a candidate."""
-    baseline = comparison["sides"][0]["label"]
+    base_of = bases(comparison)
     is_exact = all(each.get("is_exact") for each in comparison["sides"])
     figures = [
         Figure(
             figure_id=f"ratios-{label}",
-            title=f"{label} / {baseline}",
+            title=f"{label} / {base_of[label]}",
             note=EXACT_NOTE if is_exact else "",
-            figure=ratio_intervals(rows, f"in multiples of {baseline}"),
+            figure=ratio_intervals(rows, f"in multiples of {base_of[label]}"),
         )
         for label, entries in comparison["comparisons"].items()
         if (rows := [_entry_row(each) for each in _drawn(entries)])

@@ -56,7 +56,19 @@ def ratio_intervals(
             text=[row[4] for _, row in mine],
             hovertemplate="%{text}<extra></extra>",
         )
-    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=[row[0] for row in rows])
+    figure.update_yaxes(tickvals=list(range(len(rows))))
+    for place, row in enumerate(rows):
+        # Above its line, for beside it a long name leaves a narrow page no room for the figure.
+        figure.add_annotation(
+            text=row[0],
+            showarrow=False,
+            xref="x domain",
+            x=0,
+            xanchor="left",
+            y=place,
+            yanchor="bottom",
+            yshift=4,
+        )
     return figure
 
 
@@ -83,9 +95,7 @@ def _layout(num_rows: int, seen: Sequence[float], title: str) -> go.Layout:
         yaxis={
             "range": [num_rows - 0.5, -0.8],
             "zeroline": False,
-            # Above its line, for beside it a long name leaves a narrow page no room for the figure.
-            "ticklabelposition": "inside top",
-            "ticklabelshift": 8,
+            "showticklabels": False,  # names are annotations: labels inside hide ticks below them
         },
         shapes=[
             {

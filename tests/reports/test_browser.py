@@ -316,8 +316,11 @@ def comparison_of(metrics: dict[str, Any]) -> dict[str, Any]:
         "is_paired": True,
         "warnings": [],
         "sides": [
-            {"label": name, "plan_digest": metrics["plan_digest"]}
-            for name in (metrics["baseline"], *metrics["comparisons"])
+            {"label": name, "baseline": base, "plan_digest": metrics["plan_digest"]}
+            for name, base in (
+                (metrics["baseline"], None),
+                *((name, metrics["baseline"]) for name in metrics["comparisons"]),
+            )
         ],
         "comparisons": metrics["comparisons"],
     }

@@ -170,19 +170,45 @@ def test_a_comparison_draws_each_candidate_and_lists_every_number(tmp_path: Path
     entries = metrics["comparisons"]["cand"]
     assert all(each["metric"] in page.text for each in entries)
     drawn = page.figures["ratios-cand"]
-    names = drawn["layout"]["yaxis"]["ticktext"]
+    names = [each["text"] for each in drawn["layout"]["annotations"]]
     assert names[0] == "slo.users_within_slo_ratio"
 
 
 def test_what_all_labels_begin_with_is_not_repeated(tmp_path: Path) -> None:
     run = write_run(tmp_path, {"base": SLOW, "cand": FAST}, plan=PLAN, repeats=1, baseline="base")
     found = comparison_of(write_metrics(run))
-    sides = [{**each, "label": f"runs/ci:{each['label']}"} for each in found["sides"]]
+    sides = [
+        {
+            **each,
+            "label": f"runs/ci:{each['label']}",
+            "baseline": each["baseline"] and f"runs/ci:{each['baseline']}",
+        }
+        for each in found["sides"]
+    ]
     entries = {f"runs/ci:{label}": each for label, each in found["comparisons"].items()}
     long = {**found, "sides": sides, "comparisons": entries}
     page = Page(write_comparison(long, tmp_path / "c.html").read_text())
     assert "cand against base" in page.text
     assert "runs/ci:" not in page.text
+
+
+def test_each_engine_of_two_runs_is_named_with_its_own_baseline(tmp_path: Path) -> None:
+    run = write_run(tmp_path, {"base": SLOW, "cand": FAST}, plan=PLAN, repeats=1, baseline="base")
+    found = comparison_of(write_metrics(run))
+    pairs = {"new:a": "old:a", "new:b": "old:b"}
+    entries = next(iter(found["comparisons"].values()))
+    side = {"plan_digest": "0"}
+    two = {
+        **found,
+        "sides": [
+            *({**side, "label": base, "baseline": None} for base in pairs.values()),
+            *({**side, "label": name, "baseline": base} for name, base in pairs.items()),
+        ],
+        "comparisons": dict.fromkeys(pairs, entries),
+    }
+    page = Page(write_comparison(two, tmp_path / "c.html").read_text())
+    for name, base in pairs.items():
+        assert f"{name} against {base}" in page.text
 
 
 def test_a_gate_is_drawn_so_that_left_of_its_bound_is_kept() -> None:

@@ -2,6 +2,7 @@
 
     python -m benchmarks.gate_errors simulated [--trials 200] [--conversations 200]
     python -m benchmarks.gate_errors real [--runs 20] [--repeats 3] WORKLOAD [--set KEY=VALUE]…
+    python -m benchmarks.gate_errors between
 
 `simulated`: records made up from a seed (synthetic_records.py): conversations have levels of their
 own, which both engines share, and heavy-tailed stalls. Engine B is A again (false alarms) or 10 %
@@ -16,6 +17,9 @@ many times as two engines of equal settings, interleaved. By the same gates the 
 against the first beside it (`beside`), both against themselves in the run before (`before`), and
 repeat by repeat one part of the second against one of the first (`one repeat`); `one repeat, within
 alone` is what a judge would have said who took a part's own interval for all there is.
+
+`between`: from the values in that result, what the interval between runs would have failed by
+itself (whatever the driver), by `METRIC <= 1 * baseline`; and how far one part lies from the next.
 """
 
 from __future__ import annotations
@@ -27,14 +31,16 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.results import print_table, write_result
+from benchmarks.results import DIRECTORY, print_table, write_result
 from benchmarks.synthetic_records import Noise, make_plan, make_turns, write_run
 from suite.baseline import StoredSide
+from suite.between_runs import paired_ratio_interval, unpaired_ratio_interval
 from suite.compare import EngineSide, Side, ratio_of
 from suite.engine_run import EngineRun, read_engine
 from suite.gate_text import Gate, parse_gate
@@ -44,6 +50,7 @@ from suite.latencies import latency_summaries
 from suite.measured import measured
 from suite.metric_names import Metric, Number, look_up
 from suite.metrics import read_run
+from suite.quantiles import Interval
 from workloads.source import read_source
 
 METRICS = ("ttft.p50", "ttft.p99", "tbt.mean", "tbt.p99", "e2e.p95")
@@ -224,6 +231,33 @@ def _count_within(
         counters[gate.text][str(outcome)] += 1
 
 
+def between(result: Path) -> None:
+    """Prints a line a metric that every part has."""
+    found = json.loads(result.read_text())
+    num = found["settings"]["repeats"]
+    rows = []
+    for metric, values in found["results"]["values of every part"].items():
+        if None in values:
+            continue
+        sides = [values[at : at + num] for at in range(0, len(values), num)]
+        pairs = list(zip(sides[::2], sides[1::2], strict=True))
+        beside = [paired_ratio_interval(second, first) for first, second in pairs]
+        before = [
+            unpaired_ratio_interval(now, then)
+            for earlier, later in pairwise(pairs)
+            for then, now in zip(earlier, later, strict=True)
+        ]
+        played = [each for pair in pairs for both in zip(*pair, strict=True) for each in both]
+        furthest = max(max(a, b) / min(a, b) for a, b in pairwise(played))
+        rows.append((metric, _num_failed(beside), _num_failed(before), f"{furthest:.2f}"))
+    print_table(("metric", "beside", "before", "largest step"), rows)
+
+
+def _num_failed(intervals: list[Interval | None]) -> str:
+    lows = [each.low for each in intervals if each is not None]
+    return f"{sum(low is not None and low > 1 for low in lows)} of {len(lows)}"
+
+
 def _no_counts() -> dict[str, Counter[str]]:
     return {text: Counter[str]() for text in GATES}
 
@@ -249,8 +283,11 @@ def main() -> None:
     played.add_argument("--runs", type=int, default=20)
     played.add_argument("--repeats", type=int, default=3)
     played.add_argument("--set", dest="overrides", action="append", default=[])
+    commands.add_parser("between")
     arguments = parser.parse_args()
-    if arguments.command == "simulated":
+    if arguments.command == "between":
+        between(DIRECTORY / "gate_errors_real.json")
+    elif arguments.command == "simulated":
         results = simulated(arguments.trials, arguments.conversations)
         settings = {"trials": arguments.trials, "conversations": arguments.conversations}
         write_result("gate_errors", settings=settings, results=results)

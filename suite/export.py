@@ -120,7 +120,6 @@ def vllm_bench(manifest: Manifest, engine: EngineRun, repeat: int) -> dict[str, 
     tpot = (latency - ttft)[good & (num_output > 1)] / (num_output[good & (num_output > 1)] - 1)
     duration_s = float(np.nanmax(turns.done_at) - turns.scheduled_at.min())
     num_input = int(np.nansum(turns.num_prompt_tokens[good]))
-    gaps = np.split(turns.gaps, np.cumsum(turns.num_gaps)[:-1])
     return {
         "date": datetime.fromisoformat(manifest.created_at).strftime("%Y%m%d-%H%M%S"),
         "endpoint_type": "openai",
@@ -146,11 +145,18 @@ def vllm_bench(manifest: Manifest, engine: EngineRun, repeat: int) -> dict[str, 
         **_summary("tpot", tpot),
         **_summary("itl", turns.gaps[good[turns.gap_turn]]),
         **_summary("e2el", latency[good]),
-        "input_lens": np.nan_to_num(turns.num_prompt_tokens).astype(int).tolist(),
         "output_lens": num_output.tolist(),
         "ttfts": np.nan_to_num(ttft).tolist(),
-        "itls": [each.tolist() for each in gaps],
         "latencies": np.nan_to_num(latency).tolist(),
+        **_by_request(turns),
+    }
+
+
+def _by_request(turns: TurnTable) -> dict[str, list[Any]]:
+    gaps = np.split(turns.gaps, np.cumsum(turns.num_gaps)[:-1])
+    return {
+        "input_lens": np.nan_to_num(turns.num_prompt_tokens).astype(int).tolist(),
+        "itls": [each.tolist() for each in gaps],
         "queue_times": np.nan_to_num(turns.sent_at - turns.scheduled_at).tolist(),
         "start_times": np.where(np.isnan(turns.sent_at), 0.0, turns.sent_at).tolist(),
         "generated_texts": [""] * len(turns),  # answers are not kept

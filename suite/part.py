@@ -79,9 +79,7 @@ def play_part(
                 watch = _death_watch(name, engine)
                 result = play(drive, on_progress=observer.on_progress, should_stop=watch)
                 status, note = _status(result)
-                died = watch()
-                if died is None and status == "complete" and result.counts.failed:
-                    died = _silence(name, engine.endpoint)
+                died = watch() or _silence(name, engine.endpoint, result.counts)
                 if died is not None:  # also where all turns had failed before anybody looked
                     status, note = "failed", died
     except EngineError as caught:
@@ -123,8 +121,11 @@ def _death_watch(name: str, engine: RunningEngine) -> Callable[[], str | None]:
     return watch
 
 
-def _silence(name: str, endpoint: Endpoint) -> str | None:
-    """A server that is not this project's child is not watched: it is asked once, at the end."""
+def _silence(name: str, endpoint: Endpoint, counts: Counts) -> str | None:
+    """A server that is not this project's child is not watched: where turns failed, it is asked
+    once, at the end."""
+    if not counts.failed:
+        return None
     url = urlsplit(endpoint.base_url)
     port = url.port or (443 if url.scheme == "https" else 80)
     try:

@@ -75,10 +75,13 @@ def only_run(directory: Path) -> Path:
 
 
 def left_behind(run: Path) -> list[str]:
-    """Command lines of processes that still speak of this run."""
+    """Command lines of processes that still speak of this run, and not of another test's that
+    began in the same second and is named alike."""
+    root = run.resolve().parents[1]
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or []
-        if any(str(run.name) in word for word in words):
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        words, cwd = process.info["cmdline"] or [], process.info["cwd"]
+        is_ours = cwd is None or Path(cwd).is_relative_to(root)
+        if is_ours and any(str(run.name) in word for word in words):
             found.append(" ".join(words))
     return found

@@ -13,6 +13,7 @@ from suite.fairness import gini_index, jain_index
 from suite.intervals import Clusters
 from suite.quantiles import CONFIDENCE_RATIO, Interval, quantile
 from suite.user_draws import UserDraws
+from suite.user_intervals import _log_odds, _log_variation
 
 NUM = 30
 
@@ -162,7 +163,7 @@ def test_few_clusters_that_make_up_the_spread_leave_their_side_open():
 
 def test_slopes_are_derivatives():
     totals = np.array([[10.0, 6.0, 4.5]])
-    for statistic, width in ((_log_ratio, 2), (_ratio, 2)):
+    for statistic, width in ((_log_ratio, 2), (_ratio, 2), (_log_odds, 2), (_log_variation, 3)):
         mine = totals[:, :width]
         value, slope = statistic(mine)
         for column in range(width):

@@ -12,8 +12,6 @@ from suite.fairness import gini_index, jain_index
 from suite.quantiles import Interval
 from suite.user_draws import gini_draws, gini_influences
 from suite.user_intervals import (
-    _log_odds,
-    _log_variation,
     gini_interval,
     jain_interval,
     mean_share_interval,
@@ -142,18 +140,6 @@ def test_gini_is_resampled_a_stretch_at_a_time(monkeypatch):
     monkeypatch.setattr("suite.user_draws.CHUNK", 700)
     parts = gini_draws(shares, np.arange(30), draws(30))
     assert np.allclose(whole, parts, rtol=1e-12)
-
-
-def test_slopes_are_derivatives():
-    totals = np.array([[10.0, 6.0, 4.5]])
-    for statistic, width in ((_log_variation, 3), (_log_odds, 2)):
-        mine = totals[:, :width]
-        value, slope = statistic(mine)
-        for column in range(width):
-            step = np.zeros_like(mine)
-            step[0, column] = 1e-6
-            numeric = (statistic(mine + step)[0] - value) / 1e-6
-            assert slope[0, column] == pytest.approx(numeric[0], rel=1e-4)
 
 
 def test_intervals_of_40_users_hold_the_truth():

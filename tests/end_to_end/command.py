@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import yaml
+
+from suite.records import read_shards
 
 FSBENCH = (sys.executable, "-m", "suite.cli")
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -67,6 +70,14 @@ def finish(process: subprocess.Popen[str], timeout_s: float = 240) -> tuple[int,
     """(exit code, stdout, stderr)."""
     out, err = process.communicate(timeout=timeout_s)
     return process.returncode, out, err
+
+
+def wait_for_turns(process: subprocess.Popen[str], directory: Path) -> None:
+    """Until a part of the run in `directory` has a whole row on disk: the size of a file says
+    nothing, since a batch of rows goes out in several writes."""
+    while not any(read_shards(part).num_rows for part in directory.glob("runs/*/*/1")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
 
 
 def only_run(directory: Path) -> Path:

@@ -6,8 +6,6 @@ import gzip
 import json
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +16,9 @@ import pytest
 from suite.latency_shares import STATES
 from suite.records import read_turns
 from suite.run_directory import Manifest
-from tests.end_to_end.command import finish, left_behind, only_run, start, workload
+from tests.end_to_end.command import finish, left_behind, only_run, start, wait_for_turns, workload
 
 CLOCKS_APART_S = 0.001  # the kernel stamps in real time, the engine in monotonic time
-
-
-def wait_for(what: str, condition: Callable[[], bool]) -> None:
-    for _ in range(3600):
-        if condition():
-            return
-        time.sleep(0.05)
-    pytest.fail(f"waited in vain: {what}")
 
 
 @pytest.fixture(scope="module")
@@ -155,16 +145,10 @@ def a_long_one() -> dict[str, Any]:
     return workload(conversations=turns, engines={"small": engine})
 
 
-def started(directory: Path) -> bool:
-    """The driver has flushed something."""
-    shards = list(directory.glob("runs/*/small/1/turns-*.arrows"))
-    return any(shard.stat().st_size > 5000 for shard in shards)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_keeps_what_was_measured(tmp_path: Path, number: signal.Signals) -> None:
     process = start(["run", "w.yaml"], tmp_path, a_long_one())
-    wait_for("turns on disk", lambda: started(tmp_path))
+    wait_for_turns(process, tmp_path)
     process.send_signal(number)
     code, out, err = finish(process)
     assert code == 4, out + err
@@ -176,7 +160,7 @@ def test_an_engine_that_dies_in_the_middle_is_told_and_keeps_what_was_measured(
     tmp_path: Path,
 ) -> None:
     process = start(["run", "w.yaml"], tmp_path, a_long_one())
-    wait_for("turns on disk", lambda: started(tmp_path))
+    wait_for_turns(process, tmp_path)
     engine = next(
         child
         for child in psutil.Process(process.pid).children(recursive=True)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 from suite.records import read_turns
-from tests.end_to_end.command import finish, left_behind, only_run, start, workload
+from tests.end_to_end.command import finish, left_behind, only_run, start, wait_for_turns, workload
 
 ENGINE = {
     "kind": "simulated",
@@ -67,9 +66,7 @@ def test_what_a_killed_run_had_measured_is_reported_afterwards(tmp_path: Path) -
     arrivals = {"process": "constant", "rate": 1.0}
     spec = workload(model="llama-3-8b", conversations=turns, arrivals=arrivals)
     process = start(["run", "w.yaml"], tmp_path, {**spec, "engines": {"killed": ENGINE}})
-    while not any(each.stat().st_size > 5000 for each in tmp_path.glob("runs/*/killed/1/turns-*")):
-        assert process.poll() is None
-        time.sleep(0.02)
+    wait_for_turns(process, tmp_path)
     process.kill()
     finish(process)
     run = only_run(tmp_path)

@@ -30,27 +30,33 @@ import numpy as np
 
 from benchmarks.coverage_scenes import (
     GAPS,
-    OF_USERS,
+    RATIOS,
     TURNS,
-    USERS,
     Trial,
     between_runs,
     independent,
     lognormal,
     mean,
-    of_users,
+    mean_ratio,
     pareto,
     percentile,
-    ratio,
+    percentile_ratio,
+    unpaired_ratio,
+)
+from benchmarks.coverage_users import (
+    OF_USERS,
+    USERS,
+    of_users,
+    ratio_of_users,
     share,
     share_of_turns,
     share_ratio,
-    unpaired_ratio,
 )
 from benchmarks.results import print_table, write_result
 
 TOLERANCE = 0.02
 NOT_DEMANDED = (", naive", " 10 users")
+P5_ABOVE_0 = ("beta", "mostly whole")  # with both engines, so that there is a ratio
 END_MISSED = 0.025
 SEED = 7
 
@@ -62,8 +68,10 @@ def scenes() -> Iterator[tuple[str, Trial]]:
             yield scene, independent(ppf, num, level)
     yield from _of_conversations()
     for num in (50, 200):
-        for q in (None, 0.5, 0.95, 0.99):
-            yield f"paired ratio of {_name(q)}, {num} conversations", ratio(num, q)
+        for name, make in RATIOS.items():
+            yield f"paired ratio of mean, {name}, {num} conversations", mean_ratio(make, num)
+        for q in (0.5, 0.95, 0.99):
+            yield f"paired ratio of {_name(q)}, {num} conversations", percentile_ratio(num, q)
     for q in (None, 0.5, 0.95):
         yield f"unpaired ratio of {_name(q)}, 200 conversations", unpaired_ratio(200, q)
     for num in (3, 6):
@@ -72,12 +80,22 @@ def scenes() -> Iterator[tuple[str, Trial]]:
         yield f"share of users, {num} users", share(num)
     for num in (20, 40, 200):
         yield f"share of turns, {num} users", share_of_turns(num)
-    for num in (40, 200):
-        yield f"paired ratio of shares, {num} users", share_ratio(num)
+    yield from _of_users()
+
+
+def _of_users() -> Iterator[tuple[str, Trial]]:
+    for num in (20, 40, 200):
+        for alike, better, worse in ((0.7, 0.9, 0.7), (0.7, 0.6, 0.3), (0.9, 0.97, 0.9)):
+            scene = f"paired ratio of shares {better:g} and {worse:g}, {num} users"
+            yield scene, share_ratio(num, alike=alike, better=better, worse=worse)
     for statistic in OF_USERS:
         for name, users in USERS.items():
             for num in (10, 20, 40, 200):
                 yield f"{statistic}, {name}, {num} users", of_users(users, statistic, num)
+            for num in (20, 40, 200):
+                if statistic != "P5 attainment" or (num == 200 and name in P5_ABOVE_0):
+                    scene = f"paired ratio of {statistic}, {name}, {num} users"
+                    yield scene, ratio_of_users(name, statistic, num)
 
 
 def _of_conversations() -> Iterator[tuple[str, Trial]]:

@@ -1,8 +1,8 @@
-"""What coverage.py draws samples from, and the interval that each draw is given.
+"""What coverage.py draws times from, and the interval that each draw is given.
 
-A scene is a number with a known true value: shapes (of conversations' times, of users' attainment)
-are crossed with numbers, sizes and statistics. True values are closed forms where there are any,
-else those of four million conversations or users.
+A scene is a number with a known true value: shapes of conversations' times are crossed with sizes
+and statistics. True values are closed forms where there are any, else those of a million
+conversations.
 """
 
 from __future__ import annotations
@@ -14,27 +14,24 @@ from math import exp, log
 import numpy as np
 from scipy import special
 
-from suite.bootstrap import draws, interval_of, levels_around, mean_draws, percentile_draws
-from suite.bootstrap_t import mean_interval
-from suite.compare import MIN_ON_EACH_SIDE, paired_interval
-from suite.fairness import gini_index, jain_index
+from suite.bootstrap import draws, interval_of, levels_around, percentile_draws
+from suite.bootstrap_t import mean_interval, mean_ratio_interval
+from suite.compare import paired_interval
 from suite.intervals import (
     Clusters,
     between_runs_interval,
     clustered_percentile,
     combined_ratio,
     percentile_interval,
-    share_interval,
 )
 from suite.metric_names import Metric, Number
 from suite.quantiles import Floats, Interval, quantile
-from suite.user_intervals import gini_interval, jain_interval, mean_share_interval, p5_interval
+from suite.statistics import summarise
 
 Rng = np.random.Generator
 Labels = np.ndarray
 Trial = Callable[[Rng], tuple[Interval | None, float]]  # (the interval, what it should hold)
 Turns = Callable[[Rng, int], tuple[Floats, Labels]]  # (values, the conversation of each)
-Users = Callable[[Rng, int], Floats]  # a share of each user
 MANY = 1_000_000
 SLOWER = 1.1  # the second engine of a ratio
 
@@ -126,8 +123,8 @@ def percentile(make: Turns, num: int, q: float, *, is_naive: bool = False) -> Tr
 
     def trial(rng: Rng) -> tuple[Interval | None, float]:
         values, labels = make(rng, num)
-        clusters = Clusters.of(np.arange(len(values)) if is_naive else labels)
-        return clustered_percentile(values, np.sort(values), q, clusters)[1], true_values(make)[q]
+        found = summarise(values, None if is_naive else labels)
+        return found.intervals[f"p{100 * q:g}"], true_values(make)[q]
 
     return trial
 
@@ -141,8 +138,33 @@ def mean(make: Turns, num: int) -> Trial:
     return trial
 
 
-def ratio(num: int, q: float | None) -> Trial:
-    """Paired: two engines on the same conversations, whose levels they share. q None = of means."""
+def mean_ratio(make: Callable[[Rng, Floats], Floats], num: int) -> Trial:
+    """Paired: two engines on the same conversations, whose levels they share."""
+
+    def trial(rng: Rng) -> tuple[Interval | None, float]:
+        labels, level = conversations(rng, num, 5)
+        both = [make(rng, level[labels]) * slower for slower in (SLOWER, 1.0)]
+        clusters = Clusters.of(labels)
+        totals = [np.stack([clusters.sizes, clusters.sums(each)], axis=1) for each in both]
+        found = mean_ratio_interval(*totals)
+        assert found is not None
+        numbers = [Number(value=float(each.mean())) for each in both]
+        return paired_interval(found, Metric("e2e.mean"), *numbers), SLOWER
+
+    return trial
+
+
+RATIOS: dict[str, Callable[[Rng, Floats], Floats]] = {
+    "log-normal": lambda rng, level: np.exp(level + rng.normal(0, 0.5, len(level))),
+    "Pareto": lambda rng, level: np.exp(level) * pareto(rng.random(len(level))),
+    "stalled": lambda rng, level: (
+        np.exp(level + rng.normal(0, 0.5, len(level))) + 3 * (rng.random(len(level)) < 0.1)
+    ),
+}
+
+
+def percentile_ratio(num: int, q: float) -> Trial:
+    """Paired, of log-normal times."""
 
     def trial(rng: Rng) -> tuple[Interval | None, float]:
         labels, level = conversations(rng, num, 5)
@@ -150,11 +172,6 @@ def ratio(num: int, q: float | None) -> Trial:
         clusters, counts, columns = Clusters.of(labels), draws(num), np.arange(num)
         found, numbers = [], []
         for values in np.exp(level[labels] + noise) * np.array([[SLOWER], [1.0]]):
-            if q is None:
-                numbers.append(Number(value=float(values.mean())))
-                sums = clusters.sums(values)
-                found.append(mean_draws(sums, clusters.sizes, columns, counts))
-                continue
             ascending = np.sort(values)
             effective, _ = clustered_percentile(values, ascending, q, clusters)
             numbers.append(Number(value=quantile(ascending, q), num_effective=effective))
@@ -162,8 +179,7 @@ def ratio(num: int, q: float | None) -> Trial:
             found.append(percentile_draws(values, clusters, columns, counts, levels))
         resampled = interval_of(found[0] / found[1])
         assert resampled is not None
-        metric = Metric("e2e.mean" if q is None else f"e2e.p{100 * q:g}")
-        return paired_interval(resampled, metric, *numbers), SLOWER
+        return paired_interval(resampled, Metric(f"e2e.p{100 * q:g}"), *numbers), SLOWER
 
     return trial
 
@@ -192,110 +208,5 @@ def between_runs(num_runs: int) -> Trial:
 
     def trial(rng: Rng) -> tuple[Interval | None, float]:
         return between_runs_interval(np.exp(rng.normal(0, 0.1, num_runs))), exp(0.1**2 / 2)
-
-    return trial
-
-
-# Users: what share of their turns attained.
-
-
-def beta_attainment(rng: Rng, num: int) -> Floats:
-    return rng.beta(8, 1, num)
-
-
-def mostly_whole_attainment(rng: Rng, num: int) -> Floats:
-    """Four of five attain 99 % of their turns, the others two thirds."""
-    chance = np.where(rng.random(num) < 0.2, rng.beta(4, 2, num), 0.99)
-    return _of_turns(rng, chance)
-
-
-def starved_attainment(rng: Rng, num: int) -> Floats:
-    """One in five gets next to nothing."""
-    return _of_turns(rng, np.where(rng.random(num) < 0.2, 0.1, 0.95))
-
-
-def class_attainment(rng: Rng, num: int) -> Floats:
-    """Two humps: half of the users are of a class that is served much worse."""
-    return np.where(rng.random(num) < 0.5, rng.beta(9, 1, num), rng.beta(2, 2, num))
-
-
-def _of_turns(rng: Rng, chance: Floats) -> Floats:
-    num_turns = rng.geometric(1 / 5, len(chance))
-    found: Floats = rng.binomial(num_turns, chance) / num_turns
-    return found
-
-
-USERS: dict[str, Users] = {
-    "beta": beta_attainment,
-    "mostly whole": mostly_whole_attainment,
-    "some starved": starved_attainment,
-    "two classes": class_attainment,
-}
-Statistic = tuple[Callable[[Floats], float | None], Callable[[Floats, np.ndarray], Interval | None]]
-OF_USERS: dict[str, Statistic] = {
-    "jain": (jain_index, jain_interval),
-    "gini": (gini_index, gini_interval),
-    "mean attainment": (lambda shares: float(shares.mean()), mean_share_interval),
-    "P5 attainment": (lambda shares: quantile(np.sort(shares), 0.05), p5_interval),
-}
-
-
-@cache
-def true_value_of_users(make: Users, name: str) -> float:
-    value = OF_USERS[name][0](make(np.random.default_rng(0), 4 * MANY))
-    assert value is not None
-    return value
-
-
-def of_users(make: Users, name: str, num: int) -> Trial:
-    def trial(rng: Rng) -> tuple[Interval | None, float]:
-        shares = make(rng, num)
-        return OF_USERS[name][1](shares, np.arange(num)), true_value_of_users(make, name)
-
-    return trial
-
-
-def share(num_users: int) -> Trial:
-    """Users within SLO: another true share each time, from 0.5 to 0.99, for a count of users has
-    few values and at a single true share no interval can hold as often as stated."""
-
-    def trial(rng: Rng) -> tuple[Interval | None, float]:
-        truth = rng.uniform(0.5, 0.99)
-        within = (rng.random(num_users) < truth).astype(float)
-        return share_interval(within, np.ones(num_users)), truth
-
-    return trial
-
-
-def share_of_turns(num_users: int) -> Trial:
-    """Turns that attained; users differ. Every true share from 0.5 to 0.99."""
-
-    def trial(rng: Rng) -> tuple[Interval | None, float]:
-        truth = rng.uniform(0.5, 0.99)
-        num_turns = rng.geometric(1 / 5, num_users).astype(float)
-        chance = rng.beta(4 * truth, 4 * (1 - truth), num_users)
-        attained = rng.binomial(num_turns.astype(int), chance).astype(float)
-        return share_interval(attained, num_turns), truth
-
-    return trial
-
-
-def share_ratio(num_users: int) -> Trial:
-    """Users within SLO of two engines, paired by user; as compare.py does it."""
-
-    def trial(rng: Rng) -> tuple[Interval | None, float]:
-        patience = rng.random(num_users)  # what is enough for one engine mostly is for the other
-        better = np.where(rng.random(num_users) < 0.3, rng.random(num_users), patience) < 0.9
-        worse = patience < 0.7
-        if min(each.sum() for each in (better, ~better, worse, ~worse)) < MIN_ON_EACH_SIDE:
-            intervals = [
-                share_interval(each.astype(float), np.ones(num_users)) for each in (better, worse)
-            ]
-            assert intervals[0] is not None
-            assert intervals[1] is not None
-            found = combined_ratio(better.mean(), intervals[0], worse.mean(), intervals[1])
-            return found, 0.9 / 0.7
-        counts = draws(num_users)
-        return interval_of((counts @ better) / (counts @ worse)), 0.9 / 0.7
 
     return trial

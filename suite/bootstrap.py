@@ -104,14 +104,6 @@ def _candidates(values: Floats, clusters: Clusters, levels: Sequence[float]) -> 
     return np.unique(ascending[ranks])
 
 
-def mean_draws(sums: Floats, sizes: Floats, rows: Ints, counts: Floats) -> Floats:
-    """[NUM_RESAMPLES]: Σ sums / Σ sizes of each resample."""
-    mine = _columns(counts, rows)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found: Floats = (mine @ sums) / (mine @ sizes)
-    return found
-
-
 def interval_of(resampled: Floats) -> Interval | None:
     """The middle 95 % of the resamples; None where one of them has no number."""
     if not len(resampled) or not np.isfinite(resampled).all():

@@ -105,6 +105,22 @@ def mean_interval(sums: Floats, sizes: Floats) -> Interval | None:
     return Interval(low=ends[0], high=ends[1])
 
 
+def mean_ratio_interval(totals: Floats, base: Floats) -> Interval | None:
+    """Of one mean / another over the same clusters, paired, on the log scale: what a cluster does
+    to both cancels. What each cluster adds, [num_clusters, 2]: samples, and their sum. None where a
+    mean is not above 0."""
+    both = np.concatenate([totals, base], axis=1)
+    units = np.abs(both).max(axis=0, initial=0.0)
+    if not (both.sum(axis=0) > 0).all():
+        return None
+    found = bootstrap_t(both / units, _log_ratio_of_means)
+    if found is None:
+        return None
+    scale = units[1] / units[0] / (units[3] / units[2])
+    low, high = (None if end is None else exp(end) * scale for end in (found.low, found.high))
+    return Interval(low=low, high=high)
+
+
 def _ratio(totals: Floats) -> tuple[Floats, Floats]:
     below, above = totals.T
     return above / below, np.stack([-above / below**2, 1 / below], axis=1)
@@ -113,3 +129,8 @@ def _ratio(totals: Floats) -> tuple[Floats, Floats]:
 def _log_ratio(totals: Floats) -> tuple[Floats, Floats]:
     below, above = totals.T
     return np.log(above / below), np.stack([-1 / below, 1 / above], axis=1)
+
+
+def _log_ratio_of_means(totals: Floats) -> tuple[Floats, Floats]:
+    (value, slope), (base, base_slope) = _log_ratio(totals[:, :2]), _log_ratio(totals[:, 2:])
+    return value - base, np.concatenate([slope, -base_slope], axis=1)

@@ -1,8 +1,10 @@
 """Two engines held against each other: ratios of all their numbers, how sure they are, and what
 that says.
 
-On the same plan the ratio's interval comes from paired resamples of conversations (bootstrap.py);
-otherwise from the two intervals.
+On the same plan the ratio's interval is paired: of percentiles from resamples of conversations
+that both engines share (bootstrap.py), of means by bootstrap-t (bootstrap_t.py), of users' numbers
+from the two intervals and how far the numbers vary together (user_influences.py). Otherwise it
+comes from the two intervals alone.
 """
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ import numpy as np
 
 from suite.between_runs import MIN_REPEATS, paired_ratio_interval, unpaired_ratio_interval
 from suite.bootstrap import interval_of
+from suite.bootstrap_t import mean_ratio_interval
 from suite.engine_run import EngineRun
 from suite.intervals import as_json, combined_ratio, hull
 from suite.metric_names import (
     LATENCY_METRICS,
     SCALAR_METRICS,
-    USER_SHARES,
     Metric,
     Number,
     between_runs_of,
@@ -30,8 +32,9 @@ from suite.metric_names import (
 )
 from suite.quantiles import PERCENTILES, Interval, interval_ranks
 from suite.resampled import Resampled
+from suite.turn_table import Floats
+from suite.user_influences import correlation
 
-MIN_ON_EACH_SIDE = 10  # of a share, for resampling to know its spread
 # By so much two runs of one engine on one machine may differ where no repeats show how much: of 60
 # pairs side by side 1 differed by more in P50 of TTFT, none in the mean of TBT, 3 in its P99, whose
 # interval allows for that (benchmarks/results/gate_errors_real.json).
@@ -207,36 +210,48 @@ def _ratios(values: list[float], base: list[float]) -> tuple[float, ...]:
 
 
 def _within(side: Side, base: Side, metric: Metric, mine: Number, other: Number) -> Interval | None:
-    assert mine.value is not None and other.value is not None
-    if side.resampled is not None and base.resampled is not None and side.plan == base.plan:
-        if metric.key in USER_SHARES and not (
-            side.resampled.has_both_sides(metric, MIN_ON_EACH_SIDE)
-            and base.resampled.has_both_sides(metric, MIN_ON_EACH_SIDE)
-        ):
-            return _combined(mine, other)
-        drawn, drawn_base = side.resampled.draws_of(metric), base.resampled.draws_of(metric)
-        if drawn is None or drawn_base is None:
-            return None
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found = interval_of(drawn / drawn_base)
-        return None if found is None else paired_interval(found, metric, mine, other)
-    return _combined(mine, other)
+    """Paired where both played the same plan and their records are at hand."""
+    records, base_records = side.resampled, base.resampled
+    if records is None or base_records is None or side.plan != base.plan:
+        return _combined(mine, other)
+    if not metric.is_latency:
+        influences = records.influences_of(metric), base_records.influences_of(metric)
+        return _combined(mine, other, _correlation(*influences))
+    if metric.is_percentile:
+        found = _resampled_ratio(records.draws_of(metric), base_records.draws_of(metric))
+    elif metric.key == "mean":
+        found = mean_ratio_interval(records.totals_of(metric), base_records.totals_of(metric))
+    else:
+        found = None
+    return None if found is None else paired_interval(found, metric, mine, other)
 
 
-def _combined(mine: Number, other: Number) -> Interval | None:
-    if mine.interval is None or other.interval is None or not mine.value or not other.value:
+def _correlation(influences: Floats | None, others: Floats | None) -> float:
+    return 0.0 if influences is None or others is None else correlation(influences, others)
+
+
+def _resampled_ratio(drawn: Floats | None, base_drawn: Floats | None) -> Interval | None:
+    if drawn is None or base_drawn is None:
         return None
-    return combined_ratio(mine.value, mine.interval, other.value, other.interval)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return interval_of(drawn / base_drawn)
+
+
+def _combined(mine: Number, other: Number, paired: float = 0.0) -> Interval | None:
+    """`paired`: how far the two numbers vary together, a correlation."""
+    if mine.value is None or mine.interval is None or other.interval is None or not other.value:
+        return None
+    return combined_ratio(mine.value, mine.interval, other.value, other.interval, paired)
 
 
 def paired_interval(found: Interval, metric: Metric, mine: Number, other: Number) -> Interval:
-    """With the ratio itself in it, which resamples of few users or a long tail may miss. An end is
-    open where too few samples bound the percentile it rests on; that clusters are few does not
-    matter, for what they have in common is paired away."""
+    """With the ratio itself in it, which resamples of a long tail may miss. An end is open where
+    too few samples bound the percentile it rests on; that clusters are few does not matter, for
+    what they have in common is paired away."""
     assert mine.value is not None and other.value is not None
-    assert found.low is not None and found.high is not None
     ratio = mine.value / other.value
-    low, high = min(found.low, ratio), max(found.high, ratio)
+    low = None if found.low is None else min(found.low, ratio)
+    high = None if found.high is None else max(found.high, ratio)
     if not metric.is_percentile or mine.num_effective is None or other.num_effective is None:
         return Interval(low=low, high=high)
     q = PERCENTILES[metric.key]

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from math import exp, hypot, inf, log, sqrt
+from math import exp, inf, log, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -198,17 +198,36 @@ def between_runs_interval(values: Floats) -> Interval | None:
 
 
 def combined_ratio(
-    value: float, interval: Interval, base: float, base_interval: Interval
+    value: float,
+    interval: Interval,
+    base: float,
+    base_interval: Interval,
+    correlation: float = 0.0,
 ) -> Interval:
-    """Interval of value / base from the two intervals: their distances on the log scale as the root
-    of the sum of squares (MOVER, Zou & Donner 2008). An end that nothing bounds is open."""
+    """Interval of value / base from the two intervals: their distances a and b on the log scale as
+    √(a² + b² − 2 · correlation · a · b) (MOVER, Zou & Donner 2008). An end that nothing bounds is
+    open. Of a value of 0, whose logarithm tells nothing, the ends furthest apart."""
+    if value == 0:
+        if interval.high is None or not base_interval.low:
+            return Interval(low=0.0, high=None)
+        return Interval(low=0.0, high=interval.high / base_interval.low)
     ratio = value / base
-    below = hypot(_log_ratio(value, interval.low), _log_ratio(base_interval.high, base))
-    above = hypot(_log_ratio(interval.high, value), _log_ratio(base, base_interval.low))
+    below = _apart(
+        _log_ratio(value, interval.low), _log_ratio(base_interval.high, base), correlation
+    )
+    above = _apart(
+        _log_ratio(interval.high, value), _log_ratio(base, base_interval.low), correlation
+    )
     return Interval(
         low=None if below == inf else ratio * exp(-below),
         high=None if above == inf else ratio * exp(above),
     )
+
+
+def _apart(one: float, other: float, correlation: float) -> float:
+    if inf in (one, other):
+        return inf
+    return sqrt(max(0.0, one**2 + other**2 - 2 * correlation * one * other))
 
 
 def _log_ratio(large: float | None, small: float | None) -> float:

@@ -106,7 +106,6 @@ _EXTREMES = (
     "served_ratio",
 )
 _UNTIMED = ("driver_lag", "context_switch", "counts")  # what a late driver does not falsify
-USER_SHARES = ("users_within_slo_ratio", "turn_attainment_ratio")
 
 
 def unknown_metric(name: str) -> str:

@@ -1,26 +1,28 @@
-"""One engine's numbers under resampled conversations or users; the draws are the plan's, so that
-two engines on the same plan are drawn alike."""
+"""One engine's numbers by conversation and by user, in the plan's order, so that two engines on the
+same plan are paired: resampled percentiles, totals of means, influences of users."""
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
-from suite.bootstrap import draws, levels_around, mean_draws, percentile_draws
+from suite.bootstrap import draws, levels_around, percentile_draws
 from suite.engine_run import EngineRun
-from suite.intervals import Clusters
+from suite.intervals import Clusters, Ints, Labels
 from suite.latencies import samples_and_rows
 from suite.metric_names import Metric
 from suite.quantiles import PERCENTILES
-from suite.turn_table import Floats
-from suite.user_draws import UserDraws
+from suite.turn_table import Floats, Strings
+from suite.user_influences import user_influences
 
 
 class Resampled:
-    """Draws of each metric are made when asked for, and kept."""
+    """Draws of each percentile are made when asked for, and kept."""
 
     def __init__(self, records: EngineRun) -> None:
         self._records = records
-        self._found: dict[str, Floats | None] = {}
+        self._drawn: dict[str, Floats | None] = {}
         conversations = records.measured.plan.conversations
         column = {each.conversation_id: index for index, each in enumerate(conversations)}
         self._num_conversations = len(conversations)
@@ -34,51 +36,51 @@ class Resampled:
         return tuple(each.name for each in self._records.plan.user_classes)
 
     def draws_of(self, metric: Metric) -> Floats | None:
-        """[NUM_RESAMPLES]; None where resampling says nothing of the metric."""
-        if metric.label not in self._found:
-            self._found[metric.label] = self._make(metric)
-        return self._found[metric.label]
+        """[NUM_RESAMPLES] of a percentile of a latency; None without samples."""
+        if metric.label not in self._drawn:
+            self._drawn[metric.label] = self._draw(metric)
+        return self._drawn[metric.label]
 
-    def has_both_sides(self, metric: Metric, num: int) -> bool:
-        """Whether at least so many users are within SLO, and as many not."""
-        users = self._records.users
-        chosen = np.ones(len(users.repeat), dtype=bool)
+    def totals_of(self, metric: Metric) -> Floats:
+        """[num_conversations, 2]: how many samples of a latency each has, and their sum."""
+        values, labels = self._samples(metric)
+        num = self._num_conversations
+        sums = np.bincount(labels, weights=values, minlength=num)
+        return np.stack([np.bincount(labels, minlength=num).astype(np.float64), sums], axis=1)
+
+    def influences_of(self, metric: Metric) -> Floats | None:
+        """[num_users] on a number of users; None if it is not one."""
+        users, headroom = self._records.users, self._headroom_of_users
+        names, labels = self._names_and_labels
         if metric.user_class is not None:
             chosen = users.user_class == metric.user_class
-        within = users.is_within_slo[chosen]
-        num_within = len(np.unique(users.user_id[chosen][within]))
-        num_without = len(np.unique(users.user_id[chosen][~within]))
-        return min(num_within, num_without) >= num
+            users, labels, headroom = users.where(chosen), labels[chosen], headroom[chosen]
+        return user_influences(metric.key, users, headroom, labels, len(names))
 
-    def _make(self, metric: Metric) -> Floats | None:
-        if metric.is_latency:
-            return None if metric.key == "max" else self._latency(metric)
-        if metric.group in ("slo", "fairness"):
-            return self._users(metric)
-        return None
+    @cached_property
+    def _names_and_labels(self) -> tuple[Strings, Ints]:
+        """(users, the user of each row of the users' attainment)."""
+        return np.unique(self._records.users.user_id, return_inverse=True)
 
-    def _latency(self, metric: Metric) -> Floats | None:
+    @cached_property
+    def _headroom_of_users(self) -> Floats:
+        records = self._records
+        return records.users.mean_of_turns(records.turns, records.headroom)
+
+    def _draw(self, metric: Metric) -> Floats | None:
+        values, labels = self._samples(metric)
+        if not len(values):
+            return None
+        clusters, columns = Clusters.of(labels), np.flatnonzero(np.bincount(labels))
+        levels = levels_around(values, clusters, float(PERCENTILES[metric.key]))
+        counts = draws(self._num_conversations)
+        return percentile_draws(values, clusters, columns, counts, levels)
+
+    def _samples(self, metric: Metric) -> tuple[Floats, Labels]:
+        """(the samples of a latency, the conversation of each)."""
         turns = self._records.turns
         rows = np.ones(len(turns), dtype=bool)
         if metric.user_class is not None:
             rows = turns.user_class == metric.user_class
         values, row = samples_and_rows(turns, rows, f"{metric.group}_s")
-        if not len(values):
-            return None
-        labels = self._column_of_turn[row]
-        clusters, columns = Clusters.of(labels), np.flatnonzero(np.bincount(labels))
-        counts = draws(self._num_conversations)
-        if metric.key == "mean":
-            return mean_draws(clusters.sums(values), clusters.sizes, columns, counts)
-        levels = levels_around(values, clusters, float(PERCENTILES[metric.key]))
-        return percentile_draws(values, clusters, columns, counts, levels)
-
-    def _users(self, metric: Metric) -> Floats | None:
-        users = self._records.users
-        if not len(users.repeat):
-            return None
-        names, labels = np.unique(users.user_id, return_inverse=True)
-        if metric.user_class is not None:
-            chosen = users.user_class == metric.user_class
-            users, labels = users.where(chosen), labels[chosen]
-        return UserDraws(users, labels, draws(len(names))).of(metric.key)
+        return values, self._column_of_turn[row]

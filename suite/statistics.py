@@ -57,6 +57,7 @@ def summarise(samples: Floats, labels: Labels | None = None) -> Summary:
             continue
         percentiles[name] = quantile(ascending, q)
         num_effective[name], intervals[name] = clustered_percentile(samples, ascending, q, clusters)
+    intervals.update(_closed_by_neighbours({name: intervals[name] for name in PERCENTILES}))
     return Summary(
         count=count,
         mean=float(samples.mean()) if count else None,
@@ -66,3 +67,19 @@ def summarise(samples: Floats, labels: Labels | None = None) -> Summary:
         num_effective=num_effective,
         unavailable=unavailable,
     )
+
+
+def _closed_by_neighbours(intervals: dict[str, Interval | None]) -> dict[str, Interval | None]:
+    """Of percentiles in ascending order: what holds P95 from below does so for P99, and what holds
+    P99.9 from above. So an open end takes that of the nearest percentile on its side."""
+    lows = [None if each is None else each.low for each in intervals.values()]
+    highs = [None if each is None else each.high for each in intervals.values()]
+    for index in range(1, len(lows)):
+        if lows[index] is None:
+            lows[index] = lows[index - 1]
+        if highs[-1 - index] is None:
+            highs[-1 - index] = highs[-index]
+    return {
+        name: None if each is None else Interval(low=low, high=high)
+        for (name, each), low, high in zip(intervals.items(), lows, highs, strict=True)
+    }

@@ -19,9 +19,8 @@ from suite.bootstrap_t import bootstrap_t, studentised_interval
 from suite.intervals import Clusters, Ints, clustered_percentile
 from suite.quantiles import CONFIDENCE_RATIO, Interval
 from suite.turn_table import Floats
-from suite.user_draws import gini_draws, gini_influences
+from suite.user_influences import P5, gini_draws, gini_influences
 
-P5 = 0.05
 _TAIL = (1 - CONFIDENCE_RATIO) / 2
 
 

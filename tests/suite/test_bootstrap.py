@@ -1,4 +1,4 @@
-"""Resampled percentiles, means and users' numbers against a slow twin, and their coverage."""
+"""Resampled percentiles and bootstrap-t of means against slow twins, and their coverage."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from suite.attainment import Attainment
-from suite.bootstrap import draws, interval_of, levels_around, mean_draws, percentile_draws
-from suite.bootstrap_t import _log_ratio, _ratio, mean_interval
-from suite.fairness import gini_index, jain_index
+from suite.bootstrap import draws, interval_of, levels_around, percentile_draws
+from suite.bootstrap_t import (
+    _log_ratio,
+    _log_ratio_of_means,
+    _ratio,
+    mean_interval,
+    mean_ratio_interval,
+)
 from suite.intervals import Clusters
 from suite.quantiles import CONFIDENCE_RATIO, Interval, quantile
-from suite.user_draws import UserDraws
 from suite.user_intervals import _log_odds, _log_variation
 
 NUM = 30
@@ -52,55 +55,11 @@ def test_a_smoothed_percentile_is_the_mean_of_its_neighbours(sample):
     assert found == pytest.approx(np.mean(apart, axis=0))
 
 
-def test_means_of_resamples_equal_those_of_the_samples_laid_out(sample):
-    values, labels = sample
-    clusters, counts = Clusters.of(labels), draws(NUM)
-    found = mean_draws(clusters.sums(values), clusters.sizes, np.arange(NUM), counts)
-    for row in range(50):
-        assert found[row] == pytest.approx(resampled(values, labels, counts[row]).mean())
-
-
 def test_every_resample_draws_as_many_as_there_are_and_always_the_same():
     assert (draws(NUM).sum(axis=1) == NUM).all()
     before = draws(NUM).copy()
     draws.cache_clear()
     assert (draws(NUM) == before).all()
-
-
-def users_of(attained, planned, within):
-    num = len(attained)
-    return Attainment(
-        user_id=np.array([f"u{each}" for each in range(num)], dtype=object),
-        user_class=np.array(["a"] * num, dtype=object),
-        repeat=np.ones(num, dtype=np.int64),
-        num_planned_turns=np.array(planned),
-        num_attained_turns=np.array(attained),
-        is_within_slo=np.array(within),
-    )
-
-
-def test_users_are_resampled_with_their_formulas():
-    rng = np.random.default_rng(8)
-    planned = rng.integers(1, 9, NUM)
-    attained = rng.integers(0, planned + 1)
-    users = users_of(attained, planned, attained == planned)
-    counts = draws(NUM)
-    made = UserDraws(users, np.arange(NUM), counts)
-    ratio = users.ratio
-    for row in range(30):
-        chosen = np.repeat(np.arange(NUM), counts[row].astype(int))
-        expected = {
-            "jain_index": jain_index(ratio[chosen]),
-            "gini_index": gini_index(ratio[chosen]),
-            "users_within_slo_ratio": users.is_within_slo[chosen].mean(),
-            "turn_attainment_ratio": attained[chosen].sum() / planned[chosen].sum(),
-            "p5_user_attainment_ratio": quantile(np.sort(ratio[chosen]), 0.05),
-        }
-        for key, value in expected.items():
-            found = made.of(key)
-            assert found is not None
-            assert found[row] == pytest.approx(value), key
-    assert made.of("longest_gap_s") is None
 
 
 def test_a_mean_s_bootstrap_t_by_hand(sample):
@@ -133,6 +92,53 @@ def test_a_mean_s_bootstrap_t_by_hand(sample):
     assert (found.low, found.high) == pytest.approx(tuple(expected))
 
 
+def test_a_ratio_of_means_by_hand(sample):
+    """Each resample laid out, conversations of both engines together: the log ratio's error is that
+    of the difference of what a conversation weighs in both. The third lost all turns of one."""
+    values, labels = sample
+    clusters = Clusters.of(labels)
+    totals = np.stack([clusters.sizes, clusters.sums(values)], axis=1)
+    base = np.stack([clusters.sizes, clusters.sums(values[::-1] + 1)], axis=1)
+    base[3] = 0.0
+
+    def ratio_and_error(rows):
+        (num, total), (base_num, base_total) = totals[rows].sum(axis=0), base[rows].sum(axis=0)
+        weights = totals[rows] @ [-1 / num, 1 / total] - base[rows] @ [
+            -1 / base_num,
+            1 / base_total,
+        ]
+        error = np.sqrt(NUM / (NUM - 1) * np.square(weights).sum())
+        return np.log(total / num / (base_total / base_num)), error, weights
+
+    value, error, weights = ratio_and_error(np.arange(NUM))
+    studentised = []
+    for drawn in draws(NUM):
+        its_value, its_error, _ = ratio_and_error(np.repeat(np.arange(NUM), drawn.astype(int)))
+        studentised.append((its_value - value) / its_error)
+    kurtosis = NUM * (weights**4).sum() / np.square(weights).sum() ** 2
+    num_degrees = min(NUM - 1, 2 * NUM / (kurtosis - 1))
+    assert num_degrees > 4
+    wider = stats.t.ppf(0.975, num_degrees) / stats.norm.ppf(0.975)
+    tail = (1 - CONFIDENCE_RATIO) / 2
+    ends = np.quantile(studentised, [1 - tail, tail], method="inverted_cdf")
+    found = mean_ratio_interval(totals, base)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx(tuple(np.exp(value - ends * wider * error)))
+
+
+def test_ratios_of_means_in_any_unit_and_without_one():
+    rng = np.random.default_rng(1)
+    totals, base = (np.stack([np.ones(40), rng.lognormal(size=40)], axis=1) for _ in range(2))
+    found = mean_ratio_interval(totals, base)
+    tiny = mean_ratio_interval(totals * [1, 1e-200], base * [1, 1e-200])
+    assert found is not None
+    assert tiny is not None
+    assert (tiny.low, tiny.high) == pytest.approx((found.low, found.high))
+    assert mean_ratio_interval(totals, totals) == Interval(low=1.0, high=1.0)
+    assert mean_ratio_interval(totals, base * [1, 0]) is None
+    assert mean_ratio_interval(totals[:1], base[:1]) is None
+
+
 def test_means_without_spread_or_sign():
     assert mean_interval(np.zeros(0), np.zeros(0)) is None
     assert mean_interval(np.array([1.0]), np.ones(1)) is None
@@ -162,8 +168,15 @@ def test_few_clusters_that_make_up_the_spread_leave_their_side_open():
 
 
 def test_slopes_are_derivatives():
-    totals = np.array([[10.0, 6.0, 4.5]])
-    for statistic, width in ((_log_ratio, 2), (_ratio, 2), (_log_odds, 2), (_log_variation, 3)):
+    totals = np.array([[10.0, 6.0, 4.5, 7.0]])
+    statistics = (
+        (_log_ratio, 2),
+        (_ratio, 2),
+        (_log_odds, 2),
+        (_log_variation, 3),
+        (_log_ratio_of_means, 4),
+    )
+    for statistic, width in statistics:
         mine = totals[:, :width]
         value, slope = statistic(mine)
         for column in range(width):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from suite.bootstrap import draws
 from suite.fairness import gini_index, jain_index
 from suite.quantiles import Interval
-from suite.user_draws import gini_draws, gini_influences
+from suite.user_influences import gini_draws, gini_influences
 from suite.user_intervals import (
     gini_interval,
     jain_interval,
@@ -137,7 +137,7 @@ def test_gini_s_draws_of_some_of_the_users_leave_the_others_out():
 def test_gini_is_resampled_a_stretch_at_a_time(monkeypatch):
     shares = np.random.default_rng(5).random(30)
     whole = gini_draws(shares, np.arange(30), draws(30))
-    monkeypatch.setattr("suite.user_draws.CHUNK", 700)
+    monkeypatch.setattr("suite.user_influences.CHUNK", 700)
     parts = gini_draws(shares, np.arange(30), draws(30))
     assert np.allclose(whole, parts, rtol=1e-12)
 

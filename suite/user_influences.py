@@ -1,74 +1,74 @@
-"""What users' shares could have been had other users been drawn: fairness numbers, resampled."""
+"""How much each user weighs in the numbers over users: influences, and Gini's index resampled.
+
+An influence is by how much a number would change were there a little more of that user (the
+infinitesimal jackknife: Efron & Tibshirani 1993, ch. 21). Two engines that serve the same users
+have numbers that vary together as far as these do.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import sqrt
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from suite.attainment import Attainment
-from suite.bootstrap import CHUNK, percentile_draws
+from suite.bootstrap import CHUNK
 from suite.bootstrap_t import standard_errors
-from suite.intervals import Clusters, Ints
+from suite.intervals import Ints
+from suite.quantiles import quantile
 from suite.turn_table import Floats
 
+P5 = 0.05
 
-class UserDraws:
-    """Resampled statistics of users' attainment; a user's repeats are drawn together."""
 
-    def __init__(self, users: Attainment, labels: Ints, counts: Floats) -> None:
-        """`labels`: the column of `counts` that each row of `users` belongs to."""
-        self._ratio, self._counts = users.ratio, counts
-        self._labels = labels
-        self._users = users
+def user_influences(
+    key: str, users: Attainment, headroom: Floats, labels: Ints, num_users: int
+) -> Floats | None:
+    """[num_users], up to a factor, of a number of `slo` or `fairness`; None if it is not one of
+    users. `headroom` and `labels`, the user, of each row of `users`: a user's repeats add up."""
+    shares, each = users.ratio, np.ones(len(users.ratio))
+    makers: dict[str, Callable[[], Floats]] = {
+        "users_within_slo_ratio": lambda: _of_ratio(users.is_within_slo * each, each),
+        "turn_attainment_ratio": lambda: _of_ratio(
+            users.num_attained_turns * each, users.num_planned_turns * each
+        ),
+        "mean_user_attainment_ratio": lambda: _of_ratio(shares, each),
+        "headroom_mean_ratio": lambda: _of_ratio(headroom, each),
+        "p5_user_attainment_ratio": lambda: _of_p5(shares),
+        "jain_index": lambda: _of_jain(shares),
+        "gini_index": lambda: gini_influences(shares, np.arange(len(shares)))[1],
+    }
+    if key not in makers:
+        return None
+    found: Floats = np.bincount(labels, makers[key](), num_users).astype(np.float64)
+    return found
 
-    def of(self, key: str) -> Floats | None:
-        """[NUM_RESAMPLES] of a number of `slo` or `fairness`; None if it is not one of users."""
-        users, each = self._users, np.ones(len(self._ratio))
-        makers: dict[str, Callable[[], Floats]] = {
-            "users_within_slo_ratio": lambda: self._share(users.is_within_slo * each, each),
-            "turn_attainment_ratio": lambda: self._share(
-                users.num_attained_turns * each, users.num_planned_turns * each
-            ),
-            "mean_user_attainment_ratio": lambda: self._share(self._ratio, each),
-            "p5_user_attainment_ratio": self._p5,
-            "jain_index": self._jain,
-            "gini_index": self._gini,
-        }
-        return makers[key]() if key in makers else None
 
-    def _p5(self) -> Floats:
-        columns = np.unique(self._labels)
-        return percentile_draws(
-            self._ratio, Clusters.of(self._labels), columns, self._counts, [0.05]
-        )
+def correlation(influences: Floats, others: Floats) -> float:
+    """Of two numbers over the same users; 0 where no user weighs in one of them."""
+    scale = sqrt(float(influences @ influences) * float(others @ others))
+    return float(influences @ others) / scale if scale > 0 else 0.0
 
-    def _total(self, values: Floats) -> Floats:
-        weights = np.bincount(self._labels, weights=values, minlength=self._counts.shape[1])
-        total: Floats = self._counts @ weights
-        return total
 
-    def _share(self, part: Floats, whole: Floats) -> Floats:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found: Floats = self._total(part) / self._total(whole)
-        return found
+def _of_ratio(part: Floats, whole: Floats) -> Floats:
+    influences: Floats = part - part.sum() / whole.sum() * whole
+    return influences
 
-    def _jain(self) -> Floats:
-        num = self._total(np.ones(len(self._ratio)))
-        return self._share_of(
-            np.square(self._total(self._ratio)), num * self._total(self._ratio**2)
-        )
 
-    def _gini(self) -> Floats:
-        return gini_draws(self._ratio, self._labels, self._counts)[0]
+def _of_p5(shares: Floats) -> Floats:
+    return _of_ratio(
+        (shares <= quantile(np.sort(shares), P5)).astype(np.float64), np.ones(len(shares))
+    )
 
-    @staticmethod
-    def _share_of(part: Floats, whole: Floats) -> Floats:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found: Floats = part / whole
-        return found
+
+def _of_jain(shares: Floats) -> Floats:
+    """Of log J = 2 log Σx − log n − log Σx²."""
+    total, square = float(shares.sum()), float(np.square(shares).sum())
+    influences: Floats = 2 * shares / total - np.square(shares) / square - 1 / len(shares)
+    return influences
 
 
 def gini_draws(shares: Floats, labels: Ints, counts: Floats) -> tuple[Floats, Floats]:

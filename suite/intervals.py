@@ -25,6 +25,7 @@ from suite.quantiles import CONFIDENCE_RATIO, Interval, interval_ranks, quantile
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.int32] | Ints
+Values = Floats | npt.NDArray[np.bool_]
 
 CHUNK = 1 << 21  # samples counted together
 CLUSTERED = 4.0  # samples for an effective one
@@ -42,7 +43,7 @@ class Clusters:
     @classmethod
     def of(cls, labels: Labels) -> Clusters:
         """`labels` are small non-negative integers; those without a sample are closed up."""
-        counts = _sums(labels, None, int(labels.max(initial=-1)) + 1)
+        counts = sums_by_label(labels, None, int(labels.max(initial=-1)) + 1)
         present = counts > 0
         if present.all():
             return cls(labels, counts)
@@ -52,12 +53,14 @@ class Clusters:
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def sums(self, values: Floats | npt.NDArray[np.bool_]) -> Floats:
+    def sums(self, values: Values) -> Floats:
         """Σ of the values in each cluster; of flags, how many are true."""
-        return _sums(self.of_sample, values, len(self))
+        return sums_by_label(self.of_sample, values, len(self))
 
 
-def _sums(labels: Labels, values: Floats | npt.NDArray[np.bool_] | None, num: int) -> Floats:
+def sums_by_label(
+    labels: Labels, values: Floats | npt.NDArray[np.bool_] | None, num: int
+) -> Floats:
     """Σ of the values (None: how many) by label; a stretch at a time, for numpy copies them."""
     total = np.zeros(num)
     for first in range(0, len(labels), CHUNK):

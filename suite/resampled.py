@@ -9,7 +9,7 @@ import numpy as np
 
 from suite.bootstrap import draws, levels_around, percentile_draws
 from suite.engine_run import EngineRun
-from suite.intervals import Clusters, Ints, Labels
+from suite.intervals import Clusters, Ints, Labels, sums_by_label
 from suite.latencies import samples_and_rows
 from suite.metric_names import Metric
 from suite.quantiles import PERCENTILES
@@ -45,8 +45,8 @@ class Resampled:
         """[num_conversations, 2]: how many samples of a latency each has, and their sum."""
         values, labels = self._samples(metric)
         num = self._num_conversations
-        sums = np.bincount(labels, weights=values, minlength=num)
-        return np.stack([np.bincount(labels, minlength=num).astype(np.float64), sums], axis=1)
+        totals = sums_by_label(labels, None, num), sums_by_label(labels, values, num)
+        return np.stack(totals, axis=1)
 
     def influences_of(self, metric: Metric) -> Floats | None:
         """[num_users] on a number of users; None if it is not one."""

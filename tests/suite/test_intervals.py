@@ -159,6 +159,25 @@ def test_two_intervals_combine_on_the_log_scale():
     assert is_open.low is not None
 
 
+def test_what_varies_together_has_a_ratio_that_varies_less():
+    """By the law of cosines: with a correlation of 1 the difference of the two distances."""
+    mine = 2.0, Interval(low=2 * exp(-0.3), high=2 * exp(0.3))
+    base = 1.0, Interval(low=exp(-0.4), high=exp(0.4))
+    for correlation, distance in ((1.0, 0.1), (0.5, sqrt(0.13)), (-1.0, 0.7)):
+        found = combined_ratio(*mine, *base, correlation)
+        assert found.low == pytest.approx(2 * exp(-distance))
+        assert found.high == pytest.approx(2 * exp(distance))
+    assert combined_ratio(*mine, *mine, 1.0) == Interval(low=1.0, high=1.0)
+
+
+def test_a_ratio_of_nothing_is_bounded_by_the_ends_furthest_apart():
+    none = Interval(low=0.0, high=0.15)
+    assert combined_ratio(0.0, none, 0.5, Interval(low=0.3, high=0.7)) == Interval(
+        low=0.0, high=0.5
+    )
+    assert combined_ratio(0.0, none, 0.5, Interval(low=0.0, high=1.0)).high is None
+
+
 def test_a_hull_keeps_open_ends_open():
     assert hull(None, None) is None
     assert hull(Interval(low=1.0, high=2.0), None, Interval(low=0.5, high=None)) == Interval(

@@ -15,7 +15,9 @@ from typer.testing import CliRunner
 
 from suite.cli import app
 from suite.errors import InputError
+from suite.intervals import combined_ratio
 from suite.metrics import measure
+from suite.quantiles import Interval
 from suite.run_directory import Manifest
 from tests.reports.synthetic_run import FAST, SLOW, make_plan, write_run
 
@@ -77,6 +79,26 @@ def test_what_got_slower_is_said_to_be_worse_with_a_paired_interval(runs):
     assert ttft["verdict"] == "worse"
     assert ttft["ratio"] == ttft["value"] / ttft["baseline"]
     assert 1 < ttft["interval"][0] < ttft["ratio"] < ttft["interval"][1]
+
+
+def test_means_and_numbers_of_users_are_paired(runs):
+    """What an engine has in common with itself is everything: a ratio of means is 1 to 1, and one
+    of users' numbers surer than that of two who know nothing of each other."""
+    entries = comparison(f"{runs}/a:slow", f"{runs}/a:slow")["comparisons"][f"{runs}/a:slow"]
+    found = {each["metric"]: each for each in entries if each["user_class"] is None}
+    assert found["ttft.mean"]["interval"] == found["e2e.mean"]["interval"] == [1, 1]
+    for metric in ("slo.turn_attainment_ratio", "fairness.jain_index", "fairness.gini_index"):
+        value, (low, high) = found[metric]["value"], found[metric]["value_interval"]
+        own = Interval(low=low, high=high)
+        apart = combined_ratio(value, own, value, own)
+        assert apart.low is not None
+        assert apart.high is not None
+        low, high = found[metric]["interval"]
+        assert apart.low < low <= 1 <= high < apart.high
+
+
+def test_the_same_records_always_give_the_same_comparison(runs):
+    assert comparison(runs / "a", runs / "b") == comparison(runs / "a", runs / "b")
 
 
 def test_different_plans_are_refused_with_both_digests(runs):

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suite.intervals import percentile_interval
-from suite.quantiles import PERCENTILES, interval_ranks, quantile, samples_needed
-from suite.statistics import summarise
+from suite.quantiles import PERCENTILES, Interval, interval_ranks, quantile, samples_needed
+from suite.statistics import _closed_by_neighbours, summarise
 
 SAMPLES = st.lists(
     st.floats(min_value=0, max_value=1e6, allow_nan=False, width=32), min_size=1, max_size=300
@@ -110,3 +110,26 @@ def test_intervals_cover_the_true_quantile_of_a_heavy_tail(name, n):
         for each in found
     ]
     assert 0.93 <= np.mean(covered) <= 0.97
+
+
+def test_an_open_end_is_that_of_the_next_percentile_on_its_side():
+    """Percentiles are in order, and so is what holds them."""
+    p95, p999 = Interval(low=1.0, high=None), Interval(low=None, high=9.0)
+    found = _closed_by_neighbours(
+        {"p90": None, "p95": p95, "p99": Interval(low=None, high=None), "p999": p999}
+    )
+    assert found["p90"] is None
+    assert {found[name] for name in ("p95", "p99", "p999")} == {Interval(low=1.0, high=9.0)}
+    assert _closed_by_neighbours({"p50": p999, "p99": p95}) == {"p50": p999, "p99": p95}
+
+
+def test_a_p99_of_few_conversations_is_at_least_what_p95_is():
+    """40 conversations, whose gaps are alike: not one is expected beyond P99."""
+    labels = np.repeat(np.arange(40), 50)
+    samples = np.arange(40.0)[labels] + np.random.default_rng(2).random(len(labels))
+    found = summarise(samples, labels).intervals
+    p95, p99 = found["p95"], found["p99"]
+    assert p95 is not None
+    assert p99 is not None
+    assert p99.low == p95.low is not None
+    assert p99.high is None

@@ -21,8 +21,8 @@ from suite.quantiles import CONFIDENCE_RATIO, Interval
 from suite.turn_table import Floats
 from suite.user_influences import P5, gini_draws, gini_influences
 
-# Of freedom: below, users not met bound a number better than the spread of those who were. Chosen by
-# benchmarks/coverage.py, among 4 to 12.
+# Of freedom: below, users not met bound a number better than the spread of those who were; chosen
+# by benchmarks/coverage.py, of 4, 6 and 8.
 MIN_DEGREES = 8.0
 _TAIL = (1 - CONFIDENCE_RATIO) / 2
 

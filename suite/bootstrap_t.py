@@ -25,23 +25,17 @@ _TAIL = (1 - CONFIDENCE_RATIO) / 2
 Statistic = Callable[[Floats], tuple[Floats, Floats]]
 
 
-def bootstrap_t(
-    sums: Floats, statistic: Statistic, min_degrees: float = MIN_DEGREES
-) -> Interval | None:
+def bootstrap_t(sums: Floats, statistic: Statistic) -> Interval | None:
     """`sums`: what each cluster adds to each total, [num_clusters, K]. None below two clusters."""
     if len(sums) < 2:
         return None
     value, slope = statistic(sums.sum(axis=0, keepdims=True))
     drawn, errors = _evaluate(sums, draws(len(sums)), statistic)
-    return studentised_interval(float(value[0]), sums @ slope[0], drawn, errors, min_degrees)
+    return studentised_interval(float(value[0]), sums @ slope[0], drawn, errors)
 
 
 def studentised_interval(
-    value: float,
-    influences: Floats,
-    drawn: Floats,
-    errors: Floats,
-    min_degrees: float = MIN_DEGREES,
+    value: float, influences: Floats, drawn: Floats, errors: Floats
 ) -> Interval:
     """`influences` of each cluster on the value, [num_clusters]; `drawn` and `errors`: each
     resample's value and standard error, [NUM_RESAMPLES]. A point where no cluster has any. Ends are
@@ -63,7 +57,7 @@ def studentised_interval(
     num_degrees = _num_degrees(influences)
     step = error * student_t(num_degrees) / student_t(inf)
     low, high = (float(value - end * step) if abs(end) < MAX_ERRORS else None for end in ends)
-    if num_degrees >= min_degrees:
+    if num_degrees >= MIN_DEGREES:
         return Interval(low=low, high=high)
     is_above = float((influences**3).sum()) > 0
     return Interval(low=low if is_above else None, high=None if is_above else high)

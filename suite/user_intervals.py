@@ -21,9 +21,6 @@ from suite.quantiles import CONFIDENCE_RATIO, Interval
 from suite.turn_table import Floats
 from suite.user_influences import P5, gini_draws, gini_influences
 
-# Of freedom: below, users not met bound a number better than the spread of those who were; chosen
-# by benchmarks/coverage.py, of 4, 6 and 8.
-MIN_DEGREES = 8.0
 _TAIL = (1 - CONFIDENCE_RATIO) / 2
 
 
@@ -51,7 +48,7 @@ def jain_interval(shares: Floats, labels: Ints) -> Interval | None:
     sums: Floats = np.stack(
         [np.bincount(labels, shares**power).astype(np.float64) for power in range(3)], axis=1
     )
-    found = None if _are_alike(shares) else bootstrap_t(sums, _log_variation, MIN_DEGREES)
+    found = None if _are_alike(shares) else bootstrap_t(sums, _log_variation)
     _, total, square = sums.sum(axis=0)
     # A share u of users with nothing: (1 − u)² (Σx)² / ((1 − u) n Σx²).
     low = (1 - _unmet_share(num_users)) * total**2 / (len(shares) * square)
@@ -75,7 +72,7 @@ def gini_interval(shares: Floats, labels: Ints) -> Interval | None:
     drawn, errors = gini_draws(shares, labels, draws(num_users))
     with np.errstate(invalid="ignore", divide="ignore"):
         logs, errors = np.log(drawn), errors / drawn
-    found = studentised_interval(log(gini), influences / gini, logs, errors, MIN_DEGREES)
+    found = studentised_interval(log(gini), influences / gini, logs, errors)
     return Interval(
         low=0.0 if found.low is None else exp(found.low),
         high=high if found.high is None else min(1.0, exp(found.high)),
@@ -88,7 +85,7 @@ def mean_share_interval(shares: Floats, labels: Ints) -> Interval | None:
     if num_users < 2:
         return None
     sums: Floats = np.stack([np.bincount(labels), np.bincount(labels, shares)], axis=1)
-    found = None if _are_alike(shares) else bootstrap_t(sums, _log_odds, MIN_DEGREES)
+    found = None if _are_alike(shares) else bootstrap_t(sums, _log_odds)
     low, high = (None, None) if found is None else (found.low, found.high)
     mean, unmet = float(shares.mean()), _unmet_share(num_users)
     return Interval(

@@ -133,8 +133,8 @@ GLOSSARY: dict[str, tuple[str, str]] = {
     ),
     "comparison": (
         "Ratio and verdict",
-        "The candidate's number / the baseline's. Both played the same plan, so the interval "
-        "comes from resampling the same conversations from both. Better or worse is said only "
+        "The candidate's number / the baseline's. Both played the same plan, so the interval is "
+        "paired: what a conversation or user does to both cancels. Better or worse is said only "
         "where the whole interval lies on one side of 1; with too few repeats to tell an engine "
         "from the level of its run, only where it lies beyond a further factor of 2.",
     ),

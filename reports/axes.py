@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from math import ceil, floor, log10
 from typing import Any
@@ -15,6 +16,7 @@ from reports.thinning import Floats
 MARGIN = {"l": 64, "r": 16, "t": 16, "b": 52}
 LEGEND = {
     "orientation": "h",
+    "tracegroupgap": 0,  # traces that go together make its rows no taller
     "x": 0,
     "xanchor": "left",
     "yref": "container",  # at the figure's upper edge, which takes the room it needs
@@ -47,6 +49,11 @@ def base_layout(**changes: Any) -> go.Layout:
             **changes,
         }
     )
+
+
+def folded(name: str, width: int) -> str:
+    """A long name in lines of that many letters, for a tick: Plotly would turn it aslant."""
+    return "<br>".join(textwrap.wrap(name.replace("_", "_ "), width)).replace("_ ", "_")
 
 
 def time_axis(low: float, high: float, title: str, *, num_ticks: int = 7) -> dict[str, Any]:

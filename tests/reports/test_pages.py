@@ -73,7 +73,7 @@ def test_a_killed_run_shows_what_it_kept_and_that_it_was_cut(tmp_path: Path) -> 
     part = manifest.parts[0].model_copy(update={"status": "interrupted", "note": "Ctrl-C"})
     manifest.model_copy(update={"parts": [part]}).write(run)
     page = page_of(run)
-    assert "mine is interrupted" in page.text
+    assert "mine was interrupted" in page.text
     assert "planned turns left no record" in page.text
 
 
@@ -156,7 +156,7 @@ def test_a_sweep_draws_the_published_band_along_its_setting(tmp_path: Path) -> N
 def test_nothing_is_called_better_that_the_intervals_do_not_tell_apart(tmp_path: Path) -> None:
     run = write_run(tmp_path, {"base": FAST, "twin": FAST}, plan=PLAN, repeats=1, baseline="base")
     html = write_report(run).read_text()
-    assert "not told apart by this run" in html or "kept as many users as" in html
+    assert "cannot be told apart from base by this run" in html or "kept as many users as" in html
     users_row = html.split("<h2>Engines side by side")[1].split("Turns within SLO")[0]
     assert 'class="better"' not in users_row
 

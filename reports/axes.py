@@ -67,6 +67,11 @@ def times_axis(low: float, high: float, title: str, *, num_ticks: int = 9) -> di
     return _log_axis(min(low, 0.8), max(high, 1.25), title, units.times, num_ticks)
 
 
+def count_axis(low: float, high: float, title: str) -> dict[str, Any]:
+    """A log axis of plain numbers above 0."""
+    return _log_axis(low, high, title, units.count, 7)
+
+
 def _log_axis(
     low: float, high: float, title: str, show: Callable[[float], str], num_ticks: int
 ) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from math import ceil, floor, log10
 from typing import Any
@@ -15,6 +16,7 @@ from reports.thinning import Floats
 MARGIN = {"l": 64, "r": 16, "t": 16, "b": 52}
 LEGEND = {
     "orientation": "h",
+    "tracegroupgap": 0,  # traces that go together make its rows no taller
     "x": 0,
     "xanchor": "left",
     "yref": "container",  # at the figure's upper edge, which takes the room it needs
@@ -49,6 +51,11 @@ def base_layout(**changes: Any) -> go.Layout:
     )
 
 
+def folded(name: str, width: int) -> str:
+    """A long name in lines of that many letters, for a tick: Plotly would turn it aslant."""
+    return "<br>".join(textwrap.wrap(name.replace("_", "_ "), width)).replace("_ ", "_")
+
+
 def time_axis(low: float, high: float, title: str, *, num_ticks: int = 7) -> dict[str, Any]:
     """A log axis from low to high seconds, labelled in the units readers use."""
     return _log_axis(max(low, 1e-7), max(high, low, 1e-6), title, units.duration, num_ticks)
@@ -58,6 +65,11 @@ def times_axis(low: float, high: float, title: str, *, num_ticks: int = 9) -> di
     """A log axis of multiples, on which half and double are equally far from 1; 1 is always on
     it, and neither end is nearer to 1 than 25 %."""
     return _log_axis(min(low, 0.8), max(high, 1.25), title, units.times, num_ticks)
+
+
+def count_axis(low: float, high: float, title: str) -> dict[str, Any]:
+    """A log axis of plain numbers above 0."""
+    return _log_axis(low, high, title, units.count, 7)
 
 
 def _log_axis(

@@ -19,7 +19,7 @@ from reports.references import (
 from reports.tables import Cell, Table
 from reports.views.sweep import CitedPoint, Sweep
 
-_Key = tuple[str, str, str, str]  # published as, ours as, engine, baseline
+_Key = tuple[str, str, str, str, str]  # published as, ours as, engine, baseline, panel
 
 
 def published_block(sweep: Sweep, look: Mapping[str, Look]) -> Block:
@@ -27,7 +27,7 @@ def published_block(sweep: Sweep, look: Mapping[str, Look]) -> Block:
     figures = [
         Figure(
             figure_id=f"cited-{number}",
-            title=f"{metric_label(metric)}, {key[2]} against {key[3]}",
+            title=f"{metric_label(metric)}, {key[2]} against {key[3]}{_of_panel(key)}",
             note="",
             figure=beside_published(sweep, known, look[key[2]]),
         )
@@ -53,7 +53,7 @@ def cited_along(sweep: Sweep) -> list[CitedTable]:
     labels = [label for _, label in sweep.ticks]
     return [
         CitedTable(
-            title=f"{key[2]} against {key[3]}, by how many times better: {key[1]}",
+            title=f"{key[2]} against {key[3]}, by how many times better: {key[1]}{_of_panel(key)}",
             table=Table(
                 columns=("", key[0], *(f"{sweep.setting} {each}" for each in labels)),
                 rows=tuple(_row(metric, points, labels) for metric, points in series),
@@ -75,17 +75,22 @@ def _series(sweep: Sweep) -> Iterator[tuple[_Key, str, list[CitedPoint]]]:
     found: dict[tuple[_Key, str, str], list[CitedPoint]] = {}
     for point in sweep.cited:
         entry = point.entry
-        key = (published_label(entry), ours_label(entry), entry["engine"], entry["baseline"])
+        pair = (entry["engine"], entry["baseline"])
+        key = (published_label(entry), ours_label(entry), *pair, point.at.panel)
         found.setdefault((key, entry["metric"], repr(entry["published"])), []).append(point)
     for (key, metric, _), points in found.items():
         yield key, metric, points
+
+
+def _of_panel(key: _Key) -> str:
+    return f", {key[4]}" if key[4] else ""
 
 
 def _row(metric: str, points: list[CitedPoint], labels: list[str]) -> tuple[Cell, ...]:
     return (
         Cell(text=metric_label(metric)),
         Cell(text=band_text(points[0].entry["published"])),
-        *(_cell([each for each in points if each.label == label]) for label in labels),
+        *(_cell([each for each in points if each.at.label == label]) for label in labels),
     )
 
 

@@ -8,7 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from reports import units
+from reports import page, units
 from reports.blocks.ratios import bases, comparison_blocks, gate_bounds
 from reports.offline_page import write_page
 from reports.references import cited_tables
@@ -76,10 +76,12 @@ def _summary(label: str, entries: Sequence[Json]) -> tuple[str, str, str]:
     said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
     if users is None or users["ratio"] is None:
         return label, f"Of {len(entries)} numbers: {said}.", "none"
+    alone = users["verdict"] in ("better", "worse") and page.holds_one(users["interval"])
     text = (
         f"Users within SLO {units.percent(users['baseline'])} → {units.percent(users['value'])}, "
         f"{units.times(users['ratio'])} (95 % {times_interval_text(users['interval'])}): "
-        f"{users['verdict']}. Of {len(entries)} numbers: {said}."
+        f"{users['verdict']}{f', {page.THESE_ALONE}' if alone else ''}. "
+        f"Of {len(entries)} numbers: {said}."
     )
     return label, text, MARKS.get(users["verdict"], "none")
 

@@ -5,7 +5,7 @@ Made from metrics.json and the manifest alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,11 @@ from suite.compare import UNSEEN
 from suite.run_directory import Manifest, Part
 
 Json = Mapping[str, Any]
+NO_BREAK = "\N{NO-BREAK SPACE}"
+STATUS = {"interrupted": "was interrupted", "missing": "is missing"}  # others: as they are
 ORDER = ("fail", "inconclusive", "none", "pass")  # the worst first
 USERS = "slo.users_within_slo_ratio"
+THESE_ALONE = "so with these conversations, not surely with others"
 # What of an engine's settings somebody has to pay for: key ▸ how it reads.
 COSTS = {
     "model": "model",
@@ -73,35 +76,41 @@ def _headline(engines: Json) -> str:
     parts = [
         f"{name} {units.percent(slo['users_within_slo_ratio'])}" for name, slo in known.items()
     ]
-    return f"Users kept within their SLO: {', '.join(parts)}."
+    said = f"Users kept within their SLO: {', '.join(parts)}."
+    return said.replace(" %", f"{NO_BREAK}%")
 
 
 def _contrast(metrics: Json) -> str:
+    """What is said of several engines in the same words stands once."""
     baseline = metrics["baseline"]
-    said = []
+    said: dict[str, list[str]] = {}
     for name in metrics["engines"]:
         found = entry(metrics, name, USERS)
         if found is None or found["ratio"] is None:
             continue
         ratio = f"{units.times(found['ratio'])}, 95 % {times_interval_text(found['interval'])}"
         more = "more" if found["ratio"] > 1 else "fewer"
-        kept = f"{name} kept {more} users than {baseline} ({ratio})"
+        kept = f"kept {more} users than {baseline} ({ratio})"
         if found["reason"] == UNSEEN:
             text = f"{kept}, but {UNSEEN}."
         elif found["verdict"] == "same":
-            text = f"{name} kept as many users as {baseline}."
+            text = f"kept as many users as {baseline}."
         elif found["verdict"] not in ("better", "worse"):
-            text = f"{name} and {baseline} are not told apart by this run ({ratio})."
-        elif _holds_one(found["interval"]):
+            text = f"cannot be told apart from {baseline} by this run ({ratio})."
+        elif holds_one(found["interval"]):
             # A run in virtual time is called by its point: it would come out alike, on this plan.
-            text = f"{kept}: so with these conversations, not surely with others."
+            text = f"{kept}: {THESE_ALONE}."
         else:
             text = f"{kept}."
-        said.append(text)
-    return " ".join(said)
+        said.setdefault(text, []).append(name)
+    return " ".join(f"{_listed(names)} {text}" for text, names in said.items())
 
 
-def _holds_one(interval: Sequence[float | None] | None) -> bool:
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def holds_one(interval: Sequence[float | None] | None) -> bool:
     low, high = interval or (None, None)
     return (low is None or low <= 1) and (high is None or high >= 1)
 
@@ -130,7 +139,13 @@ def warnings(metrics: Json) -> list[tuple[str, str]]:
     names: dict[str, list[str]] = {}
     for name, text in found + few:
         names.setdefault(text, []).append(name)
-    return [(", ".join(each), text) for text, each in names.items()]
+    return [(joined(each, metrics["engines"]), text) for text, each in names.items()]
+
+
+def joined(names: Sequence[str], engines: Collection[str]) -> str:
+    """What holds for each of three or more needs no list of their names."""
+    everyone = set(names) == set(engines) and len(names) > 2
+    return "every engine" if everyone else ", ".join(names)
 
 
 def _too_few(summary: Json) -> list[str]:
@@ -152,7 +167,7 @@ def labels(manifest: Manifest) -> list[tuple[str, str]]:
             found.setdefault(label, []).append(name)
         elif settings.get("link") is not None:
             found.setdefault("emulated link", []).append(name)
-    return [(label, ", ".join(names)) for label, names in found.items()]
+    return [(label, joined(names, manifest.engines)) for label, names in found.items()]
 
 
 def cost(manifest: Manifest) -> Fact:
@@ -183,7 +198,12 @@ def cost(manifest: Manifest) -> Fact:
         return Fact(outcome="inconclusive", label="Unequal cost", text=text)
     if alone:
         return Fact(outcome="inconclusive", label="Cost", text="; ".join([*same, *of_some_kinds]))
-    return Fact(outcome="pass", label="Equal cost", text="; ".join(same) or "the same settings")
+    label = "Equal cost" if len(engines) > 1 else "Cost"  # of one there is nothing to be equal to
+    return Fact(outcome="pass", label=label, text="; ".join(same) or "the same settings")
+
+
+def turns(number: int) -> str:
+    return "1 turn" if number == 1 else f"{units.count(number)} turns"
 
 
 def _by_value(values: Mapping[str, object]) -> str:
@@ -207,13 +227,13 @@ def validity(metrics: Json, parts: Sequence[Part]) -> Fact:
     broken, doubtful, overloaded = [], [], []
     for name, each in metrics["engines"].items():
         if each["status"] != "complete":
-            broken.append(f"{name} is {each['status']}")
+            broken.append(f"{name} {STATUS.get(each['status'], each['status'])}")
         counts = each["counts"]
         if counts["recorded"] and counts["failed"] == counts["recorded"]:
             broken.append(f"every turn of {name} failed")
         elif counts["failed"] or counts["lost"]:
             number = counts["failed"] + counts["lost"]
-            doubtful.append(f"{name} left {units.count(number)} turns without a whole answer")
+            doubtful.append(f"{name} left {turns(number)} without a whole answer")
         if (each.get("steady_state") or {}).get("is_overloaded"):
             overloaded.append(name)
     if overloaded:

@@ -150,7 +150,7 @@ def _value_cell(line: _Line, metrics: Json, name: str, value: float | None) -> C
         ratio = units.times(found["ratio"])
         if found["interval"]:
             ratio += f" ({times_interval_text(found['interval'])})"
-        details.append(f"{ratio} {found['verdict']}")
+        details.append(f"{found['verdict']}: {ratio}")  # "0.5× better" would be half as good
         mark = found["verdict"] if found["verdict"] in ("better", "worse") else ""
     return Cell(
         text=line.show(value), detail=" · ".join(details), sort_key=sort_key(value), mark=mark

@@ -152,11 +152,15 @@ def _side_json(each: RunSide) -> dict[str, Any]:
 
 
 def _warnings(sides: Sequence[RunSide]) -> list[str]:
-    found = []
+    """What is said of several sides stands once."""
+    labels: dict[str, list[str]] = {}
     for each in sides:
-        found += [
-            f"{each.side.label}: {text}" for text in each.run.numbers[each.engine]["warnings"]
-        ]
+        for text in each.run.numbers[each.engine]["warnings"]:
+            labels.setdefault(text, []).append(each.side.label)
+    found = [
+        f"{'every side' if len(each) == len(sides) else ', '.join(each)}: {text}"
+        for text, each in labels.items()
+    ]
     for what in ("versions", "machine"):
         values = [getattr(each.run.manifest, what) for each in sides]
         keys = sorted({key for value in values for key in value} - VOLATILE)

@@ -156,7 +156,9 @@ def warnings(engine: EngineRun, load: Mapping[str, Any]) -> list[str]:
     if number["lost"]:
         found.append(f"{number['lost']:,} of {number['planned']:,} planned turns left no record")
     if number["failed"]:
-        found.append(f"{number['failed']:,} turns failed; they miss their SLO: {_reasons(engine)}")
+        many = f"{number['failed']:,} turns failed; they miss their SLO"
+        what = "1 turn failed; it misses its SLO" if number["failed"] == 1 else many
+        found.append(f"{what}: {_reasons(engine)}")
     return found + _overload(load)
 
 

@@ -65,7 +65,9 @@ class LiveProgress:
         total = self._workload.plan.num_turns
         self._task = self._bars.add_task(title, total=total, now="starting the engine …")
         if not self._console.is_terminal:
-            self._console.print(f"{title}: {total} turns", highlight=False)
+            self._console.print(
+                f"{title}: {total} {'turn' if total == 1 else 'turns'}", highlight=False
+            )
 
     def on_progress(self, progress: DriverProgress) -> None:
         assert self._task is not None

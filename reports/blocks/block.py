@@ -15,6 +15,7 @@ from suite.run_directory import Manifest
 from workloads.plan import Plan
 
 Json = Mapping[str, Any]
+LONGEST_NAME = 34  # letters, in a legend of a figure that has a third of the page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,13 @@ class Block:
     term: str  # key of the glossary
     how_to_read: str
     figures: tuple[Figure, ...]
+
+    @property
+    def num_columns(self) -> int:
+        """At most three, or two where a name of a legend would not fit in a third."""
+        names = (str(trace.name or "") for each in self.figures for trace in each.figure.data)
+        limit = 2 if max(map(len, names), default=0) > LONGEST_NAME else 3
+        return min(len(self.figures), limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,10 +27,7 @@ DRAWN = (
     "throughput.output_tokens_per_s",
     "fairness.jain_index",
 )
-EXACT_NOTE = (
-    "Runs in virtual time always come out alike, so they are told apart by the number alone; the "
-    "whiskers say how far it could be off with other conversations."
-)
+EXACT_NOTE = "Runs in virtual time always come out alike: they are told apart by the number alone."
 
 
 def gate_bounds(gates: Sequence[Json]) -> Block:
@@ -95,12 +92,18 @@ def comparison_blocks(comparison: Json) -> list[Block]:
         for label, entries in comparison["comparisons"].items()
         if (rows := [_entry_row(each) for each in _drawn(entries)])
     ]
+    crossing = (
+        "how far it could be off with other conversations"
+        if is_exact
+        else "and one that crosses the dashed line does not tell the two apart"
+    )
     block = Block(
         title="Candidate against baseline",
         term="comparison",
-        how_to_read="The candidate's number in multiples of the baseline's, whiskers are 95 % "
-        "intervals: one that crosses the dashed line does not tell the two apart. Shares, "
-        "throughput and Jain's index are better to the right, latencies to the left.",
+        how_to_read="The candidate's number in multiples of the baseline's, on a log scale; "
+        f"whiskers are 95 % intervals, {crossing}. One that leaves the figure is open: too few "
+        "samples to bound it. Shares, throughput and Jain's index are better to the right, "
+        "latencies to the left.",
         figures=tuple(figures),
     )
     return [block] if figures else []

@@ -40,7 +40,7 @@ def _note(view: ServiceView, data: RunData, name: str) -> str:
         )
     difference = (data.numbers[name]["fairness"] or {}).get("max_service_difference")
     if difference is not None:
-        notes.append(f"Over any stretch: {units.count(difference)}.")
+        notes.append(f"Over any stretch of the run: {units.count(difference)} weighted tokens.")
     return " ".join(notes)
 
 

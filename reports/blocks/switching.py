@@ -51,17 +51,18 @@ def slow_requests(data: RunData) -> Block:
     return Block(
         title="A slow request, moment by moment",
         term="latency_shares",
-        how_to_read="One bar an engine, the request at its P99 latency from left to right: long "
-        "stretches that are not computing are what made it slow. Drag to zoom.",
+        how_to_read="One bar an engine, the request at its P99 latency from left to right, in the "
+        "colours of the figure above: long stretches that are not computing are what made it slow. "
+        "Drag to zoom.",
         figures=(figure,) if slow else (),
     )
 
 
 def _slow_note(name: str, slow: SlowRequest) -> str:
-    rank = "P99" if slow.is_p99 else "the slowest, for a P99 needs 100"
+    requests = "1 request" if slow.num_requests == 1 else f"{slow.num_requests:,} requests"
+    rank = "P99 of" if slow.is_p99 else "the slowest (a P99 needs 100) of"
     return (
-        f"{name}: of {slow.conversation_id}, {units.duration(slow.latency_s)}, "
-        f"{rank} of {slow.num_requests:,} requests."
+        f"{name}: {rank} {requests}, {units.duration(slow.latency_s)}, of {slow.conversation_id}."
     )
 
 

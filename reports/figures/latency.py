@@ -130,7 +130,8 @@ def _steps(each: Ecdf, look: Look, engine: str) -> go.Scatter:
         legendgroup=engine,
         x=each.value,
         y=nines(each.place),
-        mode="lines",
+        mode="lines" if each.num_samples > 1 else "markers",  # one sample makes no line
+        marker={"color": look.colour, "symbol": look.symbol, "size": 9},
         line={"color": look.colour, "dash": look.dash, "width": 2, "shape": "hv"},
         customdata=[
             [f"{100 * place:.4g}", units.duration(value)]

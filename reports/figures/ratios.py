@@ -90,6 +90,7 @@ def _layout(num_rows: int, seen: Sequence[float], title: str) -> go.Layout:
     )
     return base_layout(
         height=110 + 34 * num_rows,
+        showlegend=True,  # of one verdict too
         margin={"l": 16, "r": 16, "t": 16, "b": 52},
         xaxis=axis,
         yaxis={

@@ -26,7 +26,7 @@ def beside_published(sweep: Sweep, points: Sequence[CitedPoint], look: Look) -> 
     figure.add_hrect(y0=low, y1=high, fillcolor=BAND_COLOUR, opacity=0.35, line_width=0)
     figure.add_hline(y=1, line={"color": "#888", "dash": "dash", "width": 1})
     figure.add_trace(_marks(points, look))
-    line = median_line([(each.place, each.entry["times_better"]) for each in points], look)
+    line = median_line([(each.at.place, each.entry["times_better"]) for each in points], look)
     figure.add_trace(line)
     figure.add_trace(_band_entry(published))
     figure.update_xaxes(setting_axis(sweep))
@@ -38,7 +38,7 @@ def _marks(points: Sequence[CitedPoint], look: Look) -> go.Scatter:
     factors = [each.entry["times_better"] for each in points]
     return go.Scatter(
         name="here",
-        x=[each.place for each in points],
+        x=[each.at.place for each in points],
         y=factors,
         mode="markers",
         marker={"size": 8, "color": look.colour, "symbol": look.symbol},
@@ -61,5 +61,5 @@ def _band_entry(published: units.Ends) -> go.Scatter:
 
 def _words(point: CitedPoint) -> str:
     entry = point.entry
-    found = f"{point.label}: {units.times(entry['times_better'])}"
+    found = f"{point.at.label}: {units.times(entry['times_better'])}"
     return f"{found} (95 %: {units.interval(entry['interval'], units.times)})"

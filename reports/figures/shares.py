@@ -7,9 +7,11 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from reports import units
-from reports.axes import LEGEND, MARGIN, READABLE_OR_NONE, base_layout
+from reports.axes import LEGEND, MARGIN, READABLE_OR_NONE, base_layout, folded
 from reports.palette import STATE_COLOURS, text_on
 from reports.views.switching import SlowRequest
+
+NAME_WIDTH = 22  # letters a line: the bars need the room
 
 
 def latency_shares(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
@@ -31,7 +33,7 @@ def latency_shares(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
             name=state.replace("_", " "),
             orientation="h",
             x=ratios,
-            y=engines,
+            y=[folded(engine, NAME_WIDTH) for engine in engines],
             marker={"color": colour, "line": {"width": 0}},
             text=[units.percent(ratio) if ratio >= 0.08 else "" for ratio in ratios],
             textposition="inside",
@@ -59,6 +61,7 @@ def slow_requests(slow: Mapping[str, SlowRequest]) -> go.Figure:
             barmode="overlay",
             bargap=0.35,
             height=150 + 46 * len(slow),
+            showlegend=True,  # of one state too: its colour has to be named
             legend={**LEGEND, "traceorder": "normal"},
         )
     )
@@ -72,7 +75,7 @@ def slow_requests(slow: Mapping[str, SlowRequest]) -> go.Figure:
         figure.add_bar(
             name=state.replace("_", " "),
             orientation="h",
-            y=[engine for engine, _, _ in spans],
+            y=[folded(engine, NAME_WIDTH) for engine, _, _ in spans],
             base=[began_s for _, began_s, _ in spans],
             x=[ended_s - began_s for _, began_s, ended_s in spans],
             marker={"color": colour, "line": {"width": 0}},
@@ -85,7 +88,7 @@ def slow_requests(slow: Mapping[str, SlowRequest]) -> go.Figure:
     )
     figure.update_yaxes(
         categoryorder="array",
-        categoryarray=list(slow),
+        categoryarray=[folded(engine, NAME_WIDTH) for engine in slow],
         autorange="reversed",
         showgrid=False,
         automargin=True,

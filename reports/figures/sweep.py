@@ -9,31 +9,34 @@ from typing import Any
 import plotly.graph_objects as go
 
 from reports import units
-from reports.axes import base_layout, time_axis
+from reports.axes import base_layout, count_axis, time_axis
 from reports.palette import Look
 from reports.views.sweep import Sweep, SweepPoint
 
 Json = Mapping[str, Any]
 Read = Callable[[Json], tuple[float | None, units.Ends | None]]  # (value, its interval)
+MAX_NAMED = 5  # points of the front, beyond which names would run into each other
+MAX_TICKS = 9  # values, beyond which they could not all be named below an axis
 
 
 def along_setting(
-    sweep: Sweep, look: Mapping[str, Look], title: str, read: Read, kind: str
+    sweep: Sweep, look: Mapping[str, Look], title: str, read: Read, kind: str, *, panel: str
 ) -> go.Figure:
-    """A mark a run with 95 % whiskers, hollow where it was overloaded, a line an engine through
-    the median of the runs (seeds) at one value; `kind`: share, duration or count."""
+    """One panel, on an axis that holds all of them. A mark a run with 95 % whiskers, hollow where
+    it was overloaded, a line an engine through the median of the runs (seeds) at one value; `kind`:
+    share, duration or count."""
     figure = go.Figure(layout=base_layout(height=320))
-    seen: list[float] = []
+    values = (read(point.numbers)[0] for point in sweep.points)
+    seen = [value for value in values if value is not None]
     for engine in sweep.engines:
         known = [
             (point, value, ends)
-            for point in sweep.of(engine)
+            for point in sweep.panel(panel).of(engine)
             for value, ends in [read(point.numbers)]
             if value is not None
         ]
-        seen += [value for _, value, _ in known]
         figure.add_trace(_marks(engine, known, look, kind))
-        medians = median_line([(point.place, value) for point, value, _ in known], look[engine])
+        medians = median_line([(point.at.place, value) for point, value, _ in known], look[engine])
         figure.add_trace(medians.update(legendgroup=engine))
     figure.update_xaxes(setting_axis(sweep))
     figure.update_yaxes(_value_axis(title, seen, kind))
@@ -49,7 +52,7 @@ def _marks(
     show = _SHOW[kind]
     return go.Scatter(
         name=engine,
-        x=[point.place for point, _, _ in known],
+        x=[point.at.place for point, _, _ in known],
         y=[value for _, value, _ in known],
         mode="markers",
         legendgroup=engine,
@@ -89,6 +92,8 @@ def _value_axis(title: str, seen: Sequence[float], kind: str) -> dict[str, Any]:
         axis |= {"range": [0, 1.03], "tickformat": ".0%", "dtick": 0.25}
     elif not any(seen):
         axis |= {"range": [0, 1], "dtick": 1}  # not tenths of a preemption
+    else:
+        axis |= {"range": [0, 1.08 * max(seen)]}
     return axis
 
 
@@ -97,7 +102,8 @@ def _symbol(point: SweepPoint, look: Mapping[str, Look]) -> str:
 
 
 def _label(point: SweepPoint) -> str:
-    return f"{point.label}, overloaded" if point.is_overloaded else point.label
+    words = [point.at.label, point.at.panel, "overloaded" if point.is_overloaded else ""]
+    return ", ".join(filter(None, words))
 
 
 _SHOW: dict[str, Callable[[float | None], str]] = {
@@ -122,6 +128,9 @@ def whiskers(values: Sequence[tuple[float, units.Ends | None]]) -> dict[str, Any
 
 
 def setting_axis(sweep: Sweep) -> dict[str, Any]:
+    places = [place for place, _ in sweep.ticks]
+    if len(places) > MAX_TICKS and places[0] > 0:
+        return count_axis(places[0], places[-1], f"{sweep.title}, log scale")
     return {
         "title": {"text": sweep.title},
         "tickvals": [place for place, _ in sweep.ticks],
@@ -134,7 +143,7 @@ def pareto(
     sweep: Sweep, look: Mapping[str, Look], across: tuple[str, Read], up: tuple[str, Read]
 ) -> go.Figure:
     """Both are better when larger, `up` a share; points on the front of all engines are ringed, and
-    only they are named: the others' names are in their tooltips."""
+    only they are named, of many the ends: the others' names are in their tooltips."""
     figure = go.Figure(layout=base_layout(height=380))
     places = [
         (point, x, y)
@@ -143,7 +152,8 @@ def pareto(
         if x is not None and y is not None
     ]
     front = pareto_front([(x, y) for _, x, y in places])
-    named = {id(places[place][0]) for place in front}
+    shown = front if len(front) <= MAX_NAMED else (front[0], front[-1])
+    named = {id(places[place][0]) for place in shown}
     for engine in sweep.engines:
         mine = [place for place in places if place[0].engine == engine]
         figure.add_scatter(
@@ -156,7 +166,7 @@ def pareto(
                 "size": 9,
                 "color": look[engine].colour,
             },
-            text=[point.label if id(point) in named else "" for point, _, _ in mine],
+            text=[_label(point) if id(point) in named else "" for point, _, _ in mine],
             textposition="bottom center",
             customdata=[_words(point, x, y) for point, x, y in mine],
             hovertemplate="%{customdata}",

@@ -112,7 +112,8 @@ def _mirrored(view: KvView) -> dict[str, Any]:
     """Range and ticks to both sides of 0, in MB/s without a sign."""
     rates = (view.swap_out_bytes_per_s, view.swap_in_bytes_per_s)
     out, back = (0.0 if each is None else each.max(initial=0.0) / 1e6 for each in rates)
-    top, bottom = max(1.05 * out, 1e-3), max(1.05 * back, 1e-3)
+    least = 1e-3 if out or back else 1.0  # nothing moved needs no axis of bytes
+    top, bottom = max(1.05 * out, least), max(1.05 * back, least)
     ticks = even_ticks(-bottom, top)
     return {
         "range": [-bottom, top],

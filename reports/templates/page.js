@@ -6,7 +6,9 @@ const root = document.documentElement;
 const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 // CSS pixels on A4 landscape, by figures a row.
 const PRINT_WIDTH = { 1: 1020, 2: 500, 3: 325 };
-const PRINT_LEGEND_ENTRY = 125;
+const PRINT_LETTER = 6.2;
+const PRINT_LEGEND_MARK = 46; // and what stands between two names
+const LEGEND_ROW = 29; // CSS pixels a figure's height allows for, on the screen
 
 // The theme's colours as Plotly paths, for every axis and colour bar the figure has.
 function theme(figure, isPrint) {
@@ -25,10 +27,11 @@ function theme(figure, isPrint) {
     "modebar.activecolor": ink,
     "legend.bgcolor": "rgba(0,0,0,0)",
   };
+  const axisTitle = isPrint ? 10.5 : 14;
   for (const axis of Object.keys(figure.layout).filter((key) => /^[xy]axis\d*$/.test(key))) {
     Object.assign(layout, {
       [`${axis}.gridcolor`]: grid, [`${axis}.linecolor`]: soft, [`${axis}.tickfont.color`]: soft,
-      [`${axis}.title.font.color`]: soft, [`${axis}.automargin`]: true,
+      [`${axis}.title.font.color`]: soft, [`${axis}.title.font.size`]: axisTitle, [`${axis}.automargin`]: true,
     });
   }
   (figure.layout.annotations || []).forEach((_, index) => {
@@ -71,9 +74,21 @@ async function drawAll() {
       toImageButtonOptions: { filename: id, scale: 2 },
     };
     await Plotly.newPlot(plot, figure.data, withPaths(figure.layout, theme(figure, false)), config);
-    drawn.push({ plot, figure, paper: paperSize(plot, figure) });
+    const paper = paperSize(plot, figure);
+    await makeRoom(plot, figure);
+    drawn.push({ plot, figure, paper });
   }
   if (matchMedia("print").matches) repaint(true);
+}
+
+// A legend of several rows takes its room from the page, not from the figure.
+async function makeRoom(plot, figure) {
+  const legend = plot.querySelector(".legend");
+  const more = legend ? Math.ceil(legend.getBoundingClientRect().height) - LEGEND_ROW : 0;
+  if (more <= 0) return;
+  figure.layout.height += more;
+  plot.style.minHeight = `${figure.layout.height}px`;
+  await Plotly.relayout(plot, { height: figure.layout.height, autosize: true });
 }
 
 // On paper figures have the width of their column, a height that lets two rows stand on a page,
@@ -81,11 +96,14 @@ async function drawAll() {
 // browser counts the pages at once, and waits for no second pass.
 function paperSize(plot, figure) {
   const width = PRINT_WIDTH[plot.closest(".figures").className.match(/n(\d)/)[1]];
-  const entries = plot.querySelectorAll(".legend .traces").length;
-  const rows = Math.ceil((entries * PRINT_LEGEND_ENTRY) / width);
+  const names = [...plot.querySelectorAll(".legendtext")].map((each) => each.textContent.length);
+  const entry = PRINT_LEGEND_MARK + PRINT_LETTER * Math.max(0, ...names);
+  const rows = Math.ceil(names.length / Math.max(1, Math.floor(width / entry)));
   const full = figure.layout.height;
   const isList = plot.id.startsWith("ratios"); // a line of text a row, which cannot shrink
-  const height = (isList ? Math.min(full, 560) : Math.min(Math.max(160, 0.6 * full), 235)) + 17 * (rows - 1);
+  const hasPanels = figure.layout.yaxis.domain?.[0] > 0; // each with a title beside it
+  const drawing = hasPanels ? 0.72 * full : Math.min(Math.max(160, 0.6 * full), 235);
+  const height = (isList ? Math.min(full, 560) : drawing) + 17 * Math.max(0, rows - 1);
   plot.style.setProperty("--paper-height", `${height}px`);
   return { width, height, autosize: false, "margin.t": 18 + 17 * rows };
 }

@@ -1,21 +1,32 @@
-"""What a sweep's figures draw: the numbers of many runs that differ in one setting."""
+"""What a sweep's figures draw: the numbers of its runs along one setting, the others in panels."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from suite.errors import InputError
-from suite.metrics import read_run, write_metrics
+from suite.metrics import write_metrics
 from suite.run_directory import SCHEMA_VERSION
+from suite.sweep.manifest import AxisEntry, SweepManifest
 
 Json = Mapping[str, Any]
-# Set anew by a sweep along with what it varies, or of no consequence for what is played.
-NOT_AN_AXIS = ("name", "seed", "gates", "references", "baseline", "repeats")
+# Other draws of the same, or of no consequence for what is played.
+NOT_AN_AXIS = ("seed", "gates", "references", "baseline", "repeats")
+MAX_PANELS = 12
 UNITS = {"arrivals.rate": "conversations/s", "arrivals.concurrency": "conversations at a time"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a run stands among the others."""
+
+    place: float  # on the axis
+    label: str  # of the setting's value there
+    panel: str  # the values of the other settings; empty without any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +34,7 @@ class SweepPoint:
     """One engine in one run."""
 
     engine: str
-    place: float  # on the axis
-    label: str  # of the setting
+    at: Place
     run: Path
     numbers: Json  # the engine's part of metrics.json
 
@@ -38,8 +48,7 @@ class SweepPoint:
 class CitedPoint:
     """One run beside one published figure."""
 
-    place: float
-    label: str
+    at: Place
     entry: Json  # of metrics.json's references
 
 
@@ -48,6 +57,8 @@ class Sweep:
     """`ticks`: (place, label) of every value; a number stands at its own place."""
 
     setting: str
+    others: tuple[str, ...]  # settings that differ from panel to panel
+    panels: tuple[str, ...]  # one without others
     ticks: tuple[tuple[float, str], ...]
     points: tuple[SweepPoint, ...]  # by engine, then along the axis
     cited: tuple[CitedPoint, ...]  # along the axis
@@ -62,52 +73,100 @@ class Sweep:
     def engines(self) -> list[str]:
         return list(dict.fromkeys(each.engine for each in self.points))
 
+    def panel(self, name: str) -> Sweep:
+        """The part of it that is drawn in one figure."""
+        return replace(
+            self,
+            panels=(name,),
+            points=tuple(each for each in self.points if each.at.panel == name),
+            cited=tuple(each for each in self.cited if each.at.panel == name),
+        )
+
     def of(self, engine: str) -> list[SweepPoint]:
         return [each for each in self.points if each.engine == engine]
 
 
-def read_sweep(runs: Sequence[Path]) -> Sweep:
-    """Raises InputError unless the runs' workloads differ in exactly one setting."""
-    workloads, metrics = {}, {}
-    for run in runs:
-        workloads[run] = dict(_flat(read_run(run)[0].workload))
-        metrics[run] = read_metrics(run)
-    setting = _setting(workloads)
-    values = {run: workload.get(setting) for run, workload in workloads.items()}
-    place_of = _places(list(dict.fromkeys(values.values())))
-    points = [
-        SweepPoint(
-            engine=engine,
-            place=place_of[values[run]],
-            label=_label(values[run]),
-            run=run,
-            numbers=numbers,
+def read_sweep(manifest: SweepManifest, runs: Mapping[str, Path]) -> Sweep:
+    """`runs`: cell ▸ its run's directory, of the cells that were measured. Raises InputError where
+    no setting beside the seed has two values, or the others have too many combinations."""
+    axes = [axis for axis in manifest.axes if axis.key not in NOT_AN_AXIS and len(axis.values) > 1]
+    if not axes:
+        raise InputError(
+            "no setting beside the seed has two values: there is nothing to draw along"
         )
-        for run in runs
-        for engine, numbers in metrics[run]["engines"].items()
-    ]
-    cited = [
-        CitedPoint(place=place_of[values[run]], label=_label(values[run]), entry=entry)
-        for run in runs
-        for entry in metrics[run].get("references", [])  # a file of before has none
-    ]
+    across = _across(axes)
+    others = [axis for axis in axes if axis is not across]
+    places = _places(across.values)
+    points, cited = [], []
+    for cell in (each for each in manifest.cells if each.name in runs):
+        at = Place(
+            place=places[_key(cell.values[across.key])],
+            label=_label(across, cell.values[across.key]),
+            panel=", ".join(
+                f"{each.label} {_label(each, cell.values[each.key])}" for each in others
+            ),
+        )
+        metrics = read_metrics(runs[cell.name])
+        points += [
+            SweepPoint(engine=engine, at=at, run=runs[cell.name], numbers=numbers)
+            for engine, numbers in metrics["engines"].items()
+        ]
+        # A file of before has no references.
+        cited += [CitedPoint(at=at, entry=entry) for entry in metrics.get("references", [])]
+    return _checked(across, others, points, cited)
+
+
+def _checked(
+    across: AxisEntry,
+    others: Sequence[AxisEntry],
+    points: Sequence[SweepPoint],
+    cited: Sequence[CitedPoint],
+) -> Sweep:
+    panels = tuple(dict.fromkeys(each.at.panel for each in points))
+    if len(panels) > MAX_PANELS:
+        raise InputError(
+            f"{', '.join(each.key for each in others)} have {len(panels)} combinations beside "
+            f"{across.key}, a page holds {MAX_PANELS}: sweep.parquet has all of them"
+        )
     order = {engine: row for row, engine in enumerate(dict.fromkeys(p.engine for p in points))}
+    ticks = dict(sorted({each.at.place: each.at.label for each in points}.items()))
     return Sweep(
-        setting=setting,
-        ticks=tuple((place, _label(value)) for value, place in place_of.items()),
-        points=tuple(sorted(points, key=lambda each: (order[each.engine], each.place))),
-        cited=tuple(sorted(cited, key=lambda each: each.place)),
+        setting=across.key,
+        others=tuple(each.key for each in others),
+        panels=panels,
+        ticks=tuple(ticks.items()),
+        points=tuple(sorted(points, key=lambda each: (order[each.engine], each.at.place))),
+        cited=tuple(sorted(cited, key=lambda each: each.at.place)),
     )
 
 
-def _places(values: Sequence[Any]) -> dict[Any, float]:
+def _across(axes: Sequence[AxisEntry]) -> AxisEntry:
+    """The load where it is swept, else the first setting that is a number."""
+    loads = [axis for axis in axes if axis.key in UNITS]
+    numbers = [axis for axis in axes if all(map(_is_number, axis.values))]
+    return (loads or numbers or list(axes))[0]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _places(values: Sequence[Any]) -> dict[str, float]:
     """Numbers stand where they belong, anything else one after the other."""
-    if all(isinstance(each, int | float) and not isinstance(each, bool) for each in values):
-        return {each: float(each) for each in sorted(values)}
-    return {each: float(place) for place, each in enumerate(values)}
+    if all(map(_is_number, values)):
+        return {_key(each): float(each) for each in values}
+    return {_key(each): float(place) for place, each in enumerate(values)}
 
 
-def _label(value: object) -> str:
+def _key(value: Any) -> str:
+    """1 and 1.0 are one value; blocks have no hash."""
+    return json.dumps(value * 1.0 if _is_number(value) else value, sort_keys=True)
+
+
+def _label(axis: AxisEntry, value: object) -> str:
+    """A block by its number, as its cell is named."""
+    if isinstance(value, dict | list):
+        return f"variant{[_key(each) for each in axis.values].index(_key(value)) + 1}"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -119,31 +178,3 @@ def read_metrics(run: Path) -> dict[str, Any]:
         if found.get("schema_version") == SCHEMA_VERSION:
             return found
     return write_metrics(run)
-
-
-def _setting(workloads: Mapping[Path, Json]) -> str:
-    keys = list(dict.fromkeys(key for each in workloads.values() for key in each))
-    varied = [
-        key
-        for key in keys
-        if key not in NOT_AN_AXIS and len({repr(each.get(key)) for each in workloads.values()}) > 1
-    ]
-    if len(varied) != 1:
-        what = f"in {len(varied)}: {', '.join(varied[:5])}" if varied else "in none"
-        raise InputError(
-            f"a sweep's runs differ in exactly one setting of the workload, these differ {what}; "
-            "name runs of one sweep"
-        )
-    return varied[0]
-
-
-def _flat(value: Json, before: str = "") -> Iterator[tuple[str, Any]]:
-    """`arrivals.rate`: the leaves of nested settings by dotted key; a list is a leaf."""
-    for key, each in value.items():
-        if isinstance(each, Mapping):
-            yield from _flat(each, f"{before}{key}.")
-        elif isinstance(each, list):
-            if f"{before}{key}" not in NOT_AN_AXIS:
-                yield f"{before}{key}", json.dumps(each)
-        else:
-            yield f"{before}{key}", each

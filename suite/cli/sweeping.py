@@ -50,17 +50,18 @@ def run_sweep(source: WorkloadSource, matrix: Matrix, where: Where, *, num_worke
 
 
 def write_page(sweep: SweepDirectory) -> None:
-    """report.html over the one setting that is swept beside the seed; else why there is none."""
+    """report.html over the settings that are swept beside the seed; else why there is none."""
     from reports.sweep import write_sweep
     from suite.errors import InputError
+    from suite.sweep.capacity_result import CapacityResult
 
-    runs = [
-        sweep.directory_of(name) for name in dict.fromkeys(r["cell"] for r in sweep.manifest.rows)
-    ]
+    runs = {row["cell"]: sweep.directory_of(row["cell"]) for row in sweep.manifest.rows}
     if not runs:
         return
+    capacity = CapacityResult.read(sweep.path)
     try:
-        typer.echo(f"report: {write_sweep(runs, sweep.path / 'report.html')}")
+        page = write_sweep(sweep.manifest, runs, sweep.path / "report.html", capacity)
+        typer.echo(f"report: {page}")
     except InputError as error:
         typer.echo(f"no report of the whole sweep: {error}")
 
@@ -124,6 +125,7 @@ def capacity(
             typer.echo(_how_to_go_on(sweep.path), err=True)
             raise typer.Exit(ExitCode.INCOMPLETE) from None
     show_capacity(found, found.write(sweep.path))
+    write_page(sweep)
     raise typer.Exit(ExitCode.FINE if found.is_complete else ExitCode.INCOMPLETE)
 
 

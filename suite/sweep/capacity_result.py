@@ -67,6 +67,12 @@ class CapacityResult(_Frozen):
     def is_complete(self) -> bool:
         return all(each.rate is not None for each in self.engines)
 
+    @classmethod
+    def read(cls, directory: Path) -> CapacityResult | None:
+        """None where the search has not come to an end."""
+        path = directory / CAPACITY_FILE
+        return cls.model_validate_json(path.read_text()) if path.exists() else None
+
     def write(self, directory: Path) -> Path:
         path = directory / CAPACITY_FILE
         partial = directory / f"{CAPACITY_FILE}.partial"

@@ -287,6 +287,18 @@ def test_on_paper_everything_is_unfolded_and_no_page_is_empty(browser: Browser) 
     assert complaints(browser) == []
 
 
+def test_long_names_take_their_room_from_the_page_and_not_from_the_figures(
+    browser: Browser, tmp_path: Path
+) -> None:
+    names = [f"an-engine-whose-name-says-all-its-settings-{number}" for number in range(4)]
+    plan = make_plan(num_conversations=4)
+    run = write_run(tmp_path / "run", dict.fromkeys(names, FAST), plan=plan, repeats=1)
+    browser.open(write_report(run))
+    height = "document.querySelector('#tail-tbt_s .nsewdrag').getBoundingClientRect().height"
+    assert becomes(browser, f"{height} > 200")
+    assert becomes(browser, f"{ILLEGIBLE}.length === 0"), browser.evaluate(ILLEGIBLE)
+
+
 def test_the_checks_would_see_a_request_and_an_error(browser: Browser, tmp_path: Path) -> None:
     bad = tmp_path / "bad.html"
     bad.write_text(

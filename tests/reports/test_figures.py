@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.axes import log_ticks, nines, time_axis
+from reports.axes import folded, log_ticks, nines, time_axis
 from reports.figures import attainment, latency, service, shares, switching, timeline
 from reports.palette import COLOURS, STATE_COLOURS, looks, text_on
 from reports.thinning import Ecdf, ecdf
@@ -163,9 +163,32 @@ def test_a_heat_map_is_even_about_the_slo_and_marks_what_has_no_answer():
 
 def test_whiskers_of_shares_stay_between_none_and_all():
     numbers = {"a": {"all": {"r": 0.4, "interval": {"r": [0.3, None]}}, "x": {"r": None}}}
-    (bars,) = attainment.attainment_by_class(numbers, "r", LOOK, "t").data
-    assert bars.error_y.array.tolist() == [pytest.approx(0.6), 0.0]
-    assert bars.error_y.arrayminus.tolist() == [pytest.approx(0.1), 0.0]
+    bars, rim, whisker, labels = attainment.attainment_by_class(numbers, "r", LOOK, "t").data
+    for each in (rim, whisker):
+        assert (list(each.x), list(each.y)) == ([0.0], [0.4])  # none on a bar without an interval
+        assert list(each.error_y.array) == [pytest.approx(0.6)]
+        assert list(each.error_y.arrayminus) == [pytest.approx(0.1)]
+    assert list(bars.text) == ["40 %", ""] and list(labels.text) == []
+
+
+def test_a_bar_too_low_for_its_number_has_it_above_its_whisker():
+    numbers = {
+        "a": {"all": {"r": 0.05, "interval": {"r": [0.01, 0.2]}}},
+        "b": {"all": {"r": 1.0, "interval": {"r": [0.05, None]}}},  # the whisker reaches the foot
+    }
+    traces = attainment.attainment_by_class(numbers, "r", LOOK, "t").data
+    labels = [each for each in traces if each.type == "scatter" and each.mode == "text"]
+    assert [(list(each.y), list(each.text)) for each in labels] == [
+        ([0.2], ["5 %"]),
+        ([1.0], ["100 %"]),
+    ]
+
+
+def test_long_names_are_folded_and_none_is_lost():
+    name = "paying-customers_of_the-premium-plan"
+    assert folded(name, 14).replace("<br>", "") == name
+    assert max(map(len, folded(name, 14).split("<br>"))) <= 14
+    assert folded("all", 14) == "all"
 
 
 def test_the_bandwidth_of_swapping_has_its_own_panel_on_the_same_time():

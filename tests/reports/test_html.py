@@ -89,7 +89,7 @@ def test_every_question_mark_has_its_answer(two_engines):
 def test_the_first_screen_says_who_kept_how_many_users(two_engines):
     run, page = two_engines
     metrics = json.loads((run / "metrics.json").read_text())
-    assert "Users kept within their SLO: fastswitch 82.5 %" in page.text
+    assert "Users kept within their SLO: fastswitch 82.5\u00a0%" in page.text
     assert metrics["engines"]["fastswitch"]["slo"]["users_within_slo_ratio"] == 0.825
     assert "turns failed; they miss their SLO" in page.text
     assert "planned turns left no record" in page.text

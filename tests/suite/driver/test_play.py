@@ -33,7 +33,7 @@ def drive_of(tmp_path: Path, plan: Plan, to: Endpoint, *, num_workers: int = 1) 
         plan_path=tmp_path / "plan.parquet",
         endpoint=to,
         directory=tmp_path / "part",
-        turn_timeout_s=60.0,
+        turn_timeout_s=600.0,
         num_workers=num_workers,
     )
 
@@ -88,28 +88,28 @@ def test_two_workers_share_one_start_and_leave_one_file(
 def test_a_reason_to_stop_keeps_what_was_measured(
     tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
 ) -> None:
-    plan = make_plan(starts_at_s=(0.0, 0.0, 60.0), num_output_tokens=2000, num_turns=2)
+    plan = make_plan(starts_at_s=(0.0, 0.0, 600.0), num_turns=3)
     seen: list[Progress] = []
 
     def engine_died() -> str | None:
-        return "the engine died" if seen[-1].num_in_flight == 2 else None
+        return "the engine died" if (seen[-1].num_done, seen[-1].num_in_flight) == (2, 2) else None
 
-    drive = drive_of(tmp_path, plan, engine.endpoint(gap_s=0.02))
+    drive = drive_of(tmp_path, plan, engine.endpoint(fault="stall", fault_turn=1))
     result = play(drive, on_progress=seen.append, should_stop=engine_died)
     assert result.stopped_by == "caller"
     assert result.note == "the engine died"
     counts = result.counts
-    assert (counts.planned, counts.recorded, counts.failed, counts.lost) == (6, 2, 2, 4)
-    for record in read_turns(drive.directory / "turns.parquet"):
-        assert record.error == "cut short: the engine died"
-        assert record.token_at
+    assert (counts.planned, counts.recorded, counts.failed, counts.lost) == (9, 4, 2, 5)
+    turns = read_turns(drive.directory / "turns.parquet")
+    cut_short = (1, "cut short: the engine died")
+    assert sorted((each.turn, each.error) for each in turns) == [(0, None)] * 2 + [cut_short] * 2
     assert drivers() == []
 
 
 def test_ctrl_c_keeps_what_was_measured(
     tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
 ) -> None:
-    plan = make_plan(starts_at_s=(0.0, 60.0), num_output_tokens=3)
+    plan = make_plan(starts_at_s=(0.0, 600.0), num_output_tokens=3)
 
     def press_when_one_is_done(progress: Progress) -> None:
         if progress.num_done == 1:
@@ -127,7 +127,7 @@ def test_ctrl_c_keeps_what_was_measured(
 def test_a_killed_driver_is_told_and_what_it_had_flushed_is_kept(
     tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
 ) -> None:
-    plan = make_plan(starts_at_s=(0.0, 60.0), num_output_tokens=3)
+    plan = make_plan(starts_at_s=(0.0, 600.0), num_output_tokens=3)
 
     def kill_once_flushed(progress: Progress) -> None:
         if progress.num_done == 1 and read_shards(drive.directory).num_rows == 1:
@@ -145,7 +145,7 @@ def test_a_killed_driver_is_told_and_what_it_had_flushed_is_kept(
 def test_a_killed_parent_leaves_no_driver_behind_and_its_flushed_turns_readable(
     tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
 ) -> None:
-    drive = drive_of(tmp_path, make_plan(starts_at_s=(0.0, 60.0)), engine.endpoint())
+    drive = drive_of(tmp_path, make_plan(starts_at_s=(0.0, 600.0)), engine.endpoint())
     pickled = tmp_path / "drive.pickle"
     pickled.write_bytes(pickle.dumps(drive))
     code = (

@@ -16,6 +16,7 @@ from suite.records import read_shards
 
 FSBENCH = (sys.executable, "-m", "suite.cli")
 REPOSITORY = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"}
 
 
 def workload(**changes: Any) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def start(
     return subprocess.Popen(
         [*FSBENCH, *arguments],
         cwd=directory,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
+        env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -138,11 +138,15 @@ def test_the_same_numbers_come_out_when_a_run_is_measured_again(finished_run: Pa
     assert (finished_run / "metrics.json").read_text() == before
 
 
+NUM_LONG = 2000
+
+
 def a_long_one() -> dict[str, Any]:
-    """Ends neither by itself within the test nor before something was measured."""
-    turns = {"source": "fixed", "count": 4, "turns": 40, "prompt_tokens": 8, "output_tokens": 24}
+    """Ends no sooner than eight minutes after something was measured, however fast it all is."""
+    turns = {**workload()["conversations"], "count": NUM_LONG, "turns": 1, "prompt_tokens": 8}
     engine = {"kind": "fastswitch", "kv_tokens": 8192, "swap_tokens": 8192}
-    return workload(conversations=turns, engines={"small": engine})
+    arrivals = {"process": "constant", "rate": 4.0}
+    return workload(conversations=turns, arrivals=arrivals, engines={"small": engine})
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -180,7 +184,7 @@ def check_partial_run(directory: Path, status: str) -> None:
     turns = read_turns(run / "small" / "1" / "turns.parquet")
     counts = part.counts
     assert part.status == status
-    assert counts.planned == counts.recorded + counts.lost == 160
+    assert counts.planned == counts.recorded + counts.lost == NUM_LONG
     assert len(turns) == counts.recorded > 0
     assert (run / "report.html").exists()
     assert json.loads((run / "metrics.json").read_text())["engines"]["small"]["counts"][

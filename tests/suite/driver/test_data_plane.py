@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from engines.api import Endpoint
-from suite.driver.calibrate import endpoint, read_truth
+from suite.driver.calibrate import endpoint, read_truth, truth_rows
 from suite.driver.data_plane import Shard
 from suite.records import TurnRecord
 from tests.suite.driver.conftest import Played, Reads, ScriptedEngine
@@ -29,8 +29,8 @@ LEAST_ERROR_S = 0.005  # of the best token: a busy machine delays many, never ev
 def asked_bodies(engine: ScriptedEngine, plan: Plan) -> list[dict[str, Any]]:
     """What the server was asked for this plan's conversations, in the order of its answers."""
     ids = {conversation.conversation_id for conversation in plan.conversations}
-    rows = [json.loads(line) for line in engine.truth_path.read_text().splitlines()]
-    return [row["body"] | {"turn": row["turn"]} for row in rows if row["conversation_id"] in ids]
+    rows = [row for row in truth_rows(engine.truth_path) if row["conversation_id"] in ids]
+    return [row["body"] | {"turn": row["turn"]} for row in rows]
 
 
 def test_every_token_has_the_instant_at_which_it_was_written(

@@ -26,8 +26,12 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("run")
     spec = workload(gates=["slo.users_within_slo_ratio >= 0.5", "counts.failed <= 0"])
     code, out, err = finish(start(["run", "w.yaml"], directory, spec))
-    assert code == 0, out + err
-    return only_run(directory)
+    run = only_run(directory)
+    (part,) = Manifest.read(run).parts
+    assert part.driver is not None
+    # on a machine that stalls the driver is late, says so, and nothing it timed passes a gate
+    assert code == (0 if part.driver.is_valid else 3), out + err
+    return run
 
 
 def test_every_planned_turn_is_recorded_with_its_planned_length(finished_run: Path) -> None:

@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -83,6 +84,30 @@ def test_two_workers_share_one_start_and_leave_one_file(
         p.read_text() for p in drive.directory.iterdir() if p.suffix in (".json", ".log")
     )
     assert "s3cret" not in left
+
+
+def test_workers_that_stood_still_for_longer_than_locust_waits_play_their_shares(
+    tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
+) -> None:
+    drive = drive_of(tmp_path, make_plan(starts_at_s=(0.0, 0.0)), engine.endpoint(), num_workers=2)
+    stopped: list[psutil.Process] = []
+
+    def go_on() -> None:
+        for worker in stopped:
+            worker.resume()
+
+    def stop_once_connected(_: Progress) -> None:
+        log = (drive.directory / "driver-master.log").read_text()
+        if stopped or "2 workers connected" not in log:
+            return
+        for worker in drivers():
+            if "--worker" in worker.cmdline():
+                worker.suspend()
+                stopped.append(worker)
+        threading.Timer(7.0, go_on).start()
+
+    result = play(drive, on_progress=stop_once_connected)
+    assert (len(stopped), result.note, result.counts.recorded) == (2, None, 2)
 
 
 def test_a_reason_to_stop_keeps_what_was_measured(

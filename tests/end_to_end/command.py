@@ -93,7 +93,7 @@ def left_behind(run: Path) -> list[str]:
     found = []
     for process in psutil.process_iter(["cmdline", "cwd"]):
         words, cwd = process.info["cmdline"] or [], process.info["cwd"]
-        is_ours = cwd is None or Path(cwd).is_relative_to(root)
+        is_ours = cwd is not None and Path(cwd).is_relative_to(root)  # none: just ending
         if is_ours and any(str(run.name) in word for word in words):
             found.append(" ".join(words))
     return found

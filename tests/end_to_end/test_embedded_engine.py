@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import signal
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import psutil
 import pytest
 
 from suite.latency_shares import STATES
 from suite.records import read_turns
 from suite.run_directory import Manifest
 from tests.end_to_end.command import finish, left_behind, only_run, start, wait_for_turns, workload
+from tests.processes import descendants
 
 CLOCKS_APART_S = 0.001  # the kernel stamps in real time, the engine in monotonic time
 
@@ -169,12 +168,8 @@ def test_an_engine_that_dies_in_the_middle_is_told_and_keeps_what_was_measured(
 ) -> None:
     process = start(["run", "w.yaml"], tmp_path, a_long_one())
     wait_for_turns(process, tmp_path)
-    engine = next(
-        child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if "engines.fastswitch" in child.cmdline()
-    )
-    os.kill(engine.pid, signal.SIGKILL)
+    (engine,) = descendants(process.pid, "engines.fastswitch")
+    engine.kill()
     code, out, err = finish(process)
     assert code == 4, out + err
     assert "engine 'small' died, ended with signal SIGKILL" in " ".join(err.split())

@@ -14,18 +14,11 @@ import pytest
 
 from engines.api import EngineError, EngineInputError
 from engines.process import ChildProcess, child_process
+from tests.processes import is_running
 
 
 def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
-
-
-def is_running(pid: int) -> bool:
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return status != "Z"
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:

@@ -21,6 +21,7 @@ from suite.driver.calibrate import calibrate, read_truth
 from suite.driver.live import Progress
 from suite.driver.play import Drive, play
 from suite.records import read_shards, read_started_at, read_turns, shard_paths
+from tests.processes import descendants, is_running
 from tests.suite.driver.conftest import ScriptedEngine
 from workloads.plan import Plan
 
@@ -40,11 +41,7 @@ def drive_of(tmp_path: Path, plan: Plan, to: Endpoint, *, num_workers: int = 1) 
 
 
 def drivers() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if any("locustfile.py" in word for word in child.cmdline())
-    ]
+    return descendants(os.getpid(), "locustfile.py")
 
 
 def test_two_workers_share_one_start_and_leave_one_file(
@@ -100,10 +97,9 @@ def test_workers_that_stood_still_for_longer_than_locust_waits_play_their_shares
         log = (drive.directory / "driver-master.log").read_text()
         if stopped or "2 workers connected" not in log:
             return
-        for worker in drivers():
-            if "--worker" in worker.cmdline():
-                worker.suspend()
-                stopped.append(worker)
+        for worker in descendants(os.getpid(), "--worker"):
+            worker.suspend()
+            stopped.append(worker)
         threading.Timer(7.0, go_on).start()
 
     result = play(drive, on_progress=stop_once_connected)
@@ -182,7 +178,7 @@ def test_a_killed_parent_leaves_no_driver_behind_and_its_flushed_turns_readable(
         wait_until(lambda: drive.directory.exists() and read_shards(drive.directory).num_rows == 1)
         [driver] = drivers()
         parent.kill()
-    wait_until(lambda: not driver.is_running() or driver.status() == psutil.STATUS_ZOMBIE)
+    wait_until(lambda: not is_running(driver.pid))
     assert read_shards(drive.directory)["error"].to_pylist() == [None]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -91,7 +92,8 @@ def test_workers_that_stood_still_for_longer_than_locust_waits_play_their_shares
 
     def go_on() -> None:
         for worker in stopped:
-            worker.resume()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.resume()
 
     def stop_once_connected(_: Progress) -> None:
         log = (drive.directory / "driver-master.log").read_text()

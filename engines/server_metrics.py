@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from engines.arrow_log import ArrowLog, schema_of
 
 INTERVAL_S = 1.0
+NUM_TRIES = 3  # for the first look and the last, between which everything is counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,26 +83,28 @@ def logged_server_metrics(
     more: Callable[[], Mapping[str, int]] = dict,
     interval_s: float = INTERVAL_S,
 ) -> Iterator[None]:
-    """A row before, one each interval, one after; a page that can not be had (OSError, ValueError)
-    leaves no row."""
+    """A row before, one each interval, one after; a page that can not be had (OSError, ValueError),
+    before and after not even at the third try, leaves no row."""
     is_over = threading.Event()
     with ArrowLog(
         directory / "server_metrics.arrows", schema_of(ServerMetrics), rows_per_batch=1
     ) as log:
 
-        def look() -> None:
-            try:
-                page, at = read_page(), time.monotonic()
-                row = parse_metrics(page, at=at, more=more())
-            except (OSError, ValueError):
+        def look(num_tries: int = 1) -> None:
+            for _ in range(num_tries):
+                try:
+                    page, at = read_page(), time.monotonic()
+                    row = parse_metrics(page, at=at, more=more())
+                except (OSError, ValueError):
+                    continue
+                log.append(asdict(row))
                 return
-            log.append(asdict(row))
 
         def look_regularly() -> None:
             while not is_over.wait(interval_s):
                 look()
 
-        look()
+        look(NUM_TRIES)
         thread = threading.Thread(target=look_regularly, name="server metrics", daemon=True)
         thread.start()
         try:
@@ -109,4 +112,4 @@ def logged_server_metrics(
         finally:
             is_over.set()
             thread.join()
-            look()
+            look(NUM_TRIES)

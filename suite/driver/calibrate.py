@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -115,8 +116,13 @@ def errors_s(turns_path: Path, truth_path: Path) -> npt.NDArray[np.float64]:
 
 def read_truth(path: Path) -> dict[tuple[str, int], list[float]]:
     """(conversation id, turn) → the instants just before its chunks were written."""
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return {(row["conversation_id"], row["turn"]): row["token_at"] for row in rows}
+    return {(row["conversation_id"], row["turn"]): row["token_at"] for row in truth_rows(path)}
+
+
+def truth_rows(path: Path) -> list[dict[str, Any]]:
+    """Those that are whole: the server may be writing the last one now."""
+    *lines, _ = path.read_text().split("\n")
+    return [json.loads(line) for line in lines]
 
 
 def endpoint(port: int, extra_body: dict[str, object]) -> Endpoint:

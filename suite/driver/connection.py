@@ -9,6 +9,7 @@ only ciphertext, and systems without such stamps. Its answers are marked as stam
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
 import sys
@@ -21,12 +22,34 @@ from suite.driver.http1 import ProtocolError, Response
 SO_TIMESTAMPNS = 35  # asm-generic; the socket module does not name it
 _TIMESPEC = struct.Struct("@qq")
 _ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
+STAMPING_TIMEOUT_S = 1.0
 READ_BYTES = 65_536
 _CLOSED_EARLY = "the server closed the connection before it answered"
 
 
 def has_kernel_stamps() -> bool:
     return sys.platform == "linux" and struct.calcsize("P") == 8
+
+
+def start_kernel_stamping() -> socket.socket:
+    """A socket that has the kernel stamp what arrives, until it is closed.
+
+    The kernel stamps nothing while no socket asks for it, and begins later than it is asked: on a
+    busy machine by tens of milliseconds. So this one is sent bytes until one came with a stamp; a
+    kernel that gave none for STAMPING_TIMEOUT_S is let be, and its reads say so themselves.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stamped = socket.create_connection(server.getsockname())
+        sender, _ = server.accept()
+    stamped.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    deadline = time.monotonic() + STAMPING_TIMEOUT_S
+    with sender:
+        ancillary: list[tuple[int, int, bytes]] = []
+        while not ancillary and time.monotonic() < deadline:
+            sender.send(b"-")
+            _, ancillary, _, _ = stamped.recvmsg(1, _ANCILLARY_BYTES)
+            select.select([], [], [], 0.0 if ancillary else 0.0005)  # time.sleep is gevent's here
+    return stamped
 
 
 class ConnectionFailedError(Exception):

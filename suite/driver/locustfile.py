@@ -24,7 +24,7 @@ from typing import Any
 
 import gevent
 from gevent.event import AsyncResult, Event
-from locust import User, events, task
+from locust import User, events, runners, task
 from locust.runners import MasterRunner, WorkerRunner
 
 from suite.driver.worker import Worker
@@ -34,6 +34,10 @@ from suite.records import TurnRecord
 LEAD_ALONE_NS = 300_000_000  # from the decision to start to instant 0
 LEAD_DISTRIBUTED_NS = 2_000_000_000
 _PR_SET_PDEATHSIG = 1
+
+# Beats of a second, and seconds: a worker that stands still for a while comes back and has its own
+# share to play; that one is dead is for the link and the death signal to tell.
+runners.HEARTBEAT_LIVENESS = runners.MASTER_HEARTBEAT_TIMEOUT = 1_000_000
 
 
 class Arrivals(User):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import weakref
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from suite.driver.connection import (
     KernelConnection,
     StreamConnection,
     has_kernel_stamps,
+    start_kernel_stamping,
 )
 
 
@@ -66,7 +68,8 @@ class Pool:
         self._tls = ssl.create_default_context() if target.is_tls else None
         self._addresses: list[tuple[socket.AddressFamily, tuple[str, int]]] = []
         self._idle: list[Connection] = []
-        self._stamper = self._start_kernel_stamping() if self._is_kernel_stamped else None
+        self._opened: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._stamper = start_kernel_stamping() if self._is_kernel_stamped else None
 
     async def take(self) -> tuple[Connection, bool]:
         """A connection, and whether it was used before (the server may just be closing it)."""
@@ -81,11 +84,14 @@ class Pool:
         """A new one. Raises ConnectionFailedError."""
         try:
             if not self._is_kernel_stamped:
-                return await self._open_stream()
-            return await self._open_kernel()
+                connection: Connection = await self._open_stream()
+            else:
+                connection = await self._open_kernel()
         except OSError as error:
             reason = error.strerror or str(error)
             raise ConnectionFailedError(f"cannot connect to {self._target}: {reason}") from None
+        self._opened.add(connection)
+        return connection
 
     def give_back(self, connection: Connection) -> None:
         if connection.is_idle_and_open():
@@ -94,18 +100,12 @@ class Pool:
             connection.close()
 
     def close(self) -> None:
-        for connection in self._idle:
+        """All, also those that are lent: uvloop waits for ever to close while one is watched."""
+        for connection in list(self._opened):
             connection.close()
         self._idle.clear()
         if self._stamper is not None:
             self._stamper.close()
-
-    def _start_kernel_stamping(self) -> socket.socket:
-        """The kernel stamps nothing while no socket asks for it, and starts with a short delay:
-        one socket asks as long as the pool lives, so that no first read goes unstamped."""
-        stamper = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        stamper.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        return stamper
 
     async def _open_stream(self) -> StreamConnection:
         _, connection = await self._loop.create_connection(

@@ -27,6 +27,7 @@ from suite.driver.worker_config import API_KEY_VARIABLE, WorkerConfig
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 _KILL_AFTER_S = 3.0
+_LAST_WORDS_S = 10.0  # from the end of the link to that of the process, which tells its exit code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class WorkerProcess:
     def last_words(self) -> str:
         """Why it is gone: its exit code and the log's last line."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(1.0)
+            self.process.wait(_LAST_WORDS_S)
         lines = self.log_path.read_text(errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "its log is empty")
         return f"exit code {self.process.returncode}: {last[:200]}"

@@ -25,6 +25,7 @@ import uvloop
 
 _REQUEST_BYTES = 262_144
 _TOKEN_BASE_ID = 100
+PROMPT_START = 8  # token ids, or letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +98,8 @@ class TruthfulServer:
         conversation_id = str(body.get("conversation_id", ""))
         asked = Asked(path=path, body=body, turn=self._num_asked[conversation_id])
         self._num_asked[conversation_id] += 1
-        prompt = {"num_prompt_tokens": asked.num_prompt_tokens, **_without_prompt(body)}
-        truth = _Truth(conversation_id, asked.turn, received_at, prompt)
+        told = {"num_prompt_tokens": asked.num_prompt_tokens, **_without_prompt(body)}
+        truth = _Truth(conversation_id, asked.turn, received_at, told)
         return self._script(asked), truth
 
     def log(self, truth: _Truth) -> None:
@@ -253,7 +254,9 @@ def paced(asked: Asked) -> list[Step]:
 
 
 def _without_prompt(body: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in body.items() if name not in ("prompt", "messages")}
+    """But for its beginning, by which a request that names no conversation can be told."""
+    rest = {name: value for name, value in body.items() if name not in ("prompt", "messages")}
+    return {"prompt_start": (body.get("prompt") or "")[:PROMPT_START], **rest}
 
 
 async def _serve(directory: Path, script: Script) -> None:

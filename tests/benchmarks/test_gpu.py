@@ -35,7 +35,7 @@ def player_of(plan: Plan) -> Player:
 
 def test_every_turn_of_the_plan_is_answered_with_its_history(plan: Plan) -> None:
     player = player_of(plan)
-    player.play(60.0)
+    player.play(1e9)
     assert len(player.turns) == sum(len(each.turns) for each in plan.conversations) > 8
     for asked in player.turns:
         planned = plan.conversations[asked.conversation].turns[: asked.turn + 1]

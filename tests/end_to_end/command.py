@@ -16,6 +16,7 @@ from suite.records import read_shards
 
 FSBENCH = (sys.executable, "-m", "suite.cli")
 REPOSITORY = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"}
 
 
 def workload(**changes: Any) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def start(
     return subprocess.Popen(
         [*FSBENCH, *arguments],
         cwd=directory,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
+        env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -92,7 +93,7 @@ def left_behind(run: Path) -> list[str]:
     found = []
     for process in psutil.process_iter(["cmdline", "cwd"]):
         words, cwd = process.info["cmdline"] or [], process.info["cwd"]
-        is_ours = cwd is None or Path(cwd).is_relative_to(root)
+        is_ours = cwd is not None and Path(cwd).is_relative_to(root)  # none: just ending
         if is_ours and any(str(run.name) in word for word in words):
             found.append(" ".join(words))
     return found

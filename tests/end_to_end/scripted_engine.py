@@ -1,8 +1,8 @@
 """An engine whose token instants are known exactly: a real process that streams what each request's
 body asks for, faults included, and writes down the instant just before each write.
 
-`script` in a request's body (see `Script`): pace, how tokens share chunks and chunks share writes,
-framing, and one fault. Put it into the endpoint's `extra_body`.
+`script` in a request's body (see `Script`): pace, framing, and one fault. Put it into the
+endpoint's `extra_body`.
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ class Script(BaseModel):
 
     first_after_s: float = 0.02
     gap_s: float = 0.01
-    tokens_per_chunk: int = 1
-    chunks_per_write: int = 1
     splits_events: bool = False  # half of each event 5 ms before its end
     is_close_framed: bool = False
     has_token_ids: bool = True
@@ -70,33 +68,22 @@ def _opening(asked: Asked, script: Script) -> list[Step]:
 def _tokens(asked: Asked, script: Script, num_tokens: int) -> Iterator[Step]:
     if not script.has_token_ids:
         asked.body.pop("return_token_ids", None)
-    chunks = [
-        token_event(asked, first, min(script.tokens_per_chunk, num_tokens - first))
-        for first in range(0, num_tokens, script.tokens_per_chunk)
-    ]
-    for number in range(0, len(chunks), script.chunks_per_write):
-        group = chunks[number : number + script.chunks_per_write]
-        at_s = script.first_after_s + number // script.chunks_per_write * script.gap_s
-        data = _frame(script, b"".join(group))
+    for number in range(num_tokens):
+        at_s = script.first_after_s + number * script.gap_s
+        data = _frame(script, token_event(asked, number, 1))
         if script.splits_events:
             half = len(data) // 2
             yield Step(max(0.0, at_s - 0.005), data[:half])
             data = data[half:]
-        yield Step(at_s, data, num_chunks=len(group))
-
-
-def _end_s(asked: Asked, script: Script) -> float:
-    num_writes = -(-asked.body["max_tokens"] // (script.tokens_per_chunk * script.chunks_per_write))
-    return script.first_after_s + (num_writes - 1) * script.gap_s
+        yield Step(at_s, data, num_chunks=1)
 
 
 def _closing(asked: Asked, script: Script) -> Step:
     num_tokens = asked.body["max_tokens"] + script.usage_extra_tokens
     data = closing_events(asked, num_tokens) if script.has_usage else b"data: [DONE]\n\n"
     end = b"" if script.is_close_framed else LAST_CHUNK
-    return Step(
-        _end_s(asked, script), _frame(script, data) + end, is_hang_up=script.is_close_framed
-    )
+    end_s = script.first_after_s + (asked.body["max_tokens"] - 1) * script.gap_s
+    return Step(end_s, _frame(script, data) + end, is_hang_up=script.is_close_framed)
 
 
 def _faulty(asked: Asked, script: Script) -> list[Step]:

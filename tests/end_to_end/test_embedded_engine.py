@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import signal
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import psutil
 import pytest
 
 from suite.latency_shares import STATES
 from suite.records import read_turns
 from suite.run_directory import Manifest
 from tests.end_to_end.command import finish, left_behind, only_run, start, wait_for_turns, workload
+from tests.processes import descendants
 
 CLOCKS_APART_S = 0.001  # the kernel stamps in real time, the engine in monotonic time
 
@@ -26,8 +25,12 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("run")
     spec = workload(gates=["slo.users_within_slo_ratio >= 0.5", "counts.failed <= 0"])
     code, out, err = finish(start(["run", "w.yaml"], directory, spec))
-    assert code == 0, out + err
-    return only_run(directory)
+    run = only_run(directory)
+    (part,) = Manifest.read(run).parts
+    assert part.driver is not None
+    # on a machine that stalls the driver is late, says so, and nothing it timed passes a gate
+    assert code == (0 if part.driver.is_valid else 3), out + err
+    return run
 
 
 def test_every_planned_turn_is_recorded_with_its_planned_length(finished_run: Path) -> None:
@@ -138,11 +141,15 @@ def test_the_same_numbers_come_out_when_a_run_is_measured_again(finished_run: Pa
     assert (finished_run / "metrics.json").read_text() == before
 
 
+NUM_LONG = 2000
+
+
 def a_long_one() -> dict[str, Any]:
-    """Ends neither by itself within the test nor before something was measured."""
-    turns = {"source": "fixed", "count": 4, "turns": 40, "prompt_tokens": 8, "output_tokens": 24}
+    """Ends no sooner than eight minutes after something was measured, however fast it all is."""
+    turns = {**workload()["conversations"], "count": NUM_LONG, "turns": 1, "prompt_tokens": 8}
     engine = {"kind": "fastswitch", "kv_tokens": 8192, "swap_tokens": 8192}
-    return workload(conversations=turns, engines={"small": engine})
+    arrivals = {"process": "constant", "rate": 4.0}
+    return workload(conversations=turns, arrivals=arrivals, engines={"small": engine})
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -161,12 +168,8 @@ def test_an_engine_that_dies_in_the_middle_is_told_and_keeps_what_was_measured(
 ) -> None:
     process = start(["run", "w.yaml"], tmp_path, a_long_one())
     wait_for_turns(process, tmp_path)
-    engine = next(
-        child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if "engines.fastswitch" in child.cmdline()
-    )
-    os.kill(engine.pid, signal.SIGKILL)
+    (engine,) = descendants(process.pid, "engines.fastswitch")
+    engine.kill()
     code, out, err = finish(process)
     assert code == 4, out + err
     assert "engine 'small' died, ended with signal SIGKILL" in " ".join(err.split())
@@ -180,7 +183,7 @@ def check_partial_run(directory: Path, status: str) -> None:
     turns = read_turns(run / "small" / "1" / "turns.parquet")
     counts = part.counts
     assert part.status == status
-    assert counts.planned == counts.recorded + counts.lost == 160
+    assert counts.planned == counts.recorded + counts.lost == NUM_LONG
     assert len(turns) == counts.recorded > 0
     assert (run / "report.html").exists()
     assert json.loads((run / "metrics.json").read_text())["engines"]["small"]["counts"][

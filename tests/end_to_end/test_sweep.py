@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import signal
-import time
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import yaml
 
 from suite.cli.sweeping import report_sweep
 from suite.sweep.manifest import SweepManifest
-from tests.end_to_end.command import finish, start
+from tests.end_to_end.command import ENVIRONMENT, finish, start
 from tests.suite.sweep.examples import TINY
 
-MATRIX = {"arrivals.rate": [*range(1, 8)]}  # so many that the kill comes before the last
+SPEC = {**TINY, "matrix": {"arrivals.rate": [1, 2, 3]}}
+# The process is its own killer: no other could be sure to come between two parts of a cell.
+KILLED_IN_THE_SECOND_CELL = """
+import os, signal
+from suite import runner
+from suite.cli import app
+play_part, parts_left = runner.play_part, [1, 2, 3]
+
+def play_or_die(*args, **others):
+    if not parts_left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    parts_left.pop()
+    return play_part(*args, **others)
+
+runner.play_part = play_or_die
+app()
+"""
 
 
 def fsbench(folder: Path, *arguments: str) -> tuple[int, str]:
@@ -22,20 +40,26 @@ def fsbench(folder: Path, *arguments: str) -> tuple[int, str]:
 
 
 def test_a_sweep_killed_in_the_middle_is_resumed_where_it_was(tmp_path: Path) -> None:
-    process = start(["run", "w.yaml", "--jobs", "1"], tmp_path, {**TINY, "matrix": MATRIX})
-    while not list(tmp_path.glob("runs/*/cells/rate=2/metrics.json")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    (tmp_path / "w.yaml").write_text(yaml.safe_dump(SPEC, sort_keys=False))
+    command = [sys.executable, "-c", KILLED_IN_THE_SECOND_CELL, "run", "w.yaml", "--jobs", "1"]
+    killed = subprocess.run(
+        command, cwd=tmp_path, env=ENVIRONMENT, check=False, capture_output=True, text=True
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     (sweep,) = (tmp_path / "runs").iterdir()
+    assert [entry.status for entry in SweepManifest.read(sweep).cells] == [
+        "complete",
+        "pending",
+        "pending",
+    ]
+    assert (sweep / "cells/rate=2/manifest.json").exists()
     first = sweep / "cells/rate=1/metrics.json"
     written_at = first.stat().st_mtime_ns
     code, output = fsbench(tmp_path, "run", "w.yaml", "--jobs", "1", "--resume", str(sweep))
     assert code == 0, output
     assert "users within SLO" in output
     assert {entry.status for entry in SweepManifest.read(sweep).cells} == {"complete"}
-    assert pq.read_table(sweep / "sweep.parquet").num_rows == 2 * 7
+    assert pq.read_table(sweep / "sweep.parquet").num_rows == 2 * 3
     assert first.stat().st_mtime_ns == written_at
     (sweep / "report.html").unlink()
     report_sweep(sweep)

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from suite.driver.calibrate import truth_rows
+from suite.driver.truthful_server import PROMPT_START
 from suite.records import read_started_at, read_turns
 from suite.statistics import quantile
 from tests.end_to_end.command import finish, only_run, start, workload
 from tests.end_to_end.scripted_engine import running_scripted_engine
+from workloads.plan import Plan
 
 NUM_CONVERSATIONS = 120
 NUM_TOKENS = 12
@@ -26,7 +29,7 @@ CLOCKS_APART_S = 0.001
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
-    """(run directory, the server's own account of each answer, in order of arrival)."""
+    """(run directory, the server's own account of each answer, in the plan's order)."""
     directory = tmp_path_factory.mktemp("truth")
     with running_scripted_engine(directory) as port:
         engine = {
@@ -48,9 +51,14 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[st
         )
         code, out, err = finish(start(["run", "w.yaml"], directory, spec))
     assert code == 0, out + err
-    lines = (directory / "truth.jsonl").read_text().splitlines()
-    truth = sorted((json.loads(line) for line in lines), key=lambda each: each["received_at"])
-    return only_run(directory), truth
+    return only_run(directory), in_the_plans_order(truth_rows(directory / "truth.jsonl"), directory)
+
+
+def in_the_plans_order(truth: list[dict[str, Any]], directory: Path) -> list[dict[str, Any]]:
+    """By what was asked: requests that are sent at one moment may come in any order."""
+    conversations = Plan.read(only_run(directory) / "plan.parquet").conversations
+    starts = [list(each.turns[0].new_prompt_token_ids[:PROMPT_START]) for each in conversations]
+    return sorted(truth, key=lambda each: starts.index(each["body"]["prompt_start"]))
 
 
 def test_ttft_and_tbt_are_those_the_server_gave(
@@ -62,7 +70,7 @@ def test_ttft_and_tbt_are_those_the_server_gave(
     path = run / "scripted" / "1" / "turns.parquet"
     started_at = read_started_at(path)
     assert started_at is not None
-    turns = sorted(read_turns(path), key=lambda turn: turn.sent_at or np.nan)
+    turns = sorted(read_turns(path), key=lambda turn: turn.scheduled_at)
     assert len(truth) == len(turns) == NUM_CONVERSATIONS
     seen_at = started_at + np.array([turn.token_at for turn in turns])
     sent_at = started_at + np.array([turn.sent_at for turn in turns])

@@ -99,7 +99,8 @@ def test_the_servers_metrics_page_is_kept_where_it_is_named(tmp_path: Path) -> N
         ):
             pass
     rows = read_arrow_logs([tmp_path / "server_metrics.arrows"]).to_pylist()
-    assert [row["num_preemptions"] for row in rows] == [4, 4]
+    assert len(rows) >= 2  # before and after, and each second
+    assert {row["num_preemptions"] for row in rows} == {4}
     assert {row["num_running"] for row in rows} == {None}
 
 

@@ -14,18 +14,11 @@ import pytest
 
 from engines.api import EngineError, EngineInputError
 from engines.process import ChildProcess, child_process
+from tests.processes import is_running
 
 
 def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
-
-
-def is_running(pid: int) -> bool:
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return status != "Z"
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -42,7 +35,7 @@ def test_a_child_that_dies_in_start_up_is_told_with_its_last_line(tmp_path: Path
         pytest.raises(EngineError, match=r"engine 'a' died during start-up, ended with exit"),
         child_process(python(code), log=tmp_path / "log") as child,
     ):
-        child.wait_until(lambda: False, name="a", timeout_s=60)
+        child.wait_until(lambda: False, name="a", timeout_s=240)
     assert "no weights in x" in (tmp_path / "log").read_text()
 
 
@@ -52,7 +45,7 @@ def test_exit_status_two_means_the_settings_can_not_work(tmp_path: Path) -> None
         pytest.raises(EngineInputError, match=r"^engine 'a': kv_tokens is too small$"),
         child_process(python(code), log=tmp_path / "log") as child,
     ):
-        child.wait_until(lambda: False, name="a", timeout_s=60)
+        child.wait_until(lambda: False, name="a", timeout_s=240)
 
 
 def test_a_child_that_never_gets_ready_is_given_up(tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from engines.arrow_log import schema_of
-from engines.server_metrics import ServerMetrics, parse_metrics
+from engines.arrow_log import read_arrow_logs, schema_of
+from engines.server_metrics import ServerMetrics, logged_server_metrics, parse_metrics
 from suite.context_switch import context_switch, known_context_switch
 from suite.engine_logs import EngineLogs
 
@@ -50,6 +51,23 @@ def test_a_page_is_read_and_several_engines_are_added_up() -> None:
         "num_preemptions": 12,
         "num_priority_updates": 2,
     }
+
+
+def test_the_first_look_and_the_last_are_tried_again_where_the_page_can_not_be_had(
+    tmp_path: Path,
+) -> None:
+    refusals = [TimeoutError, ValueError, None, TimeoutError, None]
+
+    def read_page() -> str:
+        refusal = refusals.pop(0)
+        if refusal is not None:
+            raise refusal
+        return PAGE
+
+    with logged_server_metrics(tmp_path, read_page, interval_s=3600.0):
+        assert len(refusals) == 2
+    assert len(read_arrow_logs([tmp_path / "server_metrics.arrows"])) == 2
+    assert refusals == []
 
 
 def test_what_was_counted_before_the_run_is_not_of_the_run() -> None:

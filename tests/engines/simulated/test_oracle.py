@@ -88,7 +88,7 @@ class RealSide:
     def play(self) -> None:
         self._feed()
         self.thread.start()
-        assert self.has_ended.wait(60), "the engine's thread does not come to an end"
+        assert self.has_ended.wait(240), "the engine's thread does not come to an end"
         self.thread.stop()
         if self.failure is not None:
             raise self.failure

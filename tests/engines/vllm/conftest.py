@@ -12,15 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.processes import is_running
+
 FAKE = Path(__file__).with_name("fake_vllm.py")
-
-
-def is_running(pid: int) -> bool:
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return status != "Z"
 
 
 @dataclass(frozen=True, slots=True)

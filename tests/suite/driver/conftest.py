@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import uvloop
 
 from engines.api import Endpoint
 from suite.driver.calibrate import endpoint
+from suite.driver.connection import Exchange
 from suite.driver.data_plane import DataPlane, Shard
 from suite.records import TurnRecord
 from tests.end_to_end.scripted_engine import running_scripted_engine
@@ -83,6 +85,36 @@ def make_plan() -> Callable[..., Plan]:
     return make
 
 
+class Reads:
+    """What the driver in this process has read so far, over all connections: for those who wait
+    for that instead of for a while."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self._has_grown = threading.Condition()
+
+    def add(self, data: bytes | memoryview) -> None:
+        with self._has_grown:
+            self.data += data
+            self._has_grown.notify_all()
+
+    def wait_for(self, num_bytes: int) -> None:
+        with self._has_grown:
+            assert self._has_grown.wait_for(lambda: len(self.data) >= num_bytes, timeout=120)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
+    reads, feed = Reads(), Exchange.feed
+
+    def feed_and_tell(exchange: Exchange, data: bytes | memoryview, at_ns: int) -> None:
+        feed(exchange, data, at_ns)
+        reads.add(data)
+
+    monkeypatch.setattr(Exchange, "feed", feed_and_tell)
+    return reads
+
+
 @dataclass(frozen=True, slots=True)
 class Played:
     records: list[TurnRecord]
@@ -94,10 +126,15 @@ def drive_in_process() -> Callable[..., Played]:
     """One data plane in a loop of its own, without Locust."""
 
     def drive(
-        plan: Plan, to: Endpoint, *, turn_timeout_s: float = 60.0, stop_after_s: float | None = None
+        plan: Plan,
+        to: Endpoint,
+        *,
+        turn_timeout_s: float = 60.0,
+        start_in_s: float = 0.05,
+        stop_when: Callable[[], bool] | None = None,
     ) -> Played:
         records: list[TurnRecord] = []
-        started_at_ns = time.monotonic_ns() + 50_000_000
+        started_at_ns = time.monotonic_ns() + round(start_in_s * 1e9)
 
         async def run() -> None:
             plane = DataPlane(
@@ -107,15 +144,22 @@ def drive_in_process() -> Callable[..., Played]:
                 turn_timeout_s=turn_timeout_s,
                 on_turn=records.append,
             )
-            if stop_after_s is not None:
-                asyncio.get_running_loop().call_later(stop_after_s, plane.stop, "enough")
+            stopping = asyncio.create_task(_stop_when(stop_when, plane)) if stop_when else None
             await plane.run()
+            if stopping is not None:
+                await stopping
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run())
         return Played(records, started_at_ns / 1e9)
 
     return drive
+
+
+async def _stop_when(is_time: Callable[[], bool], plane: DataPlane) -> None:
+    while not is_time():
+        await asyncio.sleep(0.005)
+    plane.stop("enough")
 
 
 @pytest.fixture

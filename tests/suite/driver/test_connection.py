@@ -28,9 +28,10 @@ async def pool_to(serve: Serve, *, is_kernel_stamped: bool = True) -> AsyncItera
     async with server:
         target = Target.from_url(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
         pool = Pool(target, asyncio.get_running_loop(), wants_kernel_stamps=is_kernel_stamped)
-        yield pool
-        pool.close()
-        await asyncio.sleep(0.01)  # the server's side sees the end
+        try:
+            yield pool
+        finally:
+            pool.close()
 
 
 async def exchange(connection: Connection, request: bytes = REQUEST) -> Exchange:
@@ -105,6 +106,16 @@ def test_a_connection_that_the_server_closed_meanwhile_is_not_handed_out(
             assert second is not first
             assert not was_used
             second.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("is_kernel_stamped", [True, False])
+def test_a_pool_closes_what_it_has_lent_so_that_the_loop_can_close(is_kernel_stamped: bool) -> None:
+    async def main() -> None:
+        async with pool_to(answer_forever, is_kernel_stamped=is_kernel_stamped) as pool:
+            lent, _ = await pool.take()
+        assert not lent.is_idle_and_open()
 
     run(main())
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +22,7 @@ from suite.driver.calibrate import calibrate, read_truth
 from suite.driver.live import Progress
 from suite.driver.play import Drive, play
 from suite.records import read_shards, read_started_at, read_turns, shard_paths
+from tests.processes import descendants, is_running
 from tests.suite.driver.conftest import ScriptedEngine
 from workloads.plan import Plan
 
@@ -33,17 +36,13 @@ def drive_of(tmp_path: Path, plan: Plan, to: Endpoint, *, num_workers: int = 1) 
         plan_path=tmp_path / "plan.parquet",
         endpoint=to,
         directory=tmp_path / "part",
-        turn_timeout_s=60.0,
+        turn_timeout_s=600.0,
         num_workers=num_workers,
     )
 
 
 def drivers() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if any("locustfile.py" in word for word in child.cmdline())
-    ]
+    return descendants(os.getpid(), "locustfile.py")
 
 
 def test_two_workers_share_one_start_and_leave_one_file(
@@ -85,31 +84,55 @@ def test_two_workers_share_one_start_and_leave_one_file(
     assert "s3cret" not in left
 
 
+def test_workers_that_stood_still_for_longer_than_locust_waits_play_their_shares(
+    tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
+) -> None:
+    drive = drive_of(tmp_path, make_plan(starts_at_s=(0.0, 0.0)), engine.endpoint(), num_workers=2)
+    stopped: list[psutil.Process] = []
+
+    def go_on() -> None:
+        for worker in stopped:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.resume()
+
+    def stop_once_connected(_: Progress) -> None:
+        log = (drive.directory / "driver-master.log").read_text()
+        if stopped or "2 workers connected" not in log:
+            return
+        for worker in descendants(os.getpid(), "--worker"):
+            worker.suspend()
+            stopped.append(worker)
+        threading.Timer(7.0, go_on).start()
+
+    result = play(drive, on_progress=stop_once_connected)
+    assert (len(stopped), result.note, result.counts.recorded) == (2, None, 2)
+
+
 def test_a_reason_to_stop_keeps_what_was_measured(
     tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
 ) -> None:
-    plan = make_plan(starts_at_s=(0.0, 0.0, 60.0), num_output_tokens=2000, num_turns=2)
+    plan = make_plan(starts_at_s=(0.0, 0.0, 600.0), num_turns=3)
     seen: list[Progress] = []
 
     def engine_died() -> str | None:
-        return "the engine died" if seen[-1].num_in_flight == 2 else None
+        return "the engine died" if (seen[-1].num_done, seen[-1].num_in_flight) == (2, 2) else None
 
-    drive = drive_of(tmp_path, plan, engine.endpoint(gap_s=0.02))
+    drive = drive_of(tmp_path, plan, engine.endpoint(fault="stall", fault_turn=1))
     result = play(drive, on_progress=seen.append, should_stop=engine_died)
     assert result.stopped_by == "caller"
     assert result.note == "the engine died"
     counts = result.counts
-    assert (counts.planned, counts.recorded, counts.failed, counts.lost) == (6, 2, 2, 4)
-    for record in read_turns(drive.directory / "turns.parquet"):
-        assert record.error == "cut short: the engine died"
-        assert record.token_at
+    assert (counts.planned, counts.recorded, counts.failed, counts.lost) == (9, 4, 2, 5)
+    turns = read_turns(drive.directory / "turns.parquet")
+    cut_short = (1, "cut short: the engine died")
+    assert sorted((each.turn, each.error) for each in turns) == [(0, None)] * 2 + [cut_short] * 2
     assert drivers() == []
 
 
 def test_ctrl_c_keeps_what_was_measured(
     tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
 ) -> None:
-    plan = make_plan(starts_at_s=(0.0, 60.0), num_output_tokens=3)
+    plan = make_plan(starts_at_s=(0.0, 600.0), num_output_tokens=3)
 
     def press_when_one_is_done(progress: Progress) -> None:
         if progress.num_done == 1:
@@ -127,7 +150,7 @@ def test_ctrl_c_keeps_what_was_measured(
 def test_a_killed_driver_is_told_and_what_it_had_flushed_is_kept(
     tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
 ) -> None:
-    plan = make_plan(starts_at_s=(0.0, 60.0), num_output_tokens=3)
+    plan = make_plan(starts_at_s=(0.0, 600.0), num_output_tokens=3)
 
     def kill_once_flushed(progress: Progress) -> None:
         if progress.num_done == 1 and read_shards(drive.directory).num_rows == 1:
@@ -145,7 +168,7 @@ def test_a_killed_driver_is_told_and_what_it_had_flushed_is_kept(
 def test_a_killed_parent_leaves_no_driver_behind_and_its_flushed_turns_readable(
     tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
 ) -> None:
-    drive = drive_of(tmp_path, make_plan(starts_at_s=(0.0, 60.0)), engine.endpoint())
+    drive = drive_of(tmp_path, make_plan(starts_at_s=(0.0, 600.0)), engine.endpoint())
     pickled = tmp_path / "drive.pickle"
     pickled.write_bytes(pickle.dumps(drive))
     code = (
@@ -157,7 +180,7 @@ def test_a_killed_parent_leaves_no_driver_behind_and_its_flushed_turns_readable(
         wait_until(lambda: drive.directory.exists() and read_shards(drive.directory).num_rows == 1)
         [driver] = drivers()
         parent.kill()
-    wait_until(lambda: not driver.is_running() or driver.status() == psutil.STATUS_ZOMBIE)
+    wait_until(lambda: not is_running(driver.pid))
     assert read_shards(drive.directory)["error"].to_pylist() == [None]
 
 

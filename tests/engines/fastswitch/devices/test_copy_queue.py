@@ -41,7 +41,7 @@ class Gate:
 
     def __call__(self) -> None:
         self.is_running.set()
-        assert self.may_go.wait(timeout=30)
+        assert self.may_go.wait(timeout=240)
 
 
 def fail() -> None:
@@ -95,7 +95,7 @@ def test_is_done_does_not_wait_for_a_copy_under_way() -> None:
     gate = Gate()
     with closing(queue_of(1)) as queue:
         transfer = submit(queue, OUT, gate)
-        assert gate.is_running.wait(timeout=30)
+        assert gate.is_running.wait(timeout=240)
         assert not transfer.is_done()
         gate.may_go.set()
         transfer.wait()
@@ -106,7 +106,7 @@ def meet(num: int) -> Iterator[Batch]:
     """Batches that return only if all of them run at the same time."""
     barrier = threading.Barrier(num)
     for _ in range(num):
-        yield lambda: barrier.wait(timeout=30) and None
+        yield lambda: barrier.wait(timeout=240) and None
 
 
 def test_both_directions_copy_at_the_same_time() -> None:
@@ -126,7 +126,7 @@ def test_one_thread_serves_the_directions_turn_about() -> None:
     gate, order = Gate(), []
     with closing(queue_of(1)) as queue:
         submit(queue, OUT, gate, *[lambda: order.append(OUT)] * 3)
-        assert gate.is_running.wait(timeout=30)
+        assert gate.is_running.wait(timeout=240)
         swap_in = submit(queue, IN, *[lambda: order.append(IN)] * 2)
         gate.may_go.set()
         swap_in.wait()
@@ -137,7 +137,7 @@ def test_durations_tell_queueing_from_copying() -> None:
     clock, gate = HandClock(), Gate()
     with closing(queue_of(1, clock)) as queue:
         first = submit(queue, OUT, gate)
-        assert gate.is_running.wait(timeout=30)
+        assert gate.is_running.wait(timeout=240)
         clock.now = 1.0
         second = submit(queue, OUT, lambda: setattr(clock, "now", 5.0))
         with pytest.raises(AssertionError, match="unfinished"):

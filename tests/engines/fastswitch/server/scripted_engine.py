@@ -109,7 +109,7 @@ class ScriptedEngine:
         return self._stats
 
     def wait_for(self, is_so: Callable[[], bool]) -> bool:
-        """Whether it came true within ten seconds."""
+        """Whether it came true within two minutes."""
         with self._changed:
             return self._changed.wait_for(is_so, timeout=120)
 

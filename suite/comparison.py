@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,17 +152,29 @@ def _side_json(each: RunSide) -> dict[str, Any]:
 
 
 def _warnings(sides: Sequence[RunSide]) -> list[str]:
-    found = []
-    for each in sides:
-        found += [
-            f"{each.side.label}: {text}" for text in each.run.numbers[each.engine]["warnings"]
-        ]
+    said = [
+        (each.side.label, text)
+        for each in sides
+        for text in each.run.numbers[each.engine]["warnings"]
+    ]
+    found = [
+        text if len(labels) == len(sides) > 1 else f"{', '.join(labels)}: {text}"
+        for text, labels in said_once(said).items()
+    ]
     for what in ("versions", "machine"):
         values = [getattr(each.run.manifest, what) for each in sides]
         keys = sorted({key for value in values for key in value} - VOLATILE)
         differing = [key for key in keys if len({str(value.get(key)) for value in values}) > 1]
         if differing:
             found.append(f"the runs differ in {what}: {', '.join(differing)}")
+    return found
+
+
+def said_once(said: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """(of whom, text) pairs → all of whom it is said, by text."""
+    found: dict[str, list[str]] = {}
+    for name, text in said:
+        found.setdefault(text, []).append(name)
     return found
 
 

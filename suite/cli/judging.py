@@ -34,7 +34,7 @@ class GateFormat(StrEnum):
 Unpaired = Annotated[
     bool, typer.Option("--unpaired", help="Allow different plans; intervals are wider then.")
 ]
-Out = Annotated[Path | None, typer.Option(help="Write it to this file instead.")]
+Out = Annotated[Path | None, typer.Option(dir_okay=False, help="Write it to this file instead.")]
 
 
 @app.command()
@@ -88,7 +88,9 @@ def gate(
         Path | None, typer.Option(help="Gates from this YAML file instead of the workload's.")
     ] = None,
     unpaired: Unpaired = False,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    junit: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write JUnit XML to this file.")
+    ] = None,
     form: Annotated[GateFormat, typer.Option("--format")] = GateFormat.TEXT,
     out: Out = None,
 ) -> None:
@@ -119,10 +121,10 @@ def gate(
 
 def _markdown(judged: Mapping[str, Any], incomplete: str | None) -> str:
     from reports.markdown import gates_markdown
+    from suite.comparison import said_once
 
-    warnings = [
-        f"{name}: {text}" for name, each in judged["engines"].items() for text in each["warnings"]
-    ]
+    said = [(name, text) for name, each in judged["engines"].items() for text in each["warnings"]]
+    warnings = [f"{', '.join(names)}: {text}" for text, names in said_once(said).items()]
     return gates_markdown(
         judged["gates"],
         title=f"fsbench gate {judged['name']}",
@@ -172,7 +174,7 @@ def update(
 @app.command()
 def export(
     directory: RunDirectory,
-    out: Annotated[Path, typer.Option(help="The file to write.")],
+    out: Annotated[Path, typer.Option(dir_okay=False, help="The file to write.")],
     form: Annotated[
         str, typer.Option("--format", help="vllm-bench (JSON), csv (turns) or users-csv.")
     ] = "csv",

@@ -74,7 +74,8 @@ def trace(
     ] = None,
     repeat: Annotated[int, typer.Option(min=1, help="Which repeat.")] = 1,
     out: Annotated[
-        Path | None, typer.Option(help="The file, gzipped if named .gz; default: in the run.")
+        Path | None,
+        typer.Option(dir_okay=False, help="The file, gzipped if named .gz; default: in the run."),
     ] = None,
 ) -> None:
     """Write what an engine did as a trace for ui.perfetto.dev (or chrome://tracing)."""

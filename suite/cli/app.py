@@ -75,7 +75,7 @@ def _usage_text(error: Any) -> str:
     if not message:
         return ""
     path = "fsbench" if error.ctx is None else error.ctx.command_path
-    return f"{path}: {message[0].lower()}{message[1:]}; see {path} --help"
+    return f"fsbench: {message[0].lower()}{message[1:]}; see {path} --help"
 
 
 def _in_one_line(error: Exception) -> tuple[str, ExitCode] | None:

@@ -40,14 +40,14 @@ def ended(*arguments):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("gate",), "fsbench gate: missing argument 'RUN'; see fsbench gate --help\n"),
+        (("gate",), "fsbench: missing argument 'RUN'; see fsbench gate --help\n"),
         (
             ("compare", "a", "--format", "x"),
-            "fsbench compare: invalid value for '--format': 'x' is",
+            "fsbench: invalid value for '--format': 'x' is",
         ),
         (("gatee",), "fsbench: no such command 'gatee'. Did you mean 'gate'?; see fsbench --help"),
         (("run", "--set"), "fsbench: option '--set' requires an argument; see fsbench --help\n"),
-        (("export", "r", "--out", "/"), "fsbench export: invalid value for '--out': file '/' is a"),
+        (("export", "r", "--out", "/"), "fsbench: invalid value for '--out': file '/' is a"),
     ],
 )
 def test_a_wrong_call_is_told_in_one_line(capsys, arguments, said):

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -153,7 +154,7 @@ def _say_how_to_accept(gates: list[dict[str, Any]], directory: Path, baseline: s
     if has_failed and Path(baseline).is_file():
         typer.echo(
             "fsbench: if this change of the numbers is meant, write the baseline anew: "
-            f"fsbench baseline update {directory} --out {baseline}",
+            f"fsbench baseline update {quote(str(directory))} --out {quote(baseline)}",
             err=True,
         )
 
@@ -168,7 +169,8 @@ def update(
     from suite.metrics import measure_run
 
     write_baseline(measure_run(directory), out)
-    typer.echo(f"baseline: {out}; gate a run against it: fsbench gate RUN --baseline {out}")
+    how = f"fsbench gate RUN --baseline {quote(str(out))}"
+    typer.echo(f"baseline: {out}; gate a run against it: {how}")
 
 
 @app.command()

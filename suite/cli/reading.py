@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -56,7 +57,9 @@ def view(
             f"setting is swept, fsbench report {directory}/cells/CELL that of a cell"
         )
     if not page.exists():
-        raise InputError(f"{page}: no report there; write it with: fsbench report {directory}")
+        raise InputError(
+            f"{page}: no report there; write it with: fsbench report {quote(str(directory))}"
+        )
     if serve:
         from reports.serving import serve_page
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -114,7 +115,7 @@ def _judge(outcome: RunOutcome) -> int:
     try:
         return _conclude(outcome)
     except KeyboardInterrupt:
-        again = f"fsbench report {outcome.directory}"
+        again = f"fsbench report {quote(str(outcome.directory))}"
         typer.echo(f"fsbench: stopped; judge what was measured with: {again}", err=True)
         return ExitCode.INCOMPLETE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -177,11 +178,12 @@ def _verdict(sweep: SweepDirectory, *, was_interrupted: bool) -> int:
             num = sum(found.count(outcome) for found in outcomes.values())
             typer.echo(
                 f"fsbench: gates {outcome}: {num}, in {len(cells)} of {len(entries)} cells "
-                f"({shown}); see them with: fsbench gate {sweep.path}/cells/CELL",
+                f"({shown}); see them with: fsbench gate {quote(str(sweep.path))}/cells/CELL",
                 err=True,
             )
     return exit_code(each for found in outcomes.values() for each in found)
 
 
 def _how_to_go_on(path: Path) -> str:
-    return f"fsbench: what is complete is kept; go on with the same command and --resume {path}"
+    option = f"--resume {quote(str(path))}"
+    return f"fsbench: what is complete is kept; go on with the same command and {option}"

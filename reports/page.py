@@ -13,6 +13,7 @@ from reports import units
 from reports.entries import entry
 from reports.wording import times_interval_text
 from suite.compare import UNSEEN
+from suite.comparison import said_once
 from suite.run_directory import Manifest, Part
 
 Json = Mapping[str, Any]
@@ -136,10 +137,8 @@ def warnings(metrics: Json) -> list[tuple[str, str]]:
         for key, shown in (("ttft_s", "TTFT"), ("tbt_s", "TBT"))
         for reason in _too_few(each[key])
     ]
-    names: dict[str, list[str]] = {}
-    for name, text in found + few:
-        names.setdefault(text, []).append(name)
-    return [(joined(each, metrics["engines"]), text) for text, each in names.items()]
+    once = said_once(found + few)
+    return [(joined(names, metrics["engines"]), text) for text, names in once.items()]
 
 
 def joined(names: Sequence[str], engines: Collection[str]) -> str:

@@ -236,9 +236,10 @@ def _spread_table(summary: PlanSummary) -> Table:
 
 def _plain_table(first: str, *others: str) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column(first)
+    # Folded where the terminal is narrow: an id that ends in "…" is another one's just as well.
+    table.add_column(first, overflow="fold")
     for title in others:
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", overflow="fold")
     return table
 
 

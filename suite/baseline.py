@@ -6,7 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from shlex import quote
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from suite.compare import plan_key
 from suite.errors import InputError
@@ -22,30 +25,64 @@ class BaselineError(InputError):
     """A baseline file that can not be used. One line."""
 
 
+class _Stored(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True)  # keys that others add are let be
+
+
+End = FiniteFloat | None  # open
+
+
+class StoredBetweenRuns(_Stored):
+    values: list[FiniteFloat]
+    interval: list[End] | None
+
+
+class StoredNumber(_Stored):
+    value: FiniteFloat
+    interval: Annotated[list[End], Field(min_length=2, max_length=2)] | None
+    between_runs: StoredBetweenRuns | None = None
+
+
+class StoredEngine(_Stored):
+    is_exact: bool
+    is_driver_valid: bool | None
+    num_conversations: int
+    repeats: int
+    metrics: dict[str, StoredNumber]
+
+
+class BaselineFile(_Stored):
+    """As docs/metrics.md has it, as far as it is read."""
+
+    kind: Literal["baseline"]
+    plan_digest: str
+    measured: dict[str, Any]
+    engines: dict[str, StoredEngine]
+
+
 @dataclass(frozen=True, slots=True)
 class StoredSide:
     """One engine of a baseline file: a `Side` without records, so nothing can be paired with it."""
 
     label: str
-    stored: Mapping[str, Any]
+    stored: StoredEngine
     plan: str  # as of any Side
 
     @property
     def is_exact(self) -> bool:
-        return bool(self.stored["is_exact"])
+        return self.stored.is_exact
 
     @property
     def is_driver_valid(self) -> bool | None:
-        found: bool | None = self.stored["is_driver_valid"]
-        return found
+        return self.stored.is_driver_valid
 
     @property
     def num_conversations(self) -> int:
-        return int(self.stored["num_conversations"])
+        return self.stored.num_conversations
 
     @property
     def num_repeats(self) -> int:
-        return int(self.stored["repeats"])
+        return self.stored.repeats
 
     @property
     def run(self) -> Path | None:
@@ -56,20 +93,20 @@ class StoredSide:
         return None
 
     def number(self, metric: Metric) -> Number:
-        found = self.stored["metrics"].get(metric.label)
+        found = self.stored.metrics.get(metric.label)
         if found is None:
             return Number(value=None, reason=f"it holds no {metric.label}")
-        ends = found["interval"]
+        ends = found.interval
         return Number(
-            value=found["value"],
+            value=found.value,
             interval=None if ends is None else Interval(low=ends[0], high=ends[1]),
         )
 
     def between_runs(self, metric: Metric) -> Mapping[str, Any] | None:
-        found: Mapping[str, Any] | None = (
-            self.stored["metrics"].get(metric.label, {}).get("between_runs")
-        )
-        return found
+        found = self.stored.metrics.get(metric.label)
+        if found is None or found.between_runs is None:
+            return None
+        return found.between_runs.model_dump()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +122,8 @@ def write_baseline(run: MeasuredRun, path: Path) -> None:
         raise BaselineError(
             f"{path}: is a folder; name the file to write, such as {path}/main.json"
         )
+    if path.exists() and not path.is_file():  # it would be replaced
+        raise BaselineError(f"{path}: is no ordinary file; name one to write")
     for name, numbers in run.numbers.items():
         if numbers["status"] != "complete":
             raise BaselineError(
@@ -162,25 +201,28 @@ def _stored(numbers: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
 
 def read_baseline(path: Path) -> StoredBaseline:
     """Raises BaselineError."""
+    command = f"fsbench baseline update RUN --out {quote(str(path))}"
+    anew = f"write it anew with: {command}"
     try:
         document = json.loads(path.read_text())
-        if document["kind"] != "baseline":
-            raise KeyError("kind")
-        if document["schema_version"] != SCHEMA_VERSION:
-            raise BaselineError(
-                f"{path}: is of schema {document['schema_version']}, this fsbench reads "
-                f"{SCHEMA_VERSION}; write it anew with: fsbench baseline update RUN --out {path}"
-            )
-        plan = plan_key(document["plan_digest"], document["measured"])
-        return StoredBaseline(
-            plan_digest=document["plan_digest"],
-            measured=document["measured"],
-            engines={
-                name: StoredSide(f"{path}:{name}", each, plan)
-                for name, each in document["engines"].items()
-            },
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        version = document["schema_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BaselineError(f"{path}: is no baseline file; write one with: {command}") from error
+    if version != SCHEMA_VERSION:
         raise BaselineError(
-            f"{path}: is no baseline file; write one with: fsbench baseline update RUN --out {path}"
-        ) from error
+            f"{path}: is of schema {version}, this fsbench reads {SCHEMA_VERSION}; {anew}"
+        )
+    try:
+        found = BaselineFile.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise BaselineError(f"{path}: {where}: {first['msg'].lower()}; {anew}") from error
+    plan = plan_key(found.plan_digest, found.measured)
+    return StoredBaseline(
+        plan_digest=found.plan_digest,
+        measured=found.measured,
+        engines={
+            name: StoredSide(f"{path}:{name}", each, plan) for name, each in found.engines.items()
+        },
+    )

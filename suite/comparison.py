@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,14 +152,14 @@ def _side_json(each: RunSide) -> dict[str, Any]:
 
 
 def _warnings(sides: Sequence[RunSide]) -> list[str]:
-    """What is said of several sides stands once."""
-    labels: dict[str, list[str]] = {}
-    for each in sides:
-        for text in each.run.numbers[each.engine]["warnings"]:
-            labels.setdefault(text, []).append(each.side.label)
+    said = [
+        (each.side.label, text)
+        for each in sides
+        for text in each.run.numbers[each.engine]["warnings"]
+    ]
     found = [
-        f"{'every side' if len(each) == len(sides) else ', '.join(each)}: {text}"
-        for text, each in labels.items()
+        f"{'every side' if len(labels) == len(sides) else ', '.join(labels)}: {text}"
+        for text, labels in said_once(said).items()
     ]
     for what in ("versions", "machine"):
         values = [getattr(each.run.manifest, what) for each in sides]
@@ -167,6 +167,14 @@ def _warnings(sides: Sequence[RunSide]) -> list[str]:
         differing = [key for key in keys if len({str(value.get(key)) for value in values}) > 1]
         if differing:
             found.append(f"the runs differ in {what}: {', '.join(differing)}")
+    return found
+
+
+def said_once(said: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """(of whom, text) pairs → all of whom it is said, by text."""
+    found: dict[str, list[str]] = {}
+    for name, text in said:
+        found.setdefault(text, []).append(name)
     return found
 
 

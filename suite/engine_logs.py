@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from engines.api import ENGINE_LOGS
 from engines.arrow_log import mapped_arrow_log
+from suite.records import read_table
 
 ROWS_PER_GROUP = 65_536
 
@@ -36,7 +37,7 @@ class EngineLogs:
 def read_engine_logs(directory: Path) -> EngineLogs:
     paths = {name: directory / f"{name}.parquet" for name in ENGINE_LOGS}
     return EngineLogs(
-        **{name: pq.read_table(path) if path.exists() else None for name, path in paths.items()}
+        **{name: read_table(path) if path.exists() else None for name, path in paths.items()}
     )
 
 

@@ -129,9 +129,15 @@ def status(engine: EngineRun) -> str:
     if not engine.parts:
         return "missing"
     found = {part.status for part in engine.parts}
-    if len(engine.parts) < engine.num_repeats:
+    if len(engine.parts) < engine.num_repeats or _num_gone(engine):
         found.add("interrupted")
     return next(each for each in ("failed", "interrupted", "complete") if each in found)
+
+
+def _num_gone(engine: EngineRun) -> int:
+    """Turns that the manifest counted and the files no longer hold."""
+    counted = sum(part.counts.recorded for part in engine.parts)
+    return max(0, counted - len(engine.all_turns))
 
 
 def version(engine: EngineRun) -> str | None:
@@ -153,6 +159,11 @@ def warnings(engine: EngineRun, load: Mapping[str, Any]) -> list[str]:
         if part.driver is not None:
             found += [f"repeat {part.repeat}, driver: {text}" for text in part.driver.warnings]
     number = counts(engine)
+    if gone := _num_gone(engine):
+        found.append(
+            f"{gone:,} turns were recorded and are not in {engine.run} any more: "
+            "a turns.parquet of it is missing"
+        )
     if number["lost"]:
         found.append(f"{number['lost']:,} of {number['planned']:,} planned turns left no record")
     if number["failed"]:

@@ -60,7 +60,8 @@ def export_run(run: Path, out: Path, *, form: str, engine: str | None, repeat: i
     out.parent.mkdir(parents=True, exist_ok=True)
     match form:
         case "csv":
-            pa_csv.write_csv(pa.concat_tables(map(turn_table, engines, engines.values())), out)
+            with out.open("wb") as file:  # pyarrow would not say why it can not
+                pa_csv.write_csv(pa.concat_tables(map(turn_table, engines, engines.values())), file)
         case "users-csv":
             _write_users(engines, out)
         case "vllm-bench":

@@ -90,7 +90,9 @@ def _with_bound(gate: Gate, bound: str) -> Gate:
         try:
             return replace(gate, bound=parse_duration(bound))
         except ValueError as error:
-            raise GateError(f"gate {gate.text!r}: the bound {error}, or 1.05 * baseline") from error
+            raise GateError(
+                f"gate {gate.text!r}: the bound {error}; 1.05 * baseline would do too"
+            ) from error
     if not re.fullmatch(_NUMBER, bound):
         raise GateError(
             f"gate {gate.text!r}: {gate.metric.name} has no unit, got the bound {bound!r}; "

@@ -163,7 +163,9 @@ def _between_runs(metric: Metric, runs: Mapping[str, Any]) -> Interval | None:
 def _to_baseline(gate: Gate, side: Side, base: Side | None) -> _Held:
     number = side.number(gate.metric)
     if base is None:
-        return _nothing("the baseline has no engine of this name")
+        return _nothing(
+            f"the baseline has no engine {side.label!r}; name one of its own: --baseline …:ENGINE"
+        )
     other = base.number(gate.metric)
     if number.value is None or other.value is None:
         return _nothing(number.reason or f"the baseline has none: {other.reason}")

@@ -64,11 +64,20 @@ def read_rules(path: Path) -> list[str]:
     try:
         found = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise GateError(f"{path}: is not YAML ({str(error).splitlines()[0]})") from error
+        where = getattr(error, "problem_mark", None)
+        line = "" if where is None else f":{where.line + 1}"
+        what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise GateError(f"{path}{line}: is not YAML ({what})") from error
     if isinstance(found, dict):
         found = found.get("gates")
-    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+    if not isinstance(found, list):
         raise GateError(f"{path}: must be a list of gates such as `- ttft.p99 <= 1.5s`")
+    for each in found:
+        if isinstance(each, dict) and len(each) == 1:
+            ((before, after),) = each.items()  # YAML reads `a: b` as a mapping
+            raise GateError(f'{path}: a gate must be text; put it in quotes: "{before}: {after}"')
+        if not isinstance(each, str):
+            raise GateError(f"{path}: a gate must be text such as `ttft.p99 <= 1.5s`, got {each!r}")
     return found
 
 
@@ -90,6 +99,11 @@ def _references(run: MeasuredRun, baseline: str, *, is_unpaired: bool) -> Mappin
             )
     if len(sides) == 1 and (engine is not None or len(run.engines) == 1):
         return dict.fromkeys(run.engines, next(iter(sides.values())))
+    if not sides.keys() & run.engines.keys():
+        raise CompareError(
+            f"{path}: has none of the engines of {run.path} ({', '.join(run.engines)}); name one "
+            f"of its own with --baseline {path}:ENGINE: {', '.join(sides)}"
+        )
     return {name: sides.get(name) for name in run.engines}
 
 

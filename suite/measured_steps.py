@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from engines.simulated.step_fit import Steps
 from suite.errors import InputError
-from suite.run_directory import Manifest
+from suite.metrics import read_run
+from suite.records import read_table
 
 KIND = "fastswitch"
 
 
 def measured_steps(run: Path, engine: str | None) -> tuple[str, Steps]:
     """Of one embedded engine, all repeats: its name and its steps. Raises InputError."""
-    manifest = Manifest.read(run)
+    manifest, _ = read_run(run)
     names = [name for name, each in manifest.engines.items() if each.get("kind") == KIND]
     name = engine or (names[0] if names else None)
     if name not in names:
@@ -28,7 +28,7 @@ def measured_steps(run: Path, engine: str | None) -> tuple[str, Steps]:
     paths = [
         part.directory(run) / "steps.parquet" for part in manifest.parts if part.engine == name
     ]
-    tables = [pq.read_table(path) for path in paths if path.exists()]
+    tables = [read_table(path) for path in paths if path.exists()]
     if not tables:
         raise InputError(f"{run}: engine {name} has left no steps.parquet")
     columns = {

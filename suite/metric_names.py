@@ -206,8 +206,8 @@ def look_up(metrics: Mapping[str, Any], metric: Metric) -> Number:
 
     An engine that never ran lost everything and failed nothing: that is no observation.
     """
-    if metrics["counts"]["recorded"] == 0:
-        return Number(value=None, reason="no turn of this engine was recorded")
+    if why := _why_nothing(metrics, metric):
+        return Number(value=None, reason=why)
     if metric.is_latency:
         scope = metrics
         if metric.user_class is not None:
@@ -228,6 +228,15 @@ def look_up(metrics: Mapping[str, Any], metric: Metric) -> Number:
         interval=_interval((values.get("interval") or {}).get(metric.key)),
         num_samples=values.get("num_users") if metric.group == "slo" else None,
     )
+
+
+def _why_nothing(metrics: Mapping[str, Any], metric: Metric) -> str:
+    """Empty where there may be a number."""
+    if metrics["counts"]["recorded"] == 0:
+        return "no turn of this engine was recorded"
+    if metric.user_class is not None and metric.user_class not in metrics["by_class"]:
+        return f"its plan has no user class {metric.user_class!r}"
+    return ""
 
 
 def _of_summary(summary: Mapping[str, Any], key: str) -> Number:

@@ -47,7 +47,7 @@ def read_run(run: Path) -> tuple[Manifest, Plan]:
     """The two files without which nothing can be said. Raises MetricsError, PlanFileError."""
     try:
         return Manifest.read(run), Plan.read(run / "plan.parquet")
-    except FileNotFoundError as missing:
+    except (FileNotFoundError, NotADirectoryError) as missing:
         if (run / "sweep.json").exists():
             raise MetricsError(
                 f"{run}: is a sweep; name one of its runs: {run}/cells/CELL"

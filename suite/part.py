@@ -76,14 +76,16 @@ def play_part(
             else:
                 version = engine.version
                 drive = _drive(workload, engine, run_directory, directory, num_workers)
-                watch = _death_watch(name, engine)
+                watch = _death_watch(engine)
                 result = play(drive, on_progress=observer.on_progress, should_stop=watch)
                 status, note = _status(result)
-                died = watch() or _silence(name, engine.endpoint, result.counts)
+                died = watch() or _silence(engine.endpoint, result.counts)
                 if died is not None:  # also where all turns had failed before anybody looked
                     status, note = "failed", died
     except EngineError as caught:
-        status, note, error = "failed", str(caught), caught
+        # Whoever reads the note knows whose it is: a part is an engine's.
+        note = str(caught).removeprefix(f"engine {name!r}").removeprefix(":").strip()
+        status, error = "failed", caught
     except KeyboardInterrupt:
         status, note = "interrupted", "interrupted while the engine was starting or stopping"
     finish_engine_logs(directory, result.started_at_monotonic_s if result else None)
@@ -114,14 +116,14 @@ def _running(
     )
 
 
-def _death_watch(name: str, engine: RunningEngine) -> Callable[[], str | None]:
+def _death_watch(engine: RunningEngine) -> Callable[[], str | None]:
     def watch() -> str | None:
-        return None if engine.is_alive() else f"engine {name!r} died, {engine.death_note()}"
+        return None if engine.is_alive() else f"died, {engine.death_note()}"
 
     return watch
 
 
-def _silence(name: str, endpoint: Endpoint, counts: Counts) -> str | None:
+def _silence(endpoint: Endpoint, counts: Counts) -> str | None:
     """A server that is not this project's child is not watched: where turns failed, it is asked
     once, at the end."""
     if not counts.failed:
@@ -132,7 +134,7 @@ def _silence(name: str, endpoint: Endpoint, counts: Counts) -> str | None:
         socket.create_connection((url.hostname, port), timeout=CONNECT_TIMEOUT_S).close()
     except OSError as error:
         return (
-            f"engine {name!r}: nothing answers at {url.hostname}:{port} any more "
+            f"nothing answers at {url.hostname}:{port} any more "
             f"({error.strerror or error}); look at the server's own log for why it ended"
         )
     return None

@@ -27,12 +27,13 @@ def check_models(engines: Mapping[str, EngineSettings], where: Path) -> None:
     for name, settings in engines.items():
         if isinstance(settings, FastSwitchSettings) and settings.model is not None:
             try:
-                _check_model(settings.model)
+                check_model(settings.model)
             except EngineInputError as error:
                 raise WorkloadError(f"{where}: engines.{name}: {error}") from None
 
 
-def _check_model(name_or_path: str) -> None:
+def check_model(name_or_path: str) -> None:
+    """Of the embedded engine; no weights are read. Raises EngineInputError."""
     if name_or_path in PRESETS:
         return
     path = Path(name_or_path).expanduser()

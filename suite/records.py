@@ -10,6 +10,7 @@ last flushed batch) and rewritten as Parquet when it ends.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engines.arrow_log import mapped_arrow_log, read_arrow_logs
+from suite.errors import InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,31 @@ def turn_row(record: TurnRecord) -> dict[str, Any]:
 def shard_paths(directory: Path) -> list[Path]:
     """The logs that a run's workers append to; gone once they are merged into turns.parquet."""
     return sorted(directory.glob("turns-*.arrows"))
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A Parquet file of a run. Raises InputError where it is damaged."""
+    with _damage_named(path):
+        return pq.read_table(path, columns=None if columns is None else list(columns))
+
+
+def column_names(path: Path) -> list[str]:
+    """Of a Parquet file of a run. Raises InputError where it is damaged."""
+    with _damage_named(path):
+        names: list[str] = pq.read_schema(path).names
+        return names
+
+
+@contextlib.contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # it could not be opened at all
+        raise InputError(
+            f"{path}: is damaged ({str(error).splitlines()[0]}); play the run again"
+        ) from error
 
 
 def read_shards(directory: Path) -> pa.Table:

@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from suite.errors import InputError
-from suite.records import TURN_SCHEMA, read_shards
+from suite.records import TURN_SCHEMA, column_names, read_shards, read_table
 from suite.run_directory import SCHEMA_VERSION, Manifest
 
 Floats = npt.NDArray[np.float64]
@@ -132,8 +131,8 @@ def _part(directory: Path) -> pa.Table:
     """turns.parquet; where a kill left none, the rows that its workers' logs had flushed."""
     finished = directory / "turns.parquet"
     if finished.exists():
-        _check_columns(finished, pq.read_schema(finished).names)
-        return pq.read_table(finished, columns=list(COLUMNS))
+        _check_columns(finished, column_names(finished))
+        return read_table(finished, COLUMNS)
     table = read_shards(directory)
     _check_columns(directory, table.column_names)
     return table.select(list(COLUMNS))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from pydantic import TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
 
 from engines.api import EngineInputError, EngineSettings, PriorityUpdates
 from engines.registry import KINDS, kind_named
 from suite.gate_text import parse_gates
+from suite.measured import CutError, measured
 from suite.metric_names import METRICS, unknown_metric
 from suite.preflight import check_size
 from workloads.build import build_plan
@@ -47,9 +48,7 @@ class Workload:
         }
 
 
-def load_workload(
-    path: Path, overrides: Sequence[str] = (), *, plan_file: Path | None = None
-) -> Workload:
+def load_workload(path: Path, overrides: Sequence[str] = ()) -> Workload:
     """A single one, without a matrix. Raises WorkloadError or GateError, one line, before anything
     is started."""
     source = read_source(path, overrides)
@@ -59,8 +58,7 @@ def load_workload(
             f"{path}: matrix is of {len(matrix.cells)} workloads, not of one; "
             "set matrix={} for the one without it"
         )
-    plan = Plan.read(plan_file) if plan_file else None
-    return resolve_workload(source.without_matrix(), plan=plan)
+    return resolve_workload(source.without_matrix())
 
 
 def resolve_workload(source: WorkloadSource, *, plan: Plan | None = None) -> Workload:
@@ -76,6 +74,7 @@ def resolve_workload(source: WorkloadSource, *, plan: Plan | None = None) -> Wor
         where=str(path),
     )
     _check_references(spec, path)
+    _check_cut(spec, plan, path)
     longest = summarise(plan).context_tokens.maximum
     for name, settings in engines.items():
         try:
@@ -132,11 +131,23 @@ def _check_references(spec: WorkloadSpec, path: Path) -> None:
                 raise WorkloadError(f"{path}: references.{place}.metrics: {unknown_metric(name)}")
 
 
+def _check_cut(spec: WorkloadSpec, plan: Plan, path: Path) -> None:
+    """That something is left to measure: said before anything is played. Raises CutError."""
+    try:
+        measured(plan, spec.model_dump(mode="json", include={"measure"}))
+    except CutError as error:
+        raise CutError(f"{path}: {error}") from None
+
+
 def engine_settings(kind: str, entry: dict[str, Any], overrides: Sequence[str]) -> EngineSettings:
-    """One engine's settings from the command line. Raises WorkloadError."""
-    raw = lay_over({"kind": kind, **entry}, parse_overrides(overrides))
-    source = WorkloadSource(path=Path("command line"), raw={}, settings=())
-    return _engine(kind, raw, None, source)
+    """One engine's settings from the command line. Raises WorkloadError, EngineInputError."""
+    found, settings = kind_named(kind), parse_overrides(overrides)
+    model: type[BaseModel] = found.settings_type
+    try:
+        given = model.model_validate(lay_over({"kind": kind, **entry}, settings))
+    except ValidationError as error:
+        raise WorkloadError(describe(error, Path("command line"), settings, model)) from None
+    return found.resolve(cast("EngineSettings", given), None)
 
 
 def _engine(

@@ -58,7 +58,8 @@ def describe(
     problems = [each for each in problems if each["type"] != "missing" or each["loc"] not in meant]
     first = min(problems, key=lambda each: each["type"] != "extra_forbidden")
     key, text = _problem(first, model)
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    num_more = len(problems) - 1
+    more = f" (and {num_more} more {'error' if num_more == 1 else 'errors'})" if num_more else ""
     return f"{_where(key, path, settings)}: {text}{more}"
 
 
@@ -210,11 +211,16 @@ def _missing_advice(place: _Place) -> str:
 
 def _nearest(name: str, owner: Any) -> str:
     close = _close(name, owner)
-    return f"did you mean {close}?" if close else f"write one of: {', '.join(owner.model_fields)}"
+    return f"did you mean {close}?" if close else f"write one of: {', '.join(_keys(owner))}"
 
 
 def _close(name: str, owner: Any) -> str | None:
-    return next(iter(difflib.get_close_matches(name, list(owner.model_fields), n=1)), None)
+    return next(iter(difflib.get_close_matches(name, _keys(owner), n=1)), None)
+
+
+def _keys(owner: Any) -> list[str]:
+    """As a file has them."""
+    return [field.alias or name for name, field in owner.model_fields.items()]
 
 
 def _hint(got: str, choices: list[str]) -> str:

@@ -42,8 +42,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise WorkloadError(f"{path}: no such workload file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise WorkloadError(f"{path}: can not be read: {error}") from None
+    except OSError as error:
+        raise WorkloadError(f"{path}: can not be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise WorkloadError(f"{path}: not UTF-8 text at byte {error.start}") from None
     raw = _parsed(text, str(path))
     if not isinstance(raw, dict):
         raise WorkloadError(f"{path}: must be a mapping (key: value), got {_kind(raw)}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+import traceback
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -30,40 +32,72 @@ class _Commands(TyperGroup):
         return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
 
 
+# click's UsageError, which Typer ships under a private name.
+_UsageError: type = typer.BadParameter.__mro__[1]
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
 class _App(typer.Typer):
     """Turns the errors a user can mend into one line and an exit code."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().__call__(*args, **kwargs)
+        try:  # not standalone: Typer would frame its errors, and end the process itself
+            code = super().__call__(*args, prog_name="fsbench", standalone_mode=False, **kwargs)
         except Exception as error:
             if "--debug" in sys.argv:
                 raise
             _die(error)
+        sys.exit(code)
 
 
 def _die(error: Exception) -> NoReturn:
+    if isinstance(error, _UsageError):
+        if text := _usage_text(error):
+            typer.echo(text, err=True)
+        sys.exit(ExitCode.BAD_INPUT)
+    told = _in_one_line(error)
+    if told is None:
+        traceback.print_exception(error)
+        told = (
+            "this is a defect of fsbench, please report it with the lines above",
+            (
+                ExitCode.INCOMPLETE  # and not 1, which says that a gate failed
+            ),
+        )
+    text, code = told
+    typer.echo(f"fsbench: {text}", err=True)
+    sys.exit(code)
+
+
+def _usage_text(error: Any) -> str:
+    """Empty where the help has been printed instead."""
+    message = " ".join(error.format_message().split()).replace("Value error, ", "").rstrip(".")
+    if not message:
+        return ""
+    path = "fsbench" if error.ctx is None else error.ctx.command_path
+    return f"fsbench: {message[0].lower()}{message[1:]}; see {path} --help"
+
+
+def _in_one_line(error: Exception) -> tuple[str, ExitCode] | None:
+    """What to say and the exit code; None for what is nobody's mistake but fsbench's own."""
     from engines.api import EngineError, EngineInputError
     from suite.errors import InputError, RunError
     from workloads.errors import WorkloadError
 
     if isinstance(error, (InputError, WorkloadError, EngineInputError)):
-        code = ExitCode.BAD_INPUT
-    elif isinstance(error, (EngineError, RunError)):
-        code = ExitCode.INCOMPLETE
-    elif isinstance(error, OSError) and error.filename is not None:
-        error = InputError(f"{error.filename}: {(error.strerror or str(error)).lower()}")
-        code = ExitCode.BAD_INPUT
-    elif isinstance(error, (FileNotFoundError, IsADirectoryError, PermissionError)):
-        error = InputError(str(error).splitlines()[0])  # pyarrow names the file in its words
-        code = ExitCode.BAD_INPUT
-    elif type(error).__name__ == "ArrowInvalid":  # pyarrow is not imported for this
-        error = InputError(f"a file of the run is damaged: {str(error).splitlines()[0]}")
-        code = ExitCode.BAD_INPUT
-    else:
-        raise error
-    typer.echo(f"fsbench: {error}", err=True)
-    sys.exit(code)
+        return str(error), ExitCode.BAD_INPUT
+    if isinstance(error, (EngineError, RunError)):
+        return str(error), ExitCode.INCOMPLETE
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        where = "" if error.filename is None else f"{error.filename}: "
+        return f"{where}the disk is full; free some space and try again", ExitCode.INCOMPLETE
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {(error.strerror or str(error)).lower()}", ExitCode.BAD_INPUT
+    first_line = str(error).partition("\n")[0]
+    if isinstance(error, (FileNotFoundError, IsADirectoryError, PermissionError)):
+        return first_line, ExitCode.BAD_INPUT  # pyarrow names the file in its words
+    is_damage = type(error).__name__ == "ArrowInvalid"  # pyarrow is not imported for this
+    return (f"a file is damaged: {first_line}", ExitCode.BAD_INPUT) if is_damage else None
 
 
 app = _App(

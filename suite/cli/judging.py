@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -34,7 +35,7 @@ class GateFormat(StrEnum):
 Unpaired = Annotated[
     bool, typer.Option("--unpaired", help="Allow different plans; intervals are wider then.")
 ]
-Out = Annotated[Path | None, typer.Option(help="Write it to this file instead.")]
+Out = Annotated[Path | None, typer.Option(dir_okay=False, help="Write it to this file instead.")]
 
 
 @app.command()
@@ -88,7 +89,9 @@ def gate(
         Path | None, typer.Option(help="Gates from this YAML file instead of the workload's.")
     ] = None,
     unpaired: Unpaired = False,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    junit: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write JUnit XML to this file.")
+    ] = None,
     form: Annotated[GateFormat, typer.Option("--format")] = GateFormat.TEXT,
     out: Out = None,
 ) -> None:
@@ -119,10 +122,10 @@ def gate(
 
 def _markdown(judged: Mapping[str, Any], incomplete: str | None) -> str:
     from reports.markdown import gates_markdown
+    from suite.comparison import said_once
 
-    warnings = [
-        f"{name}: {text}" for name, each in judged["engines"].items() for text in each["warnings"]
-    ]
+    said = [(name, text) for name, each in judged["engines"].items() for text in each["warnings"]]
+    warnings = [f"{', '.join(names)}: {text}" for text, names in said_once(said).items()]
     return gates_markdown(
         judged["gates"],
         title=f"fsbench gate {judged['name']}",
@@ -151,7 +154,7 @@ def _say_how_to_accept(gates: list[dict[str, Any]], directory: Path, baseline: s
     if has_failed and Path(baseline).is_file():
         typer.echo(
             "fsbench: if this change of the numbers is meant, write the baseline anew: "
-            f"fsbench baseline update {directory} --out {baseline}",
+            f"fsbench baseline update {quote(str(directory))} --out {quote(baseline)}",
             err=True,
         )
 
@@ -166,13 +169,14 @@ def update(
     from suite.metrics import measure_run
 
     write_baseline(measure_run(directory), out)
-    typer.echo(f"baseline: {out}; gate a run against it: fsbench gate RUN --baseline {out}")
+    how = f"fsbench gate RUN --baseline {quote(str(out))}"
+    typer.echo(f"baseline: {out}; gate a run against it: {how}")
 
 
 @app.command()
 def export(
     directory: RunDirectory,
-    out: Annotated[Path, typer.Option(help="The file to write.")],
+    out: Annotated[Path, typer.Option(dir_okay=False, help="The file to write.")],
     form: Annotated[
         str, typer.Option("--format", help="vllm-bench (JSON), csv (turns) or users-csv.")
     ] = "csv",

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def plan(
     workload_file: WorkloadFile,
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="Write the plan to this file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the plan to this file.")
+    ] = None,
 ) -> None:
     """Show what a workload will ask, without running it."""
     from reports.terminal import show_plan

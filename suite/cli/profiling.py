@@ -17,7 +17,10 @@ profile_app = typer.Typer(
 )
 app.add_typer(profile_app, name="profile")
 
-Out = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the profile here (.yaml).")]
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", dir_okay=False, help="Write the profile here (.yaml)."),
+]
 Base = Annotated[
     str, typer.Option(metavar="PROFILE", help="Gives every constant that is not fitted.")
 ]

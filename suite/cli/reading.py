@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -56,7 +57,9 @@ def view(
             f"setting is swept, fsbench report {directory}/cells/CELL that of a cell"
         )
     if not page.exists():
-        raise InputError(f"{page}: no report there; write it with: fsbench report {directory}")
+        raise InputError(
+            f"{page}: no report there; write it with: fsbench report {quote(str(directory))}"
+        )
     if serve:
         from reports.serving import serve_page
 
@@ -74,7 +77,8 @@ def trace(
     ] = None,
     repeat: Annotated[int, typer.Option(min=1, help="Which repeat.")] = 1,
     out: Annotated[
-        Path | None, typer.Option(help="The file, gzipped if named .gz; default: in the run.")
+        Path | None,
+        typer.Option(dir_okay=False, help="The file, gzipped if named .gz; default: in the run."),
     ] = None,
 ) -> None:
     """Write what an engine did as a trace for ui.perfetto.dev (or chrome://tracing)."""

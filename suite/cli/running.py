@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +16,7 @@ from suite.cli.verdict import verdict
 if TYPE_CHECKING:
     from suite.runner import RunOutcome
     from suite.workload import Workload
+    from workloads.source import WorkloadSource
 
 
 @app.command()
@@ -24,6 +27,10 @@ def run(
     out: Annotated[Path, typer.Option(help="Where run directories go.")] = Path("runs"),
     plan_file: Annotated[
         Path | None, typer.Option("--plan", help="Play this plan.parquet instead of a new one.")
+    ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Play this engine only; may be given several times."),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Driver processes.")] = 1,
     solo: Annotated[
@@ -44,11 +51,11 @@ def run(
     from suite.cli.sweeping import run_sweep
     from suite.errors import InputError
     from suite.preflight import unheard_priorities
-    from suite.workload import load_workload
+    from suite.workload import resolve_workload
     from workloads.matrix import read_matrix
-    from workloads.source import read_source
+    from workloads.plan import Plan
 
-    source = read_source(workload_file, overrides or [])
+    source = _source(workload_file, overrides or [], engine or [])
     interrupt_on_sigterm()
     if (matrix := read_matrix(source)) is not None:
         if plan_file is not None:
@@ -58,13 +65,28 @@ def run(
     for name, value in {"--jobs": jobs, "--on": on, "--resume": resume}.items():
         if value is not None:
             raise InputError(f"{name} is for sweeps, and {workload_file} has no matrix")
-    workload = load_workload(workload_file, overrides or [], plan_file=plan_file)
+    plan = None if plan_file is None else Plan.read(plan_file)
+    workload = resolve_workload(source.without_matrix(), plan=plan)
     for note in unheard_priorities(workload.spec, workload.engines):
         typer.echo(f"! {note}", err=True)
     outcome = _play(workload, out, num_workers=workers)
     if solo and all(part.status == "complete" for part in outcome.manifest.parts):
         _play_alone(workload, outcome.directory)
     raise typer.Exit(_judge(outcome))
+
+
+def _source(path: Path, overrides: Sequence[str], engines: Sequence[str]) -> WorkloadSource:
+    """With the chosen engines alone, where some are; what is left out with the others is said."""
+    from suite.chosen_engines import choose_engines
+    from workloads.source import read_source
+
+    source = read_source(path, overrides)
+    if not engines:
+        return source
+    source, notes = choose_engines(source, engines)
+    for note in notes:
+        typer.echo(f"! {note}", err=True)
+    return source
 
 
 def _play(workload: Workload, root: Path, *, num_workers: int) -> RunOutcome:
@@ -93,7 +115,7 @@ def _judge(outcome: RunOutcome) -> int:
     try:
         return _conclude(outcome)
     except KeyboardInterrupt:
-        again = f"fsbench report {outcome.directory}"
+        again = f"fsbench report {quote(str(outcome.directory))}"
         typer.echo(f"fsbench: stopped; judge what was measured with: {again}", err=True)
         return ExitCode.INCOMPLETE
 

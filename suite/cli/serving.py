@@ -35,8 +35,10 @@ def serve(
     """Serve the embedded engine as an OpenAI-compatible API until stopped."""
     from engines.fastswitch.kind import ProcessConfig, served_name
     from engines.fastswitch.server.serving import bind
+    from suite.preflight import check_model
     from suite.workload import engine_settings
 
+    check_model(model)
     entry = {"kv_tokens": 8192, "swap_tokens": 81920, "model": model}
     resolved = engine_settings("fastswitch", entry, settings or [])
     config = ProcessConfig(
@@ -47,6 +49,7 @@ def serve(
         api_key_env="FSBENCH_API_KEY" if api_key else None,
     )
     bind(host, port, api_key=api_key).close()  # what it refuses is told before torch is imported
+    typer.echo(f"loading {model}: torch first, then the weights, then a warm-up …", err=True)
     argv = config.argv()
     environment = {**os.environ, "FSBENCH_API_KEY": api_key} if api_key else os.environ
     os.execve(argv[0], argv, environment)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from suite.cli.app import ExitCode, Overrides, WorkloadFile, app
 from suite.cli.executing import Jobs, On, Where, executor_for, interrupt_on_sigterm
+
+MAX_CELLS_NAMED = 3  # of those whose gates were missed
 
 if TYPE_CHECKING:
     from suite.sweep.directory import SweepDirectory
@@ -104,14 +107,14 @@ def capacity(
     from reports.sweep_tables import show_capacity
     from suite.sweep.capacity import CapacityRequest, CapacitySearch
     from suite.sweep.progress import SweepProgress
-    from suite.workload import load_workload
+    from suite.workload import resolve_workload
     from workloads.source import read_source
 
     request = CapacityRequest(
         target_ratio=target, num_seeds=seeds, tolerance_ratio=tolerance, low=low, high=high
     )
-    workload = load_workload(workload_file, overrides or [])
-    source = read_source(workload_file, overrides or []).without_matrix()
+    source = _unswept(read_source(workload_file, overrides or []))
+    workload = resolve_workload(source)
     search = CapacitySearch(source, workload, request)
     where = Where(root=out, resume=resume, jobs=jobs, on=on)
     executor = executor_for(where, are_virtual=True)
@@ -127,6 +130,22 @@ def capacity(
     show_capacity(found, found.write(sweep.path))
     write_page(sweep)
     raise typer.Exit(ExitCode.FINE if found.is_complete else ExitCode.INCOMPLETE)
+
+
+def _unswept(source: WorkloadSource) -> WorkloadSource:
+    """Without a matrix of nothing but what a search varies itself. Raises WorkloadError."""
+    from workloads.errors import WorkloadError
+    from workloads.matrix import read_matrix
+
+    matrix = read_matrix(source)
+    others = [] if matrix is None else [axis.key for axis in matrix.axes]
+    others = [key for key in others if key not in ("arrivals.rate", "seed")]
+    if others:
+        raise WorkloadError(
+            f"{source.path}: matrix sweeps {', '.join(others)}, and a capacity is of one setting; "
+            "say --set matrix={} for the file's own"
+        )
+    return source.without_matrix()
 
 
 def _capacity_directory(where: Where, source: WorkloadSource, workload: Workload) -> SweepDirectory:
@@ -153,8 +172,20 @@ def _verdict(sweep: SweepDirectory, *, was_interrupted: bool) -> int:
         )
         typer.echo(_how_to_go_on(sweep.path), err=True)
         return ExitCode.INCOMPLETE
-    return exit_code(sweep.gate_outcomes())
+    outcomes = sweep.gate_outcomes()
+    for outcome in ("fail", "inconclusive"):
+        cells = [name for name, found in outcomes.items() if outcome in found]
+        if cells:
+            shown = ", ".join(cells[:MAX_CELLS_NAMED]) + (", …" if cells[MAX_CELLS_NAMED:] else "")
+            num = sum(found.count(outcome) for found in outcomes.values())
+            typer.echo(
+                f"fsbench: gates {outcome}: {num}, in {len(cells)} of {len(entries)} cells "
+                f"({shown}); see them with: fsbench gate {quote(str(sweep.path))}/cells/CELL",
+                err=True,
+            )
+    return exit_code(each for found in outcomes.values() for each in found)
 
 
 def _how_to_go_on(path: Path) -> str:
-    return f"fsbench: what is complete is kept; go on with the same command and --resume {path}"
+    option = f"--resume {quote(str(path))}"
+    return f"fsbench: what is complete is kept; go on with the same command and {option}"

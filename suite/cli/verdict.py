@@ -15,6 +15,8 @@ def why_incomplete(metrics: dict[str, Any], directory: Path) -> str | None:
     if any(engine["status"] != "complete" for engine in metrics["engines"].values()):
         return f"the run could not be completed; what was measured is in {directory}"
     for name, engine in metrics["engines"].items():
+        if not engine["counts"]["recorded"]:
+            return f"no turn of engine {name!r} was recorded; see the warnings"
         if engine["counts"]["failed"] == engine["counts"]["recorded"]:
             return f"every turn of engine {name!r} failed; see the warnings"
     return None

@@ -90,10 +90,13 @@ class SweepDirectory:
     def write_summary(self) -> None:
         write_summary(self.path, self.manifest)
 
-    def gate_outcomes(self) -> list[str]:
-        """Of every cell's gates."""
-        paths = [self.directory_of(entry.name) / "metrics.json" for entry in self.manifest.cells]
-        return [gate["outcome"] for path in paths for gate in json.loads(path.read_text())["gates"]]
+    def gate_outcomes(self) -> dict[str, list[str]]:
+        """Of every cell's gates, by the cell's name."""
+        found = {}
+        for entry in self.manifest.cells:
+            path = self.directory_of(entry.name) / "metrics.json"
+            found[entry.name] = [each["outcome"] for each in json.loads(path.read_text())["gates"]]
+        return found
 
     def directory_of(self, cell_name: str) -> Path:
         return cell_directory(self.path, cell_name)

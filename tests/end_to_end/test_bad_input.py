@@ -105,6 +105,14 @@ LONG = {**WORKLOAD["conversations"], "turns": 4}
         ({"gates": ["ttft.p99 <= 1"]}, "gate 'ttft.p99 <= 1'"),
         ({"baseline": "b"}, "baseline"),
         (
+            {"measure": {"warm_up": "1h"}},
+            "w.yaml: measure: warm_up 1h and drain 0.0 leave none of the",
+        ),
+        (
+            {"engines": {"a": {**ENGINE, "zzz": 1}}},
+            "engines.a.zzz is unknown; write one of: kind, preset, allocator, layout, copy, swap,",
+        ),
+        (
             {
                 "engines": {"a": {**ENGINE, "kv_tokens": 16, "max_num_seqs": 4}},
                 "conversations": LONG,
@@ -168,7 +176,7 @@ def test_a_model_folder_without_weights_ends_the_run_before_anything_is_measured
     before = set(psutil.Process().children(recursive=True))
     code, message = fsbench("run", "w.yaml")
     assert code == 2
-    assert "engine 'a': model: has no weights" in " ".join(message.split())
+    assert "a: model: has no weights" in " ".join(message.split())
     assert "Traceback" not in message
     assert set(psutil.Process().children(recursive=True)) <= before
 

@@ -172,7 +172,7 @@ def test_an_engine_that_dies_in_the_middle_is_told_and_keeps_what_was_measured(
     engine.kill()
     code, out, err = finish(process)
     assert code == 4, out + err
-    assert "engine 'small' died, ended with signal SIGKILL" in " ".join(err.split())
+    assert "small: died, ended with signal SIGKILL" in " ".join(err.split())
     assert "Traceback" not in err
     check_partial_run(tmp_path, "failed")
 

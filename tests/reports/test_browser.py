@@ -42,7 +42,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def browser(page: Path) -> Iterator[Browser]:
     """One browser for all: starting it and drawing the page are what takes the time."""
-    with open_browser() as found:
+    with open_browser(timeout_s=240) as found:
         resize(found, 1366, 768)
         found.open(page)
         yield found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from suite.cli import app
+from suite.comparison import said_once
 from suite.errors import InputError
 from suite.intervals import combined_ratio
 from suite.metrics import measure
@@ -160,6 +162,50 @@ def test_rules_may_come_from_a_file_and_errors_name_it(runs, tmp_path):
     assert "there are no gates to judge by" in failed("gate", runs / "b")
 
 
+def test_a_gate_that_yaml_reads_as_a_mapping_needs_quotes(runs, tmp_path):
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("- slow: ttft.p99 <= 1s")
+    said = failed("gate", runs / "a", "--rules", rules)
+    assert said == f'{rules}: a gate must be text; put it in quotes: "slow: ttft.p99 <= 1s"'
+
+
+def test_a_baseline_without_any_of_the_runs_engines_is_refused_with_those_it_has(runs, tmp_path):
+    plan = make_plan(num_conversations=40)
+    other = write_run(tmp_path / "c", {"third": FAST}, plan=plan, repeats=1)
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("- ttft.p99 <= 2 * baseline")
+    said = failed("gate", other, "--baseline", runs / "a", "--rules", rules)
+    assert said.endswith(f"with --baseline {runs / 'a'}:ENGINE: fast, slow")
+    named = call("gate", other, "--baseline", f"{runs / 'a'}:fast", "--rules", rules)
+    assert "from" in named.stdout and named.exit_code in (0, 3)
+
+
+def test_runs_with_other_user_classes_are_compared_by_what_they_share(tmp_path):
+    plan = make_plan(num_conversations=20)
+    classes = [replace(each, name=each.name.upper()) for each in plan.user_classes]
+    renamed = replace(
+        plan,
+        user_classes=tuple(classes),
+        conversations=tuple(
+            replace(each, user_class=each.user_class.upper()) for each in plan.conversations
+        ),
+    )
+    for name, each in {"a": plan, "b": renamed}.items():
+        write_run(tmp_path / name, {"fast": FAST}, plan=each, repeats=1)
+    [entries] = comparison(tmp_path / "a", tmp_path / "b", "--unpaired")["comparisons"].values()
+    by_class = [each for each in entries if each["user_class"]]
+    assert by_class
+    assert {each["verdict"] for each in by_class} == {"missing"}
+    reasons = {each["reason"] for each in by_class}
+    assert "the baseline has none: its plan has no user class 'INTERACTIVE'" in reasons
+
+
+def test_what_is_said_of_all_sides_is_said_once(runs):
+    found = comparison(runs / "a")["warnings"]
+    assert len(found) == len(set(found))
+    assert said_once([("a", "x"), ("b", "y"), ("c", "x")]) == {"x": ["a", "c"], "y": ["b"]}
+
+
 @pytest.mark.parametrize("kind", ["run", "file"])
 def test_a_gate_against_an_earlier_run_or_its_stored_baseline(runs, tmp_path, kind):
     baseline = runs / "a"
@@ -193,6 +239,22 @@ def test_a_damaged_baseline_is_refused_with_what_to_do(runs, tmp_path):
     assert "write one with: fsbench baseline update" in failed(
         "gate", runs / "a", "--baseline", path
     )
+    good = tmp_path / "good.json"
+    call("baseline", "update", runs / "a", "--out", good)
+    for value in ("NaN", '"x"', "null"):
+        path.write_text(re.sub(r'"value": [0-9.e-]+', f'"value": {value}', good.read_text()))
+        said = failed("gate", runs / "a", "--baseline", path)
+        assert said.startswith(f"{path}: engines.fast.metrics.ttft.mean.value: input should be a")
+    path.write_text(good.read_text().replace('"metrics"', '"metrix"'))
+    assert "engines.fast.metrics: field required; write it anew" in failed(
+        "gate", runs / "a", "--baseline", path
+    )
+
+
+def test_a_baseline_does_not_replace_what_is_no_ordinary_file(runs, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    said = failed("baseline", "update", runs / "a", "--out", tmp_path / "pipe")
+    assert said == f"{tmp_path}/pipe: is no ordinary file; name one to write"
 
 
 def as_simulated(run: Path) -> None:

@@ -6,8 +6,10 @@ import pytest
 import yaml
 
 from suite.gate_text import GateError
-from suite.workload import load_workload
+from suite.workload import load_workload, resolve_workload
 from tests.reports.synthetic_run import make_plan
+from workloads.plan import Plan
+from workloads.source import read_source
 
 
 def test_gates_are_held_against_the_user_classes_of_the_plan_that_is_played(tmp_path):
@@ -31,4 +33,4 @@ def test_gates_are_held_against_the_user_classes_of_the_plan_that_is_played(tmp_
     path.write_text(yaml.safe_dump(spec))
     assert load_workload(path).plan.user_classes[0].name == "vip"
     with pytest.raises(GateError, match="choose one of: interactive, standard, batch"):
-        load_workload(path, plan_file=tmp_path / "other.parquet")
+        resolve_workload(read_source(path), plan=Plan.read(tmp_path / "other.parquet"))

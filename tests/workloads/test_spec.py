@@ -155,14 +155,16 @@ def test_trace_think_times_need_a_trace_with_gaps(tmp_path: Path) -> None:
 
 def test_several_problems_give_the_first_and_a_count(tmp_path: Path) -> None:
     message = refusal(tmp_path, "arrivals.rate=-1", "repeats=0", "seed=x")
-    assert message.endswith("(and 2 more)")
+    assert message.endswith("(and 2 more errors)")
 
 
 def test_a_misspelt_key_is_named_and_not_what_it_leaves_missing(tmp_path: Path) -> None:
     message = refusal(tmp_path, text=SMALL.replace("rate: 2.0", "rte: -1").replace("seed:", "sed:"))
-    assert message.endswith("is unknown; did you mean rate? (and 1 more)")
+    assert message.endswith("is unknown; did you mean rate? (and 1 more error)")
     message = refusal(tmp_path, text=SMALL.replace("rate: 2.0", "zzz: 1"))
-    assert message.endswith("arrivals.zzz is unknown; write one of: process, rate (and 1 more)")
+    assert message.endswith(
+        "arrivals.zzz is unknown; write one of: process, rate (and 1 more error)"
+    )
 
 
 def test_a_missing_file_and_a_file_of_another_shape_are_refused(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_a_server_that_dies_in_the_middle_is_told_and_keeps_what_was_measured(
     code, out, err = finish(start(["run", "w.yaml"], tmp_path, given))
     assert code == 4, out + err
     said = " ".join(err.split())
-    assert "engine 'v' died, ended with exit status 3: RuntimeError: the engine core is" in said
+    assert "v: died, ended with exit status 3: RuntimeError: the engine core is" in said
     run = only_run(tmp_path)
     (part,) = Manifest.read(run).parts
     assert part.status == "failed"

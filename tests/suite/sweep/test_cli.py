@@ -52,7 +52,11 @@ def test_the_shipped_sweeps_are_fine(file: str, says: str) -> None:
         ("run --on dask", {"matrix": MATRIX}, "--on must be ray or ray://HOST:PORT, got 'dask'"),
         ("run --resume .", {"matrix": MATRIX}, "is not a sweep's directory, sweep.json is missing"),
         ("run --jobs 2", WALL, "--jobs 2: an engine of this workload runs in wall time"),
-        ("capacity", {"matrix": MATRIX}, "matrix is of 4 workloads, not of one; set matrix={}"),
+        (
+            "capacity",
+            {"matrix": {**MATRIX, "engines.*.kv_tokens": [256, 512]}},
+            "tiny.yaml: matrix sweeps engines.*.kv_tokens, and a capacity is of one setting",
+        ),
         ("capacity --target 2", {}, "--target must be a share in (0, 1], got 2"),
     ],
 )

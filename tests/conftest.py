@@ -16,8 +16,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What a shell starts in the background ignores Ctrl-C, and so would all that is started from here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# No example is too slow: tests never judge speed, least of all on a busy machine. In CI the examples
-# are the same each time, so that what fails there is the change; elsewhere new ones are looked for.
+# No example is too slow: tests never judge speed, least of all on a busy machine. In CI examples
+# are the same each time, so that only a change can fail; elsewhere new ones are looked for.
 settings.register_profile(
     "fsbench",
     deadline=None,

@@ -14,6 +14,7 @@ from reports.entries import entry
 from reports.wording import times_interval_text
 from suite.compare import UNSEEN
 from suite.comparison import said_once
+from suite.plurals import several
 from suite.run_directory import Manifest, Part
 
 Json = Mapping[str, Any]
@@ -201,10 +202,6 @@ def cost(manifest: Manifest) -> Fact:
     return Fact(outcome="pass", label=label, text="; ".join(same) or "the same settings")
 
 
-def turns(number: int) -> str:
-    return "1 turn" if number == 1 else f"{units.count(number)} turns"
-
-
 def _by_value(values: Mapping[str, object]) -> str:
     """`8,192 (a, b), 4,096 (c)`: each value once, with the engines that have it."""
     names: dict[str, list[str]] = {}
@@ -232,7 +229,7 @@ def validity(metrics: Json, parts: Sequence[Part]) -> Fact:
             broken.append(f"every turn of {name} failed")
         elif counts["failed"] or counts["lost"]:
             number = counts["failed"] + counts["lost"]
-            doubtful.append(f"{name} left {turns(number)} without a whole answer")
+            doubtful.append(f"{name} left {several(number, 'turn')} without a whole answer")
         if (each.get("steady_state") or {}).get("is_overloaded"):
             overloaded.append(name)
     if overloaded:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from reports import units
 from reports.terminal import console_for_output
+from suite.plurals import several
 from suite.sweep.capacity_result import CapacityResult, EngineCapacity
 from suite.sweep.manifest import SweepManifest
 
@@ -72,7 +73,7 @@ def show_capacity(result: CapacityResult, path: Path, console: Console | None = 
     num_seeds = len(result.engines[0].seeds)
     console.print(
         f"highest arrival rate with {units.percent(result.target_ratio)} of the users within SLO; "
-        f"{result.num_conversations} conversations, {num_seeds} seeds",
+        f"{several(result.num_conversations, 'conversation')}, {several(num_seeds, 'seed')}",
         highlight=False,
     )
     table = Table(box=None, header_style="bold", pad_edge=False)

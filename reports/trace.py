@@ -80,7 +80,7 @@ def _find_logs(run: Path, engine: str | None, repeat: int) -> tuple[Path, Engine
                 return part.directory(run), logs
     raise InputError(
         f"{run}: no step log of {engine or 'any engine'} in repeat {repeat}; only engines of "
-        f"kind fastswitch give one, and the run has {manifest.repeats} repeats"
+        f"kinds fastswitch and simulated give one, and the run has {manifest.repeats} repeats"
     )
 
 

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.progress import TimeRemainingColumn as EtaColumn
 
 from suite.driver.live import Progress as DriverProgress
+from suite.plurals import several
 from suite.run_directory import Part
 from suite.workload import Workload
 
@@ -41,10 +42,10 @@ class LiveProgress:
 
     def __enter__(self) -> Self:
         plan, spec = self._workload.plan, self._workload.spec
-        engines = _several(len(self._workload.engines), "engine")
+        engines = several(len(self._workload.engines), "engine")
         self._console.print(
-            f"[bold]{spec.name}[/]{self._what}: {_several(len(plan.conversations), 'conversation')}"
-            f", {_several(plan.num_turns, 'turn')}, plan {plan.digest[:12]}; {engines}"
+            f"[bold]{spec.name}[/]{self._what}: {several(len(plan.conversations), 'conversation')}"
+            f", {several(plan.num_turns, 'turn')}, plan {plan.digest[:12]}; {engines}"
             + (f" × {spec.repeats} repeats" if spec.repeats > 1 else ""),
             highlight=False,
             soft_wrap=True,
@@ -65,9 +66,7 @@ class LiveProgress:
         total = self._workload.plan.num_turns
         self._task = self._bars.add_task(title, total=total, now="starting the engine …")
         if not self._console.is_terminal:
-            self._console.print(
-                f"{title}: {total} {'turn' if total == 1 else 'turns'}", highlight=False
-            )
+            self._console.print(f"{title}: {several(total, 'turn')}", highlight=False)
 
     def on_progress(self, progress: DriverProgress) -> None:
         assert self._task is not None
@@ -103,7 +102,3 @@ class LiveProgress:
 
     def _title(self, engine: str, repeat: int) -> str:
         return f"{engine} #{repeat}" if self._workload.spec.repeats > 1 else engine
-
-
-def _several(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -7,6 +7,7 @@ from reports.blocks.block import Block, Figure, RunData
 from reports.figures import shares as draw_shares
 from reports.figures import switching as draw
 from reports.views.switching import KvView, SlowRequest
+from suite.plurals import several
 
 
 def latency_shares(data: RunData) -> Block:
@@ -59,7 +60,7 @@ def slow_requests(data: RunData) -> Block:
 
 
 def _slow_note(name: str, slow: SlowRequest) -> str:
-    requests = "1 request" if slow.num_requests == 1 else f"{slow.num_requests:,} requests"
+    requests = several(slow.num_requests, "request")
     rank = "P99 of" if slow.is_p99 else "the slowest (a P99 needs 100) of"
     return (
         f"{name}: {rank} {requests}, {units.duration(slow.latency_s)}, of {slow.conversation_id}."

@@ -10,6 +10,7 @@ import typer
 
 from suite.cli.app import ExitCode, Overrides, WorkloadFile, app
 from suite.cli.executing import Jobs, On, Where, executor_for, interrupt_on_sigterm
+from suite.plurals import several
 
 MAX_CELLS_NAMED = 3  # of those whose gates were missed
 
@@ -120,7 +121,8 @@ def capacity(
     executor = executor_for(where, are_virtual=True)
     interrupt_on_sigterm()
     sweep = _capacity_directory(where, source, workload)
-    typer.echo(f"{sweep.path}: {len(workload.engines)} engines × {seeds} seeds", err=True)
+    engines = several(len(workload.engines), "engine")
+    typer.echo(f"{sweep.path}: {engines} × {several(seeds, 'seed')}", err=True)
     with SweepProgress(f"{workload.spec.name} capacity") as progress:
         try:
             found = search.run(sweep, executor, on_cell=progress.on_cell, expect=progress.expect)

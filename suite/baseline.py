@@ -218,7 +218,10 @@ def read_baseline(path: Path) -> StoredBaseline:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(step) for step in first["loc"])
         raise BaselineError(f"{path}: {where}: {first['msg'].lower()}; {anew}") from error
-    plan = plan_key(found.plan_digest, found.measured)
+    try:
+        plan = plan_key(found.plan_digest, found.measured)
+    except KeyError as error:
+        raise BaselineError(f"{path}: measured has no {error}; {anew}") from error
     return StoredBaseline(
         plan_digest=found.plan_digest,
         measured=found.measured,

@@ -1,4 +1,5 @@
-"""Block bootstrap: what a statistic could have been had other conversations, or users, been drawn.
+"""Block bootstrap: what a percentile could have been had other conversations been drawn; and the
+draws of bootstrap-t.
 
 A resample draws as many clusters as there are, with replacement; it is kept as how often each one
 was drawn. Two engines on the same plan are resampled with the same draws (paired), so what the

@@ -18,6 +18,7 @@ from suite.intervals import student_t
 from suite.quantiles import CONFIDENCE_RATIO, Floats, Interval
 
 MAX_ERRORS = 100.0  # an end further away than so many standard errors bounds nothing
+MAX_ROUNDING = 1e-12  # of a cluster's influence, of the terms that cancel in it
 MIN_DEGREES = 4.0  # of freedom: below, few clusters make up the spread
 _TAIL = (1 - CONFIDENCE_RATIO) / 2
 # Totals [n, K] → the statistic [n] and its slope by each total [n, K]. A ratio of totals: it does
@@ -30,8 +31,11 @@ def bootstrap_t(sums: Floats, statistic: Statistic) -> Interval | None:
     if len(sums) < 2:
         return None
     value, slope = statistic(sums.sum(axis=0, keepdims=True))
+    influences = sums @ slope[0]
+    rounding = MAX_ROUNDING * (np.abs(sums) @ np.abs(slope[0]))
+    influences[np.abs(influences) <= rounding] = 0.0
     drawn, errors = _evaluate(sums, draws(len(sums)), statistic)
-    return studentised_interval(float(value[0]), sums @ slope[0], drawn, errors)
+    return studentised_interval(float(value[0]), influences, drawn, errors)
 
 
 def studentised_interval(
@@ -110,6 +114,7 @@ def mean_ratio_interval(totals: Floats, base: Floats) -> Interval | None:
     to both cancels. What each cluster adds, [num_clusters, 2]: samples, and their sum. None where a
     mean is not above 0."""
     both = np.concatenate([totals, base], axis=1)
+    both = both[(both[:, [0, 2]] > 0).any(axis=1)]  # one without samples is no cluster of a mean
     units = np.abs(both).max(axis=0, initial=0.0)
     if not (both.sum(axis=0) > 0).all():
         return None

@@ -22,6 +22,7 @@ def choose_engines(
                 f"--engine {name}: {source.path} has no engine {name!r}; choose one of: "
                 f"{', '.join(spec.engines)}"
             )
+    _check_matrix(source, names)
     gates = {text: _why_no_gate(_parsed(text, source), spec, names) for text in spec.gates}
     references = [_why_no_reference(place, spec, names) for place in range(len(spec.references))]
     notes = [f"gate {text!r} is left out: {why}" for text, why in gates.items() if why]
@@ -36,6 +37,19 @@ def choose_engines(
         kept = zip(raw["references"], references, strict=True)
         raw["references"] = [each for each, why in kept if why is None]
     return WorkloadSource(path=source.path, raw=raw, settings=source.settings), notes
+
+
+def _check_matrix(source: WorkloadSource, names: Sequence[str]) -> None:
+    """Its values come after the choice: they would bring back what was left out."""
+    for key in map(str, source.raw.get("matrix") or {}):
+        block = key.partition(".")[0]
+        played = (f"engines.{name}." for name in ("*", *names))
+        is_of_others = block == "engines" and not f"{key}.".startswith(tuple(played))
+        if is_of_others or block in ("baseline", "gates", "references"):
+            raise WorkloadError(
+                f"{source.path}: matrix.{key} cannot be swept with --engine {', '.join(names)}; "
+                "choose its engine too, or pass --set matrix={}"
+            )
 
 
 def _parsed(text: str, source: WorkloadSource) -> Gate:

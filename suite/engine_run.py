@@ -13,6 +13,7 @@ import numpy as np
 
 from suite.attainment import Attainment, attaining_turns, judge_users, planned_users
 from suite.measured import Measured
+from suite.plurals import several
 from suite.promises import headroom
 from suite.run_directory import Manifest, Part
 from suite.solo import SoloLatencies, solo_latencies
@@ -167,9 +168,9 @@ def warnings(engine: EngineRun, load: Mapping[str, Any]) -> list[str]:
     if number["lost"]:
         found.append(f"{number['lost']:,} of {number['planned']:,} planned turns left no record")
     if number["failed"]:
-        many = f"{number['failed']:,} turns failed; they miss their SLO"
-        what = "1 turn failed; it misses its SLO" if number["failed"] == 1 else many
-        found.append(f"{what}: {_reasons(engine)}")
+        miss = "it misses its" if number["failed"] == 1 else "they miss their"
+        failed = f"{several(number['failed'], 'turn')} failed; {miss} SLO"
+        found.append(f"{failed}: {_reasons(engine)}")
     return found + _overload(load)
 
 

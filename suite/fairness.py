@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from math import ceil
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from suite.attainment import Attainment
 from suite.intervals import all_as_json
-from suite.quantiles import quantile_rank
+from suite.quantiles import P5, quantile_rank
 from suite.service import (
     MAX_PAIRS,
     Backlog,
@@ -34,7 +33,6 @@ SERVICE_KEYS = (
     "window_service_difference_mean",
     "window_service_difference_variance",
 )
-P5 = Fraction(5, 100)
 
 
 def fairness_numbers(

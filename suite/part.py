@@ -70,18 +70,16 @@ def play_part(
     try:
         with _running(workload, name, directory) as engine:
             if isinstance(engine, VirtualEngine):
-                script = _script(workload, directory)
+                script, died = _script(workload, directory), None
                 result = play_virtually(script, engine, on_progress=observer.on_progress)
-                status, note = _status(result)
             else:
                 version = engine.version
                 drive = _drive(workload, engine, run_directory, directory, num_workers)
                 watch = _death_watch(engine)
                 result = play(drive, on_progress=observer.on_progress, should_stop=watch)
-                status, note = _status(result)
                 died = watch() or _silence(engine.endpoint, result.counts)
-                if died is not None:  # also where all turns had failed before anybody looked
-                    status, note = "failed", died
+            # Also where all turns had failed before anybody looked.
+            status, note = _status(result) if died is None else ("failed", died)
     except EngineError as caught:
         # Whoever reads the note knows whose it is: a part is an engine's.
         note = str(caught).removeprefix(f"engine {name!r}").removeprefix(":").strip()

@@ -35,6 +35,7 @@ PERCENTILES: dict[str, Fraction] = {
     "p99": Fraction(99, 100),
     "p999": Fraction(999, 1000),
 }
+P5 = Fraction(1, 20)  # of users, the worst served
 CONFIDENCE_RATIO = 0.95
 
 

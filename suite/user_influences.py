@@ -18,10 +18,8 @@ from suite.attainment import Attainment
 from suite.bootstrap import CHUNK
 from suite.bootstrap_t import standard_errors
 from suite.intervals import Ints
-from suite.quantiles import quantile
+from suite.quantiles import P5, quantile
 from suite.turn_table import Floats
-
-P5 = 0.05
 
 
 def user_influences(

@@ -17,9 +17,9 @@ from suite.attainment import Attainment
 from suite.bootstrap import draws
 from suite.bootstrap_t import bootstrap_t, studentised_interval
 from suite.intervals import Clusters, Ints, clustered_percentile
-from suite.quantiles import CONFIDENCE_RATIO, Interval
+from suite.quantiles import CONFIDENCE_RATIO, P5, Interval
 from suite.turn_table import Floats
-from suite.user_influences import P5, gini_draws, gini_influences
+from suite.user_influences import gini_draws, gini_influences
 
 _TAIL = (1 - CONFIDENCE_RATIO) / 2
 

@@ -167,7 +167,9 @@ def _label(axis: AxisEntry, value: object) -> str:
     """A block by its number, as its cell is named."""
     if isinstance(value, dict | list):
         return f"variant{[_key(each) for each in axis.values].index(_key(value)) + 1}"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:g}"
 
 
 def read_metrics(run: Path) -> dict[str, Any]:

@@ -43,6 +43,8 @@ class _App(typer.Typer):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:  # not standalone: Typer would frame its errors, and end the process itself
             code = super().__call__(*args, prog_name="fsbench", standalone_mode=False, **kwargs)
+        except SystemExit as ending:  # Typer's 1, of a reader that left (| head): no missed gate
+            sys.exit(ExitCode.INCOMPLETE if ending.code == 1 else ending.code)
         except Exception as error:
             if "--debug" in sys.argv:
                 raise
@@ -58,12 +60,8 @@ def _die(error: Exception) -> NoReturn:
     told = _in_one_line(error)
     if told is None:
         traceback.print_exception(error)
-        told = (
-            "this is a defect of fsbench, please report it with the lines above",
-            (
-                ExitCode.INCOMPLETE  # and not 1, which says that a gate failed
-            ),
-        )
+        defect = "this is a defect of fsbench, please report it with the lines above"
+        told = defect, ExitCode.INCOMPLETE  # not 1, which says that a gate failed
     text, code = told
     typer.echo(f"fsbench: {text}", err=True)
     sys.exit(code)

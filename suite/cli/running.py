@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
@@ -62,9 +62,7 @@ def run(
             raise InputError("--plan is for a single run; the cells of a matrix have their own")
         where = Where(root=out, resume=resume, jobs=jobs, on=on)
         raise typer.Exit(run_sweep(source, matrix, where, num_workers=workers))
-    for name, value in {"--jobs": jobs, "--on": on, "--resume": resume}.items():
-        if value is not None:
-            raise InputError(f"{name} is for sweeps, and {workload_file} has no matrix")
+    _refuse_for_one_run(workload_file, {"--jobs": jobs, "--on": on, "--resume": resume})
     plan = None if plan_file is None else Plan.read(plan_file)
     workload = resolve_workload(source.without_matrix(), plan=plan)
     for note in unheard_priorities(workload.spec, workload.engines):
@@ -73,6 +71,14 @@ def run(
     if solo and all(part.status == "complete" for part in outcome.manifest.parts):
         _play_alone(workload, outcome.directory)
     raise typer.Exit(_judge(outcome))
+
+
+def _refuse_for_one_run(path: Path, options: Mapping[str, object]) -> None:
+    from suite.errors import InputError
+
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(f"{name} is for sweeps, and {path} has no matrix")
 
 
 def _source(path: Path, overrides: Sequence[str], engines: Sequence[str]) -> WorkloadSource:

@@ -94,7 +94,7 @@ def test_a_mean_s_bootstrap_t_by_hand(sample):
 
 def test_a_ratio_of_means_by_hand(sample):
     """Each resample laid out, conversations of both engines together: the log ratio's error is that
-    of the difference of what a conversation weighs in both. The third lost all turns of one."""
+    of the difference of what a conversation weighs in both. The fourth lost all turns of one."""
     values, labels = sample
     clusters = Clusters.of(labels)
     totals = np.stack([clusters.sizes, clusters.sums(values)], axis=1)
@@ -135,6 +135,16 @@ def test_ratios_of_means_in_any_unit_and_without_one():
     assert tiny is not None
     assert (tiny.low, tiny.high) == pytest.approx((found.low, found.high))
     assert mean_ratio_interval(totals, totals) == Interval(low=1.0, high=1.0)
+    for factor in (1.1, 1.3, 2.0):  # always by as much: what is left is rounding
+        sure = mean_ratio_interval(totals, totals * [1, factor])
+        assert sure is not None
+        assert (sure.low, sure.high) == pytest.approx((1 / factor, 1 / factor))
+    without = np.zeros((60, 2))  # conversations without a sample, as of another user class
+    assert mean_ratio_interval(*(np.concatenate([each, without]) for each in (totals, base))) == (
+        found
+    )
+    lonely = (np.concatenate([each[:1], without]) for each in (totals, base))
+    assert mean_ratio_interval(*lonely) is None
     assert mean_ratio_interval(totals, base * [1, 0]) is None
     assert mean_ratio_interval(totals[:1], base[:1]) is None
 

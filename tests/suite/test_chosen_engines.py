@@ -61,3 +61,18 @@ def test_the_plan_is_the_same_whoever_answers_it(tmp_path):
 def test_an_unknown_engine_is_refused_with_those_there_are(tmp_path):
     with pytest.raises(WorkloadError, match=r"--engine x: .* choose one of: vllm-0.3, fastswitch"):
         choose_engines(source_of(tmp_path), ["x"])
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [("engines.fastswitch.kv_tokens", [4096]), ("baseline", ["fastswitch"]), ("gates", [[]])],
+)
+def test_what_a_matrix_would_bring_back_is_refused(tmp_path, key, values):
+    with pytest.raises(WorkloadError, match=rf"matrix\.{key} cannot be swept with --engine"):
+        choose_engines(source_of(tmp_path, matrix={key: values}), ["vllm-0.3"])
+
+
+@pytest.mark.parametrize("key", ["arrivals.rate", "engines.*.kv_tokens", "engines.vllm-0.3.seed"])
+def test_a_matrix_of_what_is_played_stays(tmp_path, key):
+    chosen, _ = choose_engines(source_of(tmp_path, matrix={key: [1, 2]}), ["vllm-0.3"])
+    assert chosen.raw["matrix"] == {key: [1, 2]}

@@ -57,6 +57,15 @@ def test_a_wrong_call_is_told_in_one_line(capsys, arguments, said):
     assert err.startswith(said)
 
 
+def test_a_reader_that_left_is_no_missed_gate(tmp_path, monkeypatch):
+    def show(*_, **__):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("suite.cli.judging.typer.echo", show)
+    run = write_run(tmp_path, {"fast": FAST}, gates=("counts.failed <= 0",))
+    assert ended("gate", str(run), "--format", "json") == 4
+
+
 def test_without_a_command_the_help_is_shown(capsys):
     assert ended() == 2
     out, err = capsys.readouterr()

@@ -245,6 +245,10 @@ def test_a_damaged_baseline_is_refused_with_what_to_do(runs, tmp_path):
         path.write_text(re.sub(r'"value": [0-9.e-]+', f'"value": {value}', good.read_text()))
         said = failed("gate", runs / "a", "--baseline", path)
         assert said.startswith(f"{path}: engines.fast.metrics.ttft.mean.value: input should be a")
+    path.write_text(good.read_text().replace('"warm_up"', '"worm_up"'))
+    assert "measured has no 'warm_up'; write it anew" in failed(
+        "gate", runs / "a", "--baseline", path
+    )
     path.write_text(good.read_text().replace('"metrics"', '"metrix"'))
     assert "engines.fast.metrics: field required; write it anew" in failed(
         "gate", runs / "a", "--baseline", path

@@ -49,7 +49,6 @@ def run(
 
     A file with a matrix is a sweep: each of its cells in turn, or over the cores."""
     from suite.cli.sweeping import run_sweep
-    from suite.errors import InputError
     from suite.preflight import unheard_priorities
     from suite.workload import resolve_workload
     from workloads.matrix import read_matrix
@@ -58,11 +57,11 @@ def run(
     source = _source(workload_file, overrides or [], engine or [])
     interrupt_on_sigterm()
     if (matrix := read_matrix(source)) is not None:
-        if plan_file is not None:
-            raise InputError("--plan is for a single run; the cells of a matrix have their own")
+        _refuse({"--plan": plan_file}, "is for a single run; the cells of a matrix have their own")
         where = Where(root=out, resume=resume, jobs=jobs, on=on)
         raise typer.Exit(run_sweep(source, matrix, where, num_workers=workers))
-    _refuse_for_one_run(workload_file, {"--jobs": jobs, "--on": on, "--resume": resume})
+    sweeps_only = {"--jobs": jobs, "--on": on, "--resume": resume}
+    _refuse(sweeps_only, f"is for sweeps, and {workload_file} has no matrix")
     plan = None if plan_file is None else Plan.read(plan_file)
     workload = resolve_workload(source.without_matrix(), plan=plan)
     for note in unheard_priorities(workload.spec, workload.engines):
@@ -73,12 +72,12 @@ def run(
     raise typer.Exit(_judge(outcome))
 
 
-def _refuse_for_one_run(path: Path, options: Mapping[str, object]) -> None:
+def _refuse(options: Mapping[str, object], why: str) -> None:
     from suite.errors import InputError
 
     for name, value in options.items():
         if value is not None:
-            raise InputError(f"{name} is for sweeps, and {path} has no matrix")
+            raise InputError(f"{name} {why}")
 
 
 def _source(path: Path, overrides: Sequence[str], engines: Sequence[str]) -> WorkloadSource:

@@ -162,7 +162,7 @@ def warnings(engine: EngineRun, load: Mapping[str, Any]) -> list[str]:
     number = counts(engine)
     if gone := _num_gone(engine):
         found.append(
-            f"{gone:,} turns were recorded and are not in {engine.run} any more: "
+            f"{several(gone, 'turn')} that had been recorded cannot be found in {engine.run}: "
             "a turns.parquet of it is missing"
         )
     if number["lost"]:

@@ -164,11 +164,18 @@ def _key(value: Any) -> str:
 
 
 def _label(axis: AxisEntry, value: object) -> str:
-    """A block by its number, as its cell is named."""
+    """A block by its number, as its cell is named; a number short, if that tells it from others."""
     if isinstance(value, dict | list):
         return f"variant{[_key(each) for each in axis.values].index(_key(value)) + 1}"
     if not isinstance(value, float):
         return str(value)
+    alike = {
+        each for each in axis.values if isinstance(each, float) and _short(each) == _short(value)
+    }
+    return _short(value) if len(alike) < 2 else repr(value)
+
+
+def _short(value: float) -> str:
     return f"{value:.4g}" if abs(value) < 1000 else f"{value:g}"
 
 

@@ -67,6 +67,20 @@ def test_a_setting_of_every_engine_is_one_setting(run: Path, tmp_path: Path) -> 
     assert page.figures["sweep-users"]["layout"]["xaxis"]["ticktext"] == ["1024", "2048"]
 
 
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([0.657516232, 1.15, 2500.5], ["0.6575", "1.15", "2500.5"]),
+        ([0.123411, 0.123412, 0.5], ["0.123411", "0.123412", "0.5"]),
+    ],
+)
+def test_a_value_is_short_where_that_tells_it_from_others(
+    run: Path, tmp_path: Path, values: list[float], labels: list[str]
+) -> None:
+    page = page_of(manifest_of({"arrivals.rate": values}), run, tmp_path / "s")
+    assert page.figures["sweep-users"]["layout"]["xaxis"]["ticktext"] == labels
+
+
 def test_a_second_setting_is_a_row_of_figures_on_the_same_axes(run: Path, tmp_path: Path) -> None:
     axes = {"priorities.levels": [2, 4, 8], "arrivals.rate": [1, 2.0]}
     page = page_of(manifest_of(axes), run, tmp_path / "s")

@@ -99,7 +99,7 @@ def test_a_run_whose_records_have_gone_is_not_judged_by_the_rest(tmp_path):
     (run / "fast/2/turns.parquet").unlink()
     judged = CliRunner().invoke(app, ["gate", str(run), "--format", "markdown"])
     assert judged.exit_code == 4
-    assert f"turns were recorded and are not in {run} any more" in judged.stdout
+    assert f"that had been recorded cannot be found in {run}" in judged.stdout
 
 
 def test_a_damaged_file_of_a_run_is_named(tmp_path, capsys):

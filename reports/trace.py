@@ -16,9 +16,9 @@ from typing import Any, TextIO, cast
 
 import pyarrow as pa
 
-from suite.engine_logs import EngineLogs, read_engine_logs
 from suite.errors import InputError
-from suite.metrics import read_run
+from suite.judging.metrics_file import read_run
+from suite.records.engine_logs import EngineLogs, read_engine_logs
 
 Event = dict[str, Any]
 ENGINE, REQUESTS = 1, 2  # process ids

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engines.api import EngineInputError
-from engines.fastswitch.devices.model_config import (
+from engines.embedded.devices.model_config import (
     PRESETS,
     ModelConfig,
     config_from_folder,

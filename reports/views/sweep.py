@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import InputError
-from suite.metrics import write_metrics
-from suite.run_directory import SCHEMA_VERSION
+from suite.judging.metrics_file import write_metrics
+from suite.records.run_directory import SCHEMA_VERSION
 from suite.sweep.manifest import AxisEntry, SweepManifest
 
 Json = Mapping[str, Any]

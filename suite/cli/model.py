@@ -21,7 +21,7 @@ def write(
 ) -> None:
     """Write a preset as a Hugging Face folder, with the weights that the embedded engine has."""
     from engines.api import EngineInputError
-    from engines.fastswitch.model_folder import write_model_folder
+    from engines.embedded.model_folder import write_model_folder
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise EngineInputError(f"{folder}: exists and is no empty folder; name a new one")

@@ -84,7 +84,7 @@ def measure(
     """Fit a profile to the steps that an embedded engine took in a run on this machine."""
     from engines.simulated.profile import load_profile
     from engines.simulated.step_fit import fit_steps
-    from suite.measured_steps import measured_steps
+    from suite.measuring.logged_steps import measured_steps
 
     start = load_profile(base)
     chosen, steps = measured_steps(run, engine)

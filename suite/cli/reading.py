@@ -27,14 +27,14 @@ def report(
 
         report_sweep(directory)
         return
-    from reports.html import write_report
-    from suite.metrics import write_metrics
+    from reports.pages.run import write_report
+    from suite.judging.metrics_file import write_metrics
 
     write_metrics(directory)
     page = write_report(directory)
     typer.echo(f"report: {page}")
     if png is not None:
-        from reports.images import write_images
+        from reports.drawing.images import write_images
 
         typer.echo(f"pictures: {len(write_images(page, png))} in {png}")
 

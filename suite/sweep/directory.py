@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from suite import environment
 from suite.errors import InputError
-from suite.play_result import interrupt_note
-from suite.run_directory import Manifest
+from suite.playing import environment
+from suite.records.play_result import interrupt_note
+from suite.records.run_directory import Manifest
 from suite.sweep.cells import CellTask, SweepCell
 from suite.sweep.executors import Executor
 from suite.sweep.manifest import AxisEntry, CellEntry, SweepKind, SweepManifest

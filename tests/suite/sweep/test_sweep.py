@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from suite.errors import InputError
-from suite.metrics import measure
+from suite.judging.metrics_file import measure
 from suite.sweep import run_cell as run_cell_module
 from suite.sweep.cells import SweepCell
 from suite.sweep.directory import SweepDirectory, create, resume

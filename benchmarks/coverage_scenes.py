@@ -16,6 +16,7 @@ from scipy import special
 
 from suite.judging.catalogue import Metric, Number
 from suite.judging.ratios import paired_interval
+from suite.statistics.arrays import Floats
 from suite.statistics.bootstrap import draws, interval_of, levels_around, percentile_draws
 from suite.statistics.bootstrap_t import mean_interval, mean_ratio_interval
 from suite.statistics.intervals import (
@@ -25,7 +26,7 @@ from suite.statistics.intervals import (
     combined_ratio,
     percentile_interval,
 )
-from suite.statistics.quantiles import Floats, Interval, quantile
+from suite.statistics.quantiles import Interval, quantile
 
 Rng = np.random.Generator
 Labels = np.ndarray

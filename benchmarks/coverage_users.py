@@ -21,8 +21,9 @@ from suite.measuring.user_intervals import (
     mean_share_interval,
     p5_interval,
 )
+from suite.statistics.arrays import Floats
 from suite.statistics.intervals import combined_ratio, share_interval
-from suite.statistics.quantiles import Floats, Interval, quantile
+from suite.statistics.quantiles import Interval, quantile
 
 Users = Callable[[Rng, int], Floats]  # a share of each user
 HARDER = 1.6  # the second engine of a ratio: a turn that attains by chance p does by p^1.6

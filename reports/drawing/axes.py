@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from reports.drawing.thinning import Floats
 from reports.words import units
+from suite.statistics.arrays import Floats
 
 MARGIN = {"l": 64, "r": 16, "t": 16, "b": 52}
 LEGEND = {

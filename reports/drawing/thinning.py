@@ -8,12 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from suite.statistics.intervals import Clusters, Labels, effective_samples, percentile_interval
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from suite.statistics.arrays import Floats, Ints, Labels
+from suite.statistics.intervals import Clusters, effective_samples, percentile_interval
 
 MAX_ECDF_POINTS = 400
 NUM_EXACT_TAIL = 100

@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 
 from reports.drawing.axes import base_layout
 from reports.drawing.palette import CLASS_COLOURS, DASHES, Look
-from reports.drawing.thinning import Floats
 from reports.views.service import Lorenz, ServiceView
 from reports.words import units
+from suite.statistics.arrays import Floats
 
 
 def service_over_time(view: ServiceView) -> go.Figure:

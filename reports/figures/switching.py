@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 
 from reports.drawing.axes import base_layout, even_ticks
 from reports.drawing.palette import FAILED, SWAP_IN, SWAP_OUT, Look
-from reports.drawing.thinning import Floats
 from reports.views.switching import COPY_SIZES, CopyView, KvView
 from reports.words import units
+from suite.statistics.arrays import Floats
 
 
 def kv_over_time(view: KvView, look: Look) -> go.Figure:

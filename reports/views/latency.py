@@ -9,7 +9,8 @@ import numpy as np
 
 from reports.drawing.thinning import Ecdf, ecdf
 from suite.measuring.latencies import samples_and_rows
-from suite.records.turn_table import Bools, TurnTable
+from suite.records.turn_table import TurnTable
+from suite.statistics.arrays import Bools
 from workloads.plan import Plan
 
 SHOWN = ("first_token_delay_s", "tbt_s")

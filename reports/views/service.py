@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.drawing.thinning import Floats, evenly
+from reports.drawing.thinning import evenly
 from suite.measuring.attainment import Attainment
 from suite.measuring.fairness import gini_index
 from suite.measuring.service import (
@@ -19,6 +19,7 @@ from suite.measuring.service import (
     service_windows,
 )
 from suite.records.turn_table import TurnTable
+from suite.statistics.arrays import Floats
 
 MAX_LORENZ_POINTS = 120
 NUM_GAPS = 200  # instants at which the largest gap is looked for

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reports.drawing.thinning import Floats, buckets, spread_over
+from reports.drawing.thinning import buckets, spread_over
 from suite.records.engine_logs import EngineLogs
+from suite.statistics.arrays import Floats
 from suite.statistics.quantiles import PERCENTILES, quantile_rank, samples_needed
 
 MAX_STRETCHES = 200

@@ -20,7 +20,8 @@ from suite.measuring.latencies import LATENCIES, per_turn
 from suite.measuring.users import user_rows
 from suite.measuring.window import measured
 from suite.records.run_directory import Manifest
-from suite.records.turn_table import Bools, Floats, TurnTable
+from suite.records.turn_table import TurnTable
+from suite.statistics.arrays import Bools, Floats
 from workloads.plan import Plan
 
 FORMATS = ("csv", "users-csv", "vllm-bench")

@@ -31,7 +31,7 @@ from suite.measuring.users import worst_users
 from suite.measuring.window import Measured, measured
 from suite.records.engine_logs import read_engine_logs
 from suite.records.run_directory import SCHEMA_VERSION, Manifest
-from suite.records.turn_table import Bools
+from suite.statistics.arrays import Bools
 from suite.statistics.intervals import all_as_json
 from suite.statistics.quantiles import CONFIDENCE_RATIO
 from workloads.plan import Plan

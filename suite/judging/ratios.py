@@ -29,7 +29,7 @@ from suite.judging.catalogue import (
 from suite.measuring.engine_run import EngineRun
 from suite.measuring.paired_samples import Resampled
 from suite.measuring.user_influences import correlation
-from suite.records.turn_table import Floats
+from suite.statistics.arrays import Floats
 from suite.statistics.bootstrap import interval_of
 from suite.statistics.bootstrap_t import mean_ratio_interval
 from suite.statistics.intervals import as_json, combined_ratio, hull

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from suite.records.turn_table import Bools, Floats, Ints, Strings, TurnTable
+from suite.records.turn_table import TurnTable
+from suite.statistics.arrays import Bools, Floats, Ints, Strings
 from suite.statistics.intervals import Clusters, share_interval
 from suite.statistics.quantiles import Interval, exact_fraction
 from workloads.plan import Plan, UserClass

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from suite.measuring.latency_shares import latency_shares
 from suite.measuring.server_counters import server_counters
 from suite.records.engine_logs import EngineLogs
-from suite.statistics.quantiles import Floats
+from suite.statistics.arrays import Floats
 
 _SUMMED = (
     "num_preemptions",

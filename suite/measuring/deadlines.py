@@ -8,7 +8,8 @@ from fractions import Fraction
 import numpy as np
 
 from suite.measuring.latencies import longest_gap_per_turn
-from suite.records.turn_table import Bools, Floats, Ints, TurnTable
+from suite.records.turn_table import TurnTable
+from suite.statistics.arrays import Bools, Floats, Ints
 from suite.statistics.quantiles import exact_fraction
 from workloads.plan import UserClass
 

@@ -17,7 +17,8 @@ from suite.measuring.window import Measured
 from suite.playing.solo import SoloLatencies, solo_latencies
 from suite.plurals import several
 from suite.records.run_directory import Manifest, Part
-from suite.records.turn_table import Bools, Floats, TurnTable, read_turns
+from suite.records.turn_table import TurnTable, read_turns
+from suite.statistics.arrays import Bools, Floats
 from workloads.plan import Plan
 
 NUM_REASONS = 3  # of failed turns, shown

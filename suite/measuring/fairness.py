@@ -19,7 +19,8 @@ from suite.measuring.service import (
 )
 from suite.measuring.user_intervals import user_intervals
 from suite.playing.solo import SoloLatencies, slowdown_numbers
-from suite.records.turn_table import Floats, TurnTable
+from suite.records.turn_table import TurnTable
+from suite.statistics.arrays import Floats
 from suite.statistics.intervals import all_as_json
 from suite.statistics.quantiles import P5, quantile_rank
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from suite.records.turn_table import Bools, Indices, TurnTable
-from suite.statistics.quantiles import Floats
+from suite.records.turn_table import TurnTable
+from suite.statistics.arrays import Bools, Floats, Indices
 from suite.statistics.summaries import summarise
 
 LATENCIES = (

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from suite.statistics.quantiles import PERCENTILES, Floats, quantile_rank, samples_needed
+from suite.statistics.arrays import Floats
+from suite.statistics.quantiles import PERCENTILES, quantile_rank, samples_needed
 
 STATES = ("queued", "preempted", "swap_wait", "held", "stalled", "computing")
 

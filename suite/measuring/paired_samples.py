@@ -11,9 +11,9 @@ from suite.judging.catalogue import Metric
 from suite.measuring.engine_run import EngineRun
 from suite.measuring.latencies import samples_and_rows
 from suite.measuring.user_influences import user_influences
-from suite.records.turn_table import Floats, Strings
+from suite.statistics.arrays import Floats, Ints, Labels, Strings
 from suite.statistics.bootstrap import draws, levels_around, percentile_draws
-from suite.statistics.intervals import Clusters, Ints, Labels, sums_by_label
+from suite.statistics.intervals import Clusters, sums_by_label
 from suite.statistics.quantiles import PERCENTILES
 
 

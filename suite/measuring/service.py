@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from suite.records.turn_table import Bools, Floats, Ints, TurnTable
+from suite.records.turn_table import TurnTable
+from suite.statistics.arrays import Bools, Floats, Ints
 
 PROMPT_WEIGHT = 1.0  # service of one prompt token
 OUTPUT_WEIGHT = 2.0  # service of one output token

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from suite.records.turn_table import Floats, TurnTable
+from suite.records.turn_table import TurnTable
+from suite.statistics.arrays import Floats
 from workloads.plan import Plan
 
 NUM_SLICES = 20

@@ -15,10 +15,9 @@ import numpy as np
 from scipy import sparse
 
 from suite.measuring.attainment import Attainment
-from suite.records.turn_table import Floats
+from suite.statistics.arrays import Floats, Ints
 from suite.statistics.bootstrap import CHUNK
 from suite.statistics.bootstrap_t import standard_errors
-from suite.statistics.intervals import Ints
 from suite.statistics.quantiles import P5, quantile
 
 

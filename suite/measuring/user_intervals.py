@@ -15,10 +15,10 @@ import numpy as np
 
 from suite.measuring.attainment import Attainment
 from suite.measuring.user_influences import gini_draws, gini_influences
-from suite.records.turn_table import Floats
+from suite.statistics.arrays import Floats, Ints
 from suite.statistics.bootstrap import draws
 from suite.statistics.bootstrap_t import bootstrap_t, studentised_interval
-from suite.statistics.intervals import Clusters, Ints, clustered_percentile
+from suite.statistics.intervals import Clusters, clustered_percentile
 from suite.statistics.quantiles import CONFIDENCE_RATIO, P5, Interval
 
 _TAIL = (1 - CONFIDENCE_RATIO) / 2

@@ -10,7 +10,8 @@ import numpy as np
 from suite.measuring.attainment import Attainment
 from suite.measuring.fairness import longest_wait_per_turn
 from suite.measuring.latencies import longest_gap_per_turn, samples_and_rows
-from suite.records.turn_table import Floats, Ints, TurnTable
+from suite.records.turn_table import TurnTable
+from suite.statistics.arrays import Floats, Ints
 
 NUM_WORST = 10
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from suite.errors import InputError
-from suite.records.turn_table import Bools
+from suite.statistics.arrays import Bools
 from workloads.plan import Plan
 from workloads.units import parse_duration
 

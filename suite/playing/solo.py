@@ -15,7 +15,8 @@ import numpy as np
 
 from suite.playing.workload import Workload
 from suite.records.run_directory import Manifest
-from suite.records.turn_table import Bools, Floats, TurnTable, read_turns
+from suite.records.turn_table import TurnTable, read_turns
+from suite.statistics.arrays import Bools, Floats
 from suite.statistics.intervals import all_as_json
 from suite.statistics.quantiles import Interval
 from suite.statistics.summaries import summarise

@@ -12,19 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from suite.errors import InputError
 from suite.records.run_directory import SCHEMA_VERSION, Manifest
 from suite.records.turn_records import TURN_SCHEMA, column_names, read_shards, read_table
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Indices = npt.NDArray[np.int32]  # of turns and conversations: half the memory where tokens are many
-Bools = npt.NDArray[np.bool_]
-Strings = npt.NDArray[np.object_]
+from suite.statistics.arrays import Bools, Floats, Indices, Ints, Strings
 
 COLUMNS = (
     "conversation_id",

@@ -15,8 +15,8 @@ from math import sqrt
 
 import numpy as np
 
-from suite.records.turn_table import Floats
-from suite.statistics.intervals import Clusters, Ints, effective_samples
+from suite.statistics.arrays import Floats, Ints
+from suite.statistics.intervals import Clusters, effective_samples
 from suite.statistics.quantiles import CONFIDENCE_RATIO, Interval, exact_fraction
 
 NUM_RESAMPLES = 1000

@@ -20,11 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special
 
+from suite.statistics.arrays import Floats, Labels
 from suite.statistics.quantiles import CONFIDENCE_RATIO, Interval, interval_ranks, quantile
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Labels = npt.NDArray[np.int32] | Ints
 Values = Floats | npt.NDArray[np.bool_]
 
 CHUNK = 1 << 21  # samples counted together

@@ -22,11 +22,9 @@ from fractions import Fraction
 from functools import lru_cache
 from math import ceil
 
-import numpy as np
-import numpy.typing as npt
 from scipy import special
 
-Floats = npt.NDArray[np.float64]
+from suite.statistics.arrays import Floats
 
 PERCENTILES: dict[str, Fraction] = {
     "p50": Fraction(1, 2),

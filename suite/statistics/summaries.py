@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from suite.statistics.arrays import Floats, Labels
 from suite.statistics.bootstrap_t import mean_interval
-from suite.statistics.intervals import Clusters, Labels, all_as_json, clustered_percentile
-from suite.statistics.quantiles import PERCENTILES, Floats, Interval, quantile, samples_needed
+from suite.statistics.intervals import Clusters, all_as_json, clustered_percentile
+from suite.statistics.quantiles import PERCENTILES, Interval, quantile, samples_needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.results import print_table, write_result
 from engines.core.settings import PRESETS
-from engines.embedded.devices.model_config import PRESETS as MODELS
+from engines.models.model_config import PRESETS as MODELS
 from workloads.yaml_file import read_yaml
 
 HERE = Path(__file__).parent

@@ -27,9 +27,9 @@ from benchmarks.results import print_table, write_result
 from engines.core.device import BlockRun, Direction
 from engines.core.settings import Copy, Layout
 from engines.embedded.devices.model import Decoder
-from engines.embedded.devices.model_config import ModelConfig, rope_frequencies
 from engines.embedded.devices.torch_device import TorchDevice
 from engines.embedded.devices.weights import RandomTensors, assemble
+from engines.models.model_config import ModelConfig, rope_frequencies
 
 Placement = Literal["scattered", "runs of 16"]
 BLOCK_SIZE = 16

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.results import print_table, write_result
-from suite.driver.live_view import Progress
 from suite.playing.runner import RunOutcome, run
 from suite.playing.workload import load_workload
+from suite.records.progress import Progress
 from suite.records.run_directory import Part
 from suite.records.turn_table import TurnTable, read_turns
 

@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.results import Json, Origin, print_table, write_result
-from suite.errors import InputError
+from suite.errors import RunDirectoryError
 from suite.judging.catalogue import Metric
 from suite.judging.gates import evaluate
 from suite.judging.metrics_file import MeasuredRun, gates_of, measure_run
@@ -24,7 +24,7 @@ from suite.playing.environment import commit
 from suite.records.run_directory import Manifest
 from suite.statistics.intervals import as_json
 from suite.statistics.quantiles import CONFIDENCE_RATIO
-from workloads.errors import WorkloadError
+from workloads.errors import InputError
 
 METRICS = (
     *(f"ttft.{each}" for each in ("p50", "p95", "p99", "p999")),
@@ -126,7 +126,7 @@ def main() -> None:
     try:
         run = measure_run(given.run)
         results = excerpt(run)
-    except (InputError, WorkloadError) as error:
+    except (InputError, RunDirectoryError) as error:
         parser.error(str(error))
     manifest = run.manifest
     origin = Origin(commit=manifest.commit, machine=manifest.machine, versions=manifest.versions)

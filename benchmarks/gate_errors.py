@@ -43,12 +43,12 @@ from suite.judging.between_runs import paired_ratio_interval, unpaired_ratio_int
 from suite.judging.catalogue import Metric, Number, look_up
 from suite.judging.gate_syntax import Gate, parse_gate
 from suite.judging.gates import Outcome, evaluate
-from suite.judging.metrics_file import read_run
 from suite.judging.ratios import EngineSide, Side, ratio_of
 from suite.judging.stored_baselines import StoredSide
 from suite.measuring.engine_run import EngineRun, read_engine
 from suite.measuring.latencies import latency_summaries
 from suite.measuring.window import measured
+from suite.records.reading import read_run
 from suite.statistics.intervals import as_json, between_runs_interval
 from suite.statistics.quantiles import Interval
 from workloads.source import read_source

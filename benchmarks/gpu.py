@@ -38,9 +38,9 @@ from engines.core.device import Batch, BlockRun, Direction, SequenceChunk
 from engines.core.request import SamplingParams
 from engines.core.settings import PRESETS, Copy, CoreSettings, Layout
 from engines.embedded.devices.model import Decoder
-from engines.embedded.devices.model_config import PRESETS as MODELS
 from engines.embedded.devices.torch_device import TorchDevice
 from engines.embedded.devices.weights import RandomTensors, assemble
+from engines.models.model_config import PRESETS as MODELS
 from workloads.build import build_plan
 from workloads.plan import Plan
 from workloads.spec import WorkloadSpec

@@ -41,9 +41,9 @@ from engines.embedded.devices import attention, model, torch_device
 from engines.embedded.devices.loading import load_model
 from engines.embedded.devices.matrix import Matrix
 from engines.embedded.devices.model import Decoder
-from engines.embedded.devices.model_config import ModelConfig
 from engines.embedded.devices.torch_device import TorchDevice
 from engines.embedded.devices.weights import num_parameters
+from engines.models.model_config import ModelConfig
 
 BATCHES = (1, 8, 32)
 CONTEXT_TOKENS = 512

@@ -12,8 +12,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from engines.api import EngineInputError, EngineSettings
+from engines.api import EngineSettings
 from engines.context_limit import refuse_longer
+from engines.errors import EngineInputError
 
 Allocator = Literal["paged", "sorted", "block_group"]
 Layout = Literal["per_layer", "cross_layer"]

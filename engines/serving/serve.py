@@ -13,7 +13,7 @@ from pathlib import Path
 import uvloop
 from aiohttp import web
 
-from engines.api import EngineError, EngineInputError
+from engines.errors import EngineError, EngineInputError
 from engines.serving.app import BRIDGE
 
 # Between two turns of a conversation its connection idles for a think time.

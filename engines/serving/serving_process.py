@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from engines.api import Endpoint, EngineError, EngineInputError, RunningEngine
+from engines.api import Endpoint, RunningEngine
+from engines.errors import EngineError, EngineInputError
 from engines.process import INPUT_ERROR, ChildProcess, child_process, end_with_parent
 
 START_TIMEOUT_S = 300.0

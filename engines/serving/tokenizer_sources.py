@@ -12,7 +12,7 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, processors
 
-from engines.api import EngineInputError
+from engines.errors import EngineInputError
 from engines.serving.tokenizer import Tokenizer
 
 _CONTROL_TOKEN, _USER_DEFINED_TOKEN = 3, 4  # tokenizer.ggml.token_type

@@ -17,7 +17,7 @@ from reports.pages.offline_page import write_page
 from reports.pages.references import cited_tables
 from reports.views.sweep import read_metrics
 from reports.words import units
-from suite.judging.metrics_file import read_run
+from suite.records.reading import read_run
 from suite.records.run_directory import Manifest
 
 MAX_WARNINGS = 4  # on the first screen; the others unfold
@@ -26,7 +26,7 @@ MAX_WARNINGS = 4  # on the first screen; the others unfold
 def write_report(run: Path) -> Path:
     """report.html from the run's metrics.json, which is written first where there is none.
 
-    Raises MetricsError, PlanFileError or GateError.
+    Raises RunDirectoryError, PlanFileError or GateError.
     """
     manifest, plan = read_run(run)
     data = read_data(run, manifest, plan, read_metrics(run), looks(manifest.engines))

@@ -18,7 +18,7 @@ from reports.pages.offline_page import write_page
 from reports.pages.tables import Cell, Table, sort_key
 from reports.views.sweep import Sweep, read_sweep
 from reports.words import units
-from suite.judging.metrics_file import read_run
+from suite.records.reading import read_run
 from suite.sweep.capacity_result import CapacityResult
 from suite.sweep.manifest import SweepManifest
 
@@ -33,7 +33,7 @@ def write_sweep(
     capacity: CapacityResult | None = None,
 ) -> Path:
     """`runs`: cell ▸ its directory; `capacity`: what a search found. Raises InputError where there
-    is no setting to draw along; MetricsError."""
+    is no setting to draw along; RunDirectoryError."""
     sweep = read_sweep(manifest, runs)
     look = looks(sweep.engines)
     return write_page(

@@ -54,8 +54,8 @@ def compare(
     from reports.pages.comparison import write_comparison
     from reports.text.markdown import comparison_markdown
     from reports.text.terminal import show_comparison
-    from suite.errors import InputError
     from suite.judging.run_comparison import compare_runs
+    from workloads.errors import InputError
 
     if form is CompareFormat.HTML and out is None:
         raise InputError("--format html: needs --out FILE to write the page to")
@@ -98,8 +98,8 @@ def gate(
     """Judge a run by its gates; the exit code is the verdict."""
     from reports.text.ci import write_junit
     from reports.text.terminal import show_gates
-    from suite.errors import InputError
     from suite.judging.run_gating import judge_run
+    from workloads.errors import InputError
 
     if form is GateFormat.TEXT and out is not None:
         raise InputError(f"--out {out}: needs --format json or markdown")

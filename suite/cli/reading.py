@@ -48,7 +48,7 @@ def view(
     """Open a run's report in the browser, or serve it."""
     import webbrowser
 
-    from suite.errors import InputError
+    from workloads.errors import InputError
 
     page = directory / "report.html"
     if not page.exists() and (directory / "sweep.json").exists():

@@ -73,7 +73,7 @@ def run(
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:
-    from suite.errors import InputError
+    from workloads.errors import InputError
 
     for name, value in options.items():
         if value is not None:
@@ -106,10 +106,11 @@ def _play_alone(workload: Workload, run_directory: Path) -> None:
     """The same once more without neighbours, into a folder of the run."""
     from suite.playing.progress import LiveProgress
     from suite.playing.runner import run_in
-    from suite.playing.solo import FOLDER, solo_workload
+    from suite.playing.solo import solo_workload
+    from suite.records.run_directory import SOLO_FOLDER
 
     alone = solo_workload(workload)
-    directory = run_directory / FOLDER
+    directory = run_directory / SOLO_FOLDER
     directory.mkdir()
     with LiveProgress(alone, what=", each conversation alone") as progress:
         run_in(directory, alone, num_workers=1, observer=progress)

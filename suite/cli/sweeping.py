@@ -56,8 +56,8 @@ def run_sweep(source: WorkloadSource, matrix: Matrix, where: Where, *, num_worke
 def write_page(sweep: SweepDirectory) -> None:
     """report.html over the settings that are swept beside the seed; else why there is none."""
     from reports.pages.sweep import write_sweep
-    from suite.errors import InputError
     from suite.sweep.capacity_result import CapacityResult
+    from workloads.errors import InputError
 
     runs = {row["cell"]: sweep.directory_of(row["cell"]) for row in sweep.manifest.rows}
     if not runs:

@@ -3,27 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 import numpy as np
 
 from suite.driver.link import Report
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    num_planned: int
-    num_done: int  # recorded, the failed among them
-    num_failed: int
-    num_in_flight: int
-    num_output_tokens: int  # of the turns that ended
-    elapsed_s: float  # since instant 0
-    ttft_p99_s: float | None
-    lag_p99_s: float | None
-
-    @property
-    def output_tokens_per_s(self) -> float:
-        return self.num_output_tokens / self.elapsed_s if self.elapsed_s > 0 else 0.0
+from suite.records.progress import Progress
 
 
 class LiveView:

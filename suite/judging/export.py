@@ -13,15 +13,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from suite.errors import InputError
-from suite.judging.metrics_file import read_run
 from suite.measuring.engine_run import EngineRun, read_engine
 from suite.measuring.latencies import LATENCIES, per_turn
 from suite.measuring.users import user_rows
 from suite.measuring.window import measured
+from suite.records.reading import read_run
 from suite.records.run_directory import Manifest
 from suite.records.turn_table import TurnTable
 from suite.statistics.arrays import Bools, Floats
+from workloads.errors import InputError
 from workloads.plan import Plan
 
 FORMATS = ("csv", "users-csv", "vllm-bench")
@@ -48,7 +48,7 @@ class ExportError(InputError):
 
 
 def export_run(run: Path, out: Path, *, form: str, engine: str | None, repeat: int) -> None:
-    """Every engine (CSV) or one part (vllm-bench). Raises ExportError, MetricsError."""
+    """Every engine (CSV) or one part (vllm-bench). Raises ExportError, RunDirectoryError."""
     if form not in FORMATS:
         raise ExportError(f"--format {form!r} is unknown; choose one of: {', '.join(FORMATS)}")
     manifest, plan = read_run(run)

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
-from suite.errors import InputError
 from suite.judging.catalogue import METRICS, Metric, unknown_metric
+from workloads.errors import InputError
 from workloads.units import parse_duration
 
 Operator = Literal["<=", "<", ">=", ">"]

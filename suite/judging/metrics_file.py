@@ -12,56 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
-from suite.errors import InputError
+from suite.errors import RunDirectoryError
 from suite.judging.between_runs import between_runs
 from suite.judging.gate_syntax import Gate, parse_gates
 from suite.judging.gates import evaluate
 from suite.judging.published import reference_numbers
 from suite.judging.ratios import EngineSide, against, compare_sides
-from suite.measuring.attainment import Attainment, share_intervals
-from suite.measuring.context_switch import known_context_switch
-from suite.measuring.deadlines import deadlines
-from suite.measuring.engine_run import EngineRun, counts, read_engine, status, version, warnings
-from suite.measuring.fairness import fairness_numbers
-from suite.measuring.latencies import latency_summaries, throughput, tokens_per_chunk_mean
-from suite.measuring.steady_state import steady_state
-from suite.measuring.users import worst_users
+from suite.measuring.engine_numbers import numbers
+from suite.measuring.engine_run import EngineRun, read_engine, status, version, warnings
+from suite.measuring.latencies import latency_summaries
 from suite.measuring.window import Measured, measured
-from suite.records.engine_logs import read_engine_logs
+from suite.records.reading import read_run
 from suite.records.run_directory import SCHEMA_VERSION, Manifest
-from suite.statistics.arrays import Bools
-from suite.statistics.intervals import all_as_json
 from suite.statistics.quantiles import CONFIDENCE_RATIO
 from workloads.plan import Plan
 
 Json = dict[str, Any]
-
-
-class MetricsError(InputError):
-    """The run directory can not be measured. One line: where, what, what to do."""
-
-
-def read_run(run: Path) -> tuple[Manifest, Plan]:
-    """The two files without which nothing can be said. Raises MetricsError, PlanFileError."""
-    try:
-        return Manifest.read(run), Plan.read(run / "plan.parquet")
-    except (FileNotFoundError, NotADirectoryError) as missing:
-        if (run / "sweep.json").exists():
-            raise MetricsError(
-                f"{run}: is a sweep; name one of its runs: {run}/cells/CELL"
-            ) from None
-        raise MetricsError(
-            f"{run}: is not a run directory, {Path(missing.filename).name} is missing; "
-            "name a folder that `fsbench run` has written"
-        ) from missing
-    except ValidationError as error:
-        where = ".".join(str(step) for step in error.errors()[0]["loc"]) or "the file"
-        raise MetricsError(
-            f"{run / 'manifest.json'}: {where} can not be read ({error.errors()[0]['msg']}); "
-            "it was cut short or written by another version of fsbench"
-        ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +51,12 @@ class MeasuredRun:
 
 
 def measure_run(run: Path, only: str | None = None) -> MeasuredRun:
-    """Every engine, or one. Raises MetricsError, PlanFileError, CutError."""
+    """Every engine, or one. Raises RunDirectoryError, PlanFileError, CutError."""
     manifest, plan = read_run(run)
     rule = measured(plan, manifest.workload)
     if only is not None and only not in manifest.engines:
         choices = ", ".join(manifest.engines)
-        raise MetricsError(f"{run}: has no engine {only!r}; choose one of: {choices}")
+        raise RunDirectoryError(f"{run}: has no engine {only!r}; choose one of: {choices}")
     names = [only] if only is not None else list(manifest.engines)
     engines = {name: read_engine(run, manifest, rule, plan, name) for name in names}
     return MeasuredRun(
@@ -106,7 +73,7 @@ def measure_run(run: Path, only: str | None = None) -> MeasuredRun:
 
 
 def measure(run: Path) -> Json:
-    """What metrics.json holds. Raises MetricsError, PlanFileError, CutError, GateError."""
+    """What metrics.json holds. Raises RunDirectoryError, PlanFileError, CutError, GateError."""
     found = measure_run(run)
     baseline = found.manifest.baseline
     gates = gates_of(found.manifest, found.plan, run)
@@ -179,80 +146,3 @@ def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) ->
         "warnings": [*warnings(engine, pooled["steady_state"]), *remarks],
         "unavailable": unavailable,
     }
-
-
-def numbers(engine: EngineRun, run: Path) -> Json:
-    """What is told of an engine as a whole and of each of its repeats alike."""
-    turns, repeats = engine.turns, engine.repeats
-    logs = [read_engine_logs(part.directory(run)) for part in engine.parts]
-    switching = known_context_switch(logs)
-    has_users = len(engine.users.repeat) > 0
-    unavailable = {}
-    if not has_users:
-        why = "the plan has no users" if engine.parts else "the engine was never started"
-        unavailable = dict.fromkeys(("slo", "fairness", "users"), why)
-    if switching is None:
-        unavailable["context_switch"] = "the engine gives no step log"
-    return {
-        **latency_summaries(turns, np.ones(len(turns), dtype=bool)),
-        "by_class": {
-            each.name: latency_summaries(turns, turns.user_class == each.name)
-            for each in engine.plan.user_classes
-        },
-        "tokens_per_chunk_mean": tokens_per_chunk_mean(turns),
-        "throughput": throughput(engine.all_turns, engine.attains_all, repeats),
-        "steady_state": steady_state(engine.all_turns, repeats, engine.plan),
-        "slo": slo_by_class(engine) if has_users else None,
-        "fairness": _fairness(engine) if has_users else None,
-        "users": {"worst": worst_users(turns, engine.users)} if has_users else None,
-        "context_switch": switching,
-        "counts": counts(engine),
-        "unavailable": unavailable,
-    }
-
-
-def _fairness(engine: EngineRun) -> Json:
-    return fairness_numbers(
-        engine.turns,
-        engine.users,
-        engine.headroom,
-        engine.repeats,
-        solo=engine.solo,
-        user_classes=[each.name for each in engine.plan.user_classes],
-    )
-
-
-def slo_by_class(engine: EngineRun) -> Json:
-    users, turns = engine.users, engine.turns
-    met, missed = deadlines(turns, engine.plan.user_classes)
-
-    def of(mine: Attainment, rows: Bools) -> Json:
-        return slo_numbers(mine, int(met[rows].sum()), int(missed[rows].sum()))
-
-    return {
-        **of(users, np.ones(len(turns), dtype=bool)),
-        "by_class": {
-            each.name: of(users.where(users.user_class == each.name), turns.user_class == each.name)
-            for each in engine.plan.user_classes
-        },
-    }
-
-
-def slo_numbers(users: Attainment, num_met: int, num_missed: int) -> Json:
-    """Users are counted once a repeat; turns as planned; deadlines of the fluidity index."""
-    num_turns = int(users.num_planned_turns.sum())
-    num_within, num_attained = int(users.is_within_slo.sum()), int(users.num_attained_turns.sum())
-    return {
-        "users_within_slo_ratio": _ratio(num_within, len(users.repeat)),
-        "turn_attainment_ratio": _ratio(num_attained, num_turns),
-        "fluidity_index": _ratio(num_met, num_met + num_missed),
-        "num_users": len(users.repeat),
-        "num_users_within_slo": num_within,
-        "num_turns": num_turns,
-        "num_turns_attained": num_attained,
-        "interval": all_as_json(share_intervals(users)),
-    }
-
-
-def _ratio(part: float, whole: float) -> float | None:
-    return float(part / whole) if whole else None

@@ -26,8 +26,8 @@ from suite.judging.catalogue import (
     between_runs_of,
     look_up,
 )
+from suite.judging.paired_samples import Resampled
 from suite.measuring.engine_run import EngineRun
-from suite.measuring.paired_samples import Resampled
 from suite.measuring.user_influences import correlation
 from suite.statistics.arrays import Floats
 from suite.statistics.bootstrap import interval_of

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suite.errors import InputError
 from suite.judging.metrics_file import MeasuredRun, measure_run
 from suite.judging.published import reference_numbers
 from suite.judging.ratios import UNSEEN, EngineSide, compare_sides
 from suite.records.run_directory import SCHEMA_VERSION
 from suite.statistics.quantiles import CONFIDENCE_RATIO
+from workloads.errors import InputError
 
 VOLATILE = {"load_average_1min"}  # of no two runs the same; each report has its own
 
@@ -33,7 +33,7 @@ class RunSide:
 def compare_runs(selections: Sequence[str], *, is_unpaired: bool = False) -> dict[str, Any]:
     """The comparison as docs/metrics.md has it. Each selection is RUN or RUN:ENGINE; the first is
     what the others are held against, engine by engine of the same name where it has several; of a
-    single run, its baseline engine. Raises CompareError, MetricsError."""
+    single run, its baseline engine. Raises CompareError, RunDirectoryError."""
     groups = [_sides_of(text) for text in selections]
     if not is_unpaired:
         _check_same_work(groups)

@@ -22,7 +22,7 @@ def judge_run(
     path: Path, *, baseline: str | None, rules: Path | None, is_unpaired: bool
 ) -> dict[str, Any]:
     """`name`, `engines`, `gates` and `references` as in metrics.json. Raises GateError,
-    MetricsError, BaselineError, CompareError."""
+    RunDirectoryError, BaselineError, CompareError."""
     run = measure_run(path)
     gates = _gates(run, rules, has_stored_baseline=baseline is not None)
     sides = {

@@ -11,14 +11,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from suite.errors import InputError
 from suite.judging.catalogue import METRICS, Metric, Number, between_runs_of, look_up
 from suite.judging.metrics_file import MeasuredRun
+from suite.judging.paired_samples import Resampled
 from suite.judging.ratios import plan_key
-from suite.measuring.paired_samples import Resampled
 from suite.records.run_directory import SCHEMA_VERSION
 from suite.statistics.intervals import as_json
 from suite.statistics.quantiles import CONFIDENCE_RATIO, Interval
+from workloads.errors import InputError
 
 
 class BaselineError(InputError):

@@ -13,8 +13,8 @@ import numpy as np
 
 from suite.measuring.attainment import Attainment, attaining_turns, judge_users, planned_users
 from suite.measuring.deadlines import headroom
+from suite.measuring.slowdown import SoloLatencies, solo_latencies
 from suite.measuring.window import Measured
-from suite.playing.solo import SoloLatencies, solo_latencies
 from suite.plurals import several
 from suite.records.run_directory import Manifest, Part
 from suite.records.turn_table import TurnTable, read_turns

@@ -17,8 +17,8 @@ from suite.measuring.service import (
     service_rates,
     service_windows,
 )
+from suite.measuring.slowdown import SoloLatencies, slowdown_numbers
 from suite.measuring.user_intervals import user_intervals
-from suite.playing.solo import SoloLatencies, slowdown_numbers
 from suite.records.turn_table import TurnTable
 from suite.statistics.arrays import Floats
 from suite.statistics.intervals import all_as_json

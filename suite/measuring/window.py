@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from suite.errors import InputError
 from suite.statistics.arrays import Bools
+from workloads.errors import InputError
 from workloads.plan import Plan
 from workloads.units import parse_duration
 

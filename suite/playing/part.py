@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
-from engines.api import Endpoint, EngineError, RunningEngine, VirtualEngine
+from engines.api import Endpoint, RunningEngine, VirtualEngine
+from engines.errors import EngineError, EngineInputError
 from engines.registry import kind_named
-from suite.driver.live_view import Progress
 from suite.driver.play import Drive, DriveResult, play
 from suite.playing.workload import Workload, priority_updates
 from suite.records.engine_logs import finish_engine_logs
 from suite.records.play_result import PlayResult
+from suite.records.progress import Progress
 from suite.records.run_directory import Counts, Part
 from suite.virtual.play import Script, play_virtually
 from workloads.plan import Plan
@@ -58,14 +59,14 @@ def play_part(
     run_directory: Path,
     num_workers: int,
     observer: Observer,
-) -> tuple[Part, EngineError | None]:
+) -> tuple[Part, EngineError | EngineInputError | None]:
     """The part as it went, and the error that ended it early, if one did."""
     directory = run_directory / name / str(repeat)
     directory.mkdir(parents=True)
     observer.on_part_start(name, repeat)
     began_at = time.monotonic()
     result: PlayResult | None = None
-    error: EngineError | None = None
+    error: EngineError | EngineInputError | None = None
     version: str | None = None
     try:
         with _running(workload, name, directory) as engine:
@@ -80,7 +81,7 @@ def play_part(
                 died = watch() or _silence(engine.endpoint, result.counts)
             # Also where all turns had failed before anybody looked.
             status, note = _status(result) if died is None else ("failed", died)
-    except EngineError as caught:
+    except (EngineError, EngineInputError) as caught:
         # Whoever reads the note knows whose it is: a part is an engine's.
         note = str(caught).removeprefix(f"engine {name!r}").removeprefix(":").strip()
         status, error = "failed", caught

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import psutil
 
-from engines.api import EngineInputError, EngineSettings
+from engines.api import EngineSettings
 from engines.core.settings import FastSwitchSettings
-from engines.embedded.devices.model_config import PRESETS, config_from_folder
+from engines.errors import EngineInputError
+from engines.models.model_config import PRESETS, config_from_folder
 from engines.openai import OpenAISettings
 from workloads.build import build_plan
 from workloads.errors import WorkloadError

@@ -13,9 +13,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.progress import TimeRemainingColumn as EtaColumn
 
-from suite.driver.live_view import Progress as DriverProgress
 from suite.playing.workload import Workload
 from suite.plurals import several
+from suite.records.progress import Progress as DriverProgress
 from suite.records.run_directory import Part
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from engines.api import EngineInputError
+from engines.errors import EngineInputError
 from suite.playing import environment
 from suite.playing.part import Observer, begun_part, play_part
 from suite.playing.workload import Workload

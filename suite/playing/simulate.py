@@ -8,10 +8,10 @@ from pathlib import Path
 
 from engines.simulated.settings import SimulatedSettings
 from engines.simulated.virtual_engine import SimulatedEngine
-from suite.driver.live_view import Progress
 from suite.playing.workload import priority_updates
 from suite.records.engine_logs import finish_engine_logs
 from suite.records.play_result import PlayResult
+from suite.records.progress import Progress
 from suite.virtual.play import Script, play_virtually
 from workloads.plan import Plan
 

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
 
-from engines.api import EngineInputError, EngineSettings, PriorityUpdates
+from engines.api import EngineSettings, PriorityUpdates
+from engines.errors import EngineInputError
 from engines.registry import KINDS, kind_named
 from suite.judging.catalogue import METRICS, unknown_metric
 from suite.judging.gate_syntax import parse_gates

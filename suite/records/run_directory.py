@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 SCHEMA_VERSION = 2
+SOLO_FOLDER = "solo"  # inside a run: the run directory of the same plan without neighbours
 
 
 class Counts(BaseModel):

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engines.arrow_log import mapped_arrow_log, read_arrow_logs
-from suite.errors import InputError
+from suite.errors import RunDirectoryError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def _damage_named(path: Path) -> Iterator[None]:
     except (pa.ArrowInvalid, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # it could not be opened at all
-        raise InputError(
+        raise RunDirectoryError(
             f"{path}: is damaged ({str(error).splitlines()[0]}); play the run again"
         ) from error
 

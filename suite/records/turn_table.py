@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from suite.errors import InputError
+from suite.errors import RunDirectoryError
 from suite.records.run_directory import SCHEMA_VERSION, Manifest
 from suite.records.turn_records import TURN_SCHEMA, column_names, read_shards, read_table
 from suite.statistics.arrays import Bools, Floats, Indices, Ints, Strings
@@ -136,7 +136,7 @@ def _check_columns(path: Path, names: Sequence[str]) -> None:
     """Raises InputError where one is missing: another version of fsbench has other ones."""
     missing = [name for name in COLUMNS if name not in names]
     if missing:
-        raise InputError(
+        raise RunDirectoryError(
             f"{path}: has no column {', '.join(missing)}; it was recorded with {_schema_of(path)}, "
             f"this fsbench reads {SCHEMA_VERSION}: measure it with that version, or run it again"
         )

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log
 
-from suite.errors import InputError
 from suite.playing.workload import Workload
 from suite.sweep.capacity_result import CapacityResult, SeedCapacity, engine_capacities
 from suite.sweep.cells import CellLoader, SweepCell
@@ -19,6 +18,7 @@ from suite.sweep.crossing import Crossing, find_all, find_crossing
 from suite.sweep.directory import OnCell, SweepDirectory
 from suite.sweep.executors import Executor
 from suite.sweep.manifest import AxisEntry
+from workloads.errors import InputError
 from workloads.source import WorkloadSource
 from workloads.spec_traffic import ConstantArrivals, GammaArrivals, PoissonArrivals
 from workloads.yaml_file import Setting

@@ -7,7 +7,7 @@ from array import array
 import numpy as np
 
 from engines.arrow_log import ArrowLog
-from suite.driver.live_view import Progress
+from suite.records.progress import Progress
 from suite.records.run_directory import Counts
 from suite.records.turn_records import TurnRecord, turn_row
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from engines.api import VirtualEngine
 from engines.arrow_log import ArrowLog
-from suite.driver.live_view import Progress
 from suite.records.play_result import PlayResult, StoppedBy, signal_note
+from suite.records.progress import Progress
 from suite.records.turn_records import TURN_SCHEMA, finish_shard
 from suite.virtual.interrupts import Interrupts
 from suite.virtual.journal import Journal

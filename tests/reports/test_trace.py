@@ -17,10 +17,10 @@ from engines.core.request_log import RequestRecord
 from engines.core.step_log import StepRecord
 from engines.core.transfer_log import TransferRecord
 from reports.trace import trace_events, write_trace
-from suite.errors import InputError
 from suite.records.engine_logs import EngineLogs, read_engine_logs
 from tests.engines.core.bench import VLLM, Bench, core_settings, prompt_of
 from tests.reports.synthetic_run import FAST, make_plan, write_run
+from workloads.errors import InputError
 
 Events = list[dict[str, Any]]
 

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engines.api import EngineInputError
-from engines.embedded.devices.model_config import ModelConfig, rope_frequencies
 from engines.embedded.devices.weights import Shape
+from engines.errors import EngineInputError
+from engines.models.model_config import ModelConfig, rope_frequencies
 
 _SCALARS = {
     gguf.GGUFValueType.UINT8: "B",

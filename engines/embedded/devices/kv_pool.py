@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engines.api import EngineInputError
 from engines.core.settings import Layout
-from engines.embedded.devices.model_config import ModelConfig
+from engines.errors import EngineInputError
+from engines.models.model_config import ModelConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

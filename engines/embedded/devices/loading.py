@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
-from engines.api import EngineInputError
 from engines.core.settings import DType
 from engines.embedded.devices.gguf_file import GgufFile
 from engines.embedded.devices.model import Decoder
-from engines.embedded.devices.model_config import PRESETS, ModelConfig, config_from_folder
 from engines.embedded.devices.safetensors_folder import SafetensorsFolder, has_safetensors
 from engines.embedded.devices.weights import RandomTensors, TensorSource, assemble
+from engines.errors import EngineInputError
+from engines.models.model_config import PRESETS, ModelConfig, config_from_folder
 from engines.serving.tokenizer import Tokenizer
 from engines.serving.tokenizer_sources import (
     synthetic_tokenizer,

@@ -15,7 +15,7 @@ from torch import Tensor
 from engines.embedded.devices.attention import LayerKv, attend, layers_of, write_kv
 from engines.embedded.devices.attention_plan import AttentionPlan
 from engines.embedded.devices.matrix import Matrix
-from engines.embedded.devices.model_config import ModelConfig
+from engines.models.model_config import ModelConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

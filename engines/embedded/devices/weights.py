@@ -14,10 +14,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from engines.api import EngineInputError
 from engines.embedded.devices.matrix import Matrix
 from engines.embedded.devices.model import DecoderWeights, LayerWeights
-from engines.embedded.devices.model_config import ModelConfig
+from engines.errors import EngineInputError
+from engines.models.model_config import ModelConfig
 
 Shape = tuple[int, ...]
 

@@ -1,7 +1,7 @@
 """Writes a preset as the Hugging Face folder that other engines load: the same seeded weights.
 
 `python -m engines.embedded.devices.write_model FOLDER --preset NAME --seed N` in a process of its
-own, since it imports torch; `engines.embedded.model_folder` starts it.
+own, since it imports torch; `engines.models.model_folder` starts it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from engines.embedded.devices.model_config import (
+from engines.embedded.devices.safetensors_folder import SINGLE_FILE
+from engines.embedded.devices.weights import RandomTensors
+from engines.models.model_config import (
     PRESETS,
     ModelConfig,
     config_from_dict,
     rope_frequencies,
 )
-from engines.embedded.devices.safetensors_folder import SINGLE_FILE
-from engines.embedded.devices.weights import RandomTensors
 from engines.serving.chat_template import CHATML
 from engines.serving.tokenizer_sources import synthetic_tokenizer
 

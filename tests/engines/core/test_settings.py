@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from engines.api import EngineInputError
 from engines.core.settings import PRESETS, FastSwitchSettings
+from engines.errors import EngineInputError
 
 
 def settings(**fields: Any) -> FastSwitchSettings:

@@ -7,7 +7,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from engines.api import EngineError, EngineInputError
+from engines.errors import EngineError, EngineInputError
 from engines.serving.app import create_app
 from engines.serving.serve import bind, serve
 from tests.engines.serving.scripted_engine import ScriptedEngine

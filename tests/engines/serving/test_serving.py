@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.api import EngineInputError
+from engines.errors import EngineInputError
 from engines.serving.serve import bind
 
 ROOT = Path(__file__).parents[3]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import decoders, models
 
-from engines.api import EngineInputError
+from engines.errors import EngineInputError
 from engines.serving.chat_template import ChatTemplateError
 from engines.serving.tokenizer import Detokenizer, Tokenizer
 from engines.serving.tokenizer_sources import (

@@ -19,9 +19,10 @@ import psutil
 import pytest
 import torch
 
-from engines.api import EngineInputError, PriorityUpdates, RunningEngine
+from engines.api import PriorityUpdates, RunningEngine
 from engines.arrow_log import read_arrow_logs
 from engines.embedded.devices.loading import load_model
+from engines.errors import EngineInputError
 from engines.vllm.command import find_executable
 from engines.vllm.kind import VllmKind
 from engines.vllm.plugin.fsbench_vllm.counters import read_counters

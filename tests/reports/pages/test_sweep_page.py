@@ -12,12 +12,12 @@ import pytest
 
 from reports.figures.sweep import pareto_front
 from reports.pages.sweep import write_sweep
-from suite.errors import InputError
 from suite.sweep.capacity_result import CapacityResult, SeedCapacity, engine_capacities
 from suite.sweep.manifest import AxisEntry, CellEntry, SweepManifest
 from tests.reports.pages.test_html import Page
 from tests.reports.pages.test_pages import citing_run
 from tests.reports.synthetic_run import FAST, make_plan, write_run
+from workloads.errors import InputError
 
 PLAN = make_plan(num_conversations=6)
 

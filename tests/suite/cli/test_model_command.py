@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
-from engines.api import EngineInputError
 from engines.embedded.devices.loading import load_model
-from engines.embedded.devices.model_config import PRESETS
 from engines.embedded.devices.weights import RandomTensors
 from engines.embedded.devices.write_model import hugging_face_config
-from engines.embedded.model_folder import write_model_folder
+from engines.errors import EngineInputError
+from engines.models.model_config import PRESETS
+from engines.models.model_folder import write_model_folder
 from suite.cli import app
 
 

@@ -15,13 +15,14 @@ import pytest
 from typer.testing import CliRunner
 
 from suite.cli import app
-from suite.errors import InputError
+from suite.errors import RunDirectoryError
 from suite.judging.metrics_file import measure
 from suite.judging.run_comparison import said_once
 from suite.records.run_directory import Manifest
 from suite.statistics.intervals import combined_ratio
 from suite.statistics.quantiles import Interval
 from tests.reports.synthetic_run import FAST, SLOW, make_plan, write_run
+from workloads.errors import InputError
 
 GATES = ("ttft.p50 <= 1.5s", "ttft.p99 <= 1ms", "slow: counts.failed <= 0")
 
@@ -47,7 +48,7 @@ def call(*arguments, **env):
 def failed(*arguments):
     """The error that the command line turns into one line."""
     found = call(*arguments)
-    assert isinstance(found.exception, InputError), found.output
+    assert isinstance(found.exception, (InputError, RunDirectoryError)), found.output
     assert "\n" not in str(found.exception)
     return str(found.exception)
 

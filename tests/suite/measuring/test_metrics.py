@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from suite.errors import InputError
-from suite.judging.metrics_file import MetricsError, measure, write_metrics
+from suite.errors import RunDirectoryError
+from suite.judging.metrics_file import measure, write_metrics
 from suite.records.run_directory import SCHEMA_VERSION, Manifest
 from suite.records.turn_records import TurnRecord, write_turns
 from tests.reports.synthetic_run import FAST, SLOW, make_manifest, make_part, make_plan, write_run
@@ -307,10 +307,10 @@ def test_metrics_json_is_what_measure_returns_and_free_of_nan(tmp_path):
 
 
 def test_a_folder_that_is_no_run_is_refused_in_one_line(tmp_path):
-    with pytest.raises(MetricsError, match=r"manifest\.json is missing; name a folder that"):
+    with pytest.raises(RunDirectoryError, match=r"manifest\.json is missing; name a folder that"):
         measure(tmp_path)
     (tmp_path / "manifest.json").write_text('{"name": "cut')
-    with pytest.raises(MetricsError, match="cut short or written by another version"):
+    with pytest.raises(RunDirectoryError, match="cut short or written by another version"):
         measure(tmp_path)
 
 
@@ -355,5 +355,5 @@ def test_records_of_an_older_schema_are_refused_with_the_column_and_both_version
         f"{path}: has no column tokens_per_chunk; it was recorded with schema 1, this fsbench "
         f"reads {SCHEMA_VERSION}: measure it with that version, or run it again"
     )
-    with pytest.raises(InputError, match=re.escape(expected)):
+    with pytest.raises(RunDirectoryError, match=re.escape(expected)):
         measure(run)

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from suite.errors import InputError
 from suite.playing.workload import resolve_workload
 from suite.sweep.capacity_result import CapacityResult, SeedCapacity, engine_capacities
 from suite.sweep.capacity_search import CapacityRequest, CapacitySearch, Lattice
@@ -17,6 +16,7 @@ from suite.sweep.directory import create, resume
 from suite.sweep.executors import OverCores
 from suite.sweep.run_cell import CellResult
 from tests.suite.sweep.examples import ENGINE, source_of
+from workloads.errors import InputError
 from workloads.source import WorkloadSource
 
 

@@ -10,9 +10,9 @@ from engines.core.device import Batch, SequenceChunk
 from engines.core.request import SamplingParams
 from engines.core.settings import Copy, Layout
 from engines.embedded.devices.model import Decoder
-from engines.embedded.devices.model_config import ModelConfig, rope_frequencies
 from engines.embedded.devices.torch_device import TorchDevice
 from engines.embedded.devices.weights import RandomTensors, assemble
+from engines.models.model_config import ModelConfig, rope_frequencies
 
 SMALL = ModelConfig(
     vocab_size=300,

@@ -28,9 +28,9 @@ from engines.core.settings import (
     Swap,
 )
 from engines.embedded.devices.model import Decoder
-from engines.embedded.devices.model_config import ModelConfig, rope_frequencies
 from engines.embedded.devices.torch_device import TorchDevice
 from engines.embedded.devices.weights import RandomTensors, assemble
+from engines.models.model_config import ModelConfig, rope_frequencies
 from tests.engines.embedded.devices.decoding import Sequence, device_for, generate
 from tests.engines.embedded.devices.held_device import HeldDevice
 

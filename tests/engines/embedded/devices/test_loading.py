@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engines.api import EngineInputError
 from engines.embedded.devices.gguf_file import GgufFile
 from engines.embedded.devices.loading import LoadedModel, load_model
-from engines.embedded.devices.model_config import PRESETS
 from engines.embedded.devices.weights import RandomTensors
+from engines.errors import EngineInputError
+from engines.models.model_config import PRESETS
 from engines.serving.tokenizer_sources import synthetic_tokenizer
 from tests.engines.embedded.devices.decoding import SMALL, Sequence, device_for, generate
 

@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.api import EngineInputError
 from engines.core.device import (
     Batch,
     BlockRun,
@@ -21,6 +20,7 @@ from engines.core.device import (
 from engines.core.request import SamplingParams
 from engines.core.settings import Copy, Layout
 from engines.embedded.devices.torch_device import TorchDevice, single_core_queue
+from engines.errors import EngineInputError
 from tests.engines.embedded.devices.decoding import (
     SMALL,
     Sequence,

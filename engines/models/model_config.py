@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
 
-from engines.api import EngineInputError
+from engines.errors import EngineInputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from engines.api import EngineInputError
-from engines.embedded.devices.model_config import (
+from engines.embedded.devices.weights import num_parameters
+from engines.errors import EngineInputError
+from engines.models.model_config import (
     PRESETS,
     ModelConfig,
     config_from_dict,
@@ -15,7 +16,6 @@ from engines.embedded.devices.model_config import (
     llama3_frequencies,
     rope_frequencies,
 )
-from engines.embedded.devices.weights import num_parameters
 
 LLAMA: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],

@@ -7,8 +7,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from engines.api import EngineError, EngineInputError
-from engines.embedded.devices.model_config import PRESETS
+from engines.errors import EngineError, EngineInputError
+from engines.models.model_config import PRESETS
 
 
 def write_model_folder(folder: Path, *, preset: str, seed: int) -> None:

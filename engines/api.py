@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from engines.prefix_cache import Separation
+
 # Arrow streams an engine may leave in its directory: its steps, the requests that ended, the
 # transfers of KV; or what another engine's server told of itself each second. Instants in them
 # (`at`, `*_at`) are CLOCK_MONOTONIC seconds.
@@ -49,6 +51,8 @@ class Endpoint:
     applies_priority_trace: bool  # the engine follows the trace itself, by iteration
     takes_priority: bool  # `priority` may stand in the request body
     names_conversation: bool = False  # by `vllm_xargs`, for fsbench's scheduler plug-in
+    separation: Separation | None = None  # None: the server starts anew with each part
+    opening_token_ids: tuple[int, ...] = ()  # a part's own, before each conversation's first prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

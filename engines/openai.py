@@ -19,6 +19,7 @@ from pydantic import AfterValidator, Field
 
 from engines.api import Endpoint, EngineSettings, PriorityUpdates, RunningEngine
 from engines.errors import EngineError, EngineInputError
+from engines.prefix_cache import CacheSalt, PrefixCache, Server, check_prefix_cache, separate
 from engines.server_metrics import logged_server_metrics
 
 NO_SUCH_ROUTE = (404, 405, 501)  # some servers list no models; then the file's word counts
@@ -52,6 +53,12 @@ class OpenAISettings(EngineSettings):
     ignore_eos: bool = Field(True, description="ask for the planned answer length exactly")
     priority: bool = Field(False, description="the server takes a `priority` field")
     extra_body: dict[str, Any] = Field(default_factory=dict, description="added to each request")
+    prefix_cache: PrefixCache = Field(
+        "isolate", description="what a part may find there of another: isolate, shared, {reset: …}"
+    )
+    cache_salt: CacheSalt = Field(
+        "auto", description="isolate by a `cache_salt` field; auto: where the server is a vLLM"
+    )
     metrics_url: str | None = Field(
         None,
         pattern=r"^https?://",
@@ -79,6 +86,7 @@ class OpenAIKind:
         assert isinstance(settings, OpenAISettings)
         if settings.api == "chat" and settings.prompts == "token_ids":
             raise EngineInputError("api: chat takes no token ids; set prompts: text")
+        check_prefix_cache(settings.prefix_cache, settings.cache_salt, settings.extra_body)
         return settings
 
     def check_longest(self, settings: EngineSettings, num_tokens: int) -> None:
@@ -117,6 +125,12 @@ def _endpoint(
         is_fsbench=False,
         applies_priority_trace=False,
         takes_priority=settings.priority,
+        separation=separate(
+            name,
+            settings.prefix_cache,
+            Server(settings.base_url, api_key, settings.timeout_s),
+            cache_salt=settings.cache_salt,
+        ),
     )
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from engines.api import EngineSettings
 from engines.errors import EngineInputError
+from engines.prefix_cache import PrefixCache
 
 Scheduling = Literal["fcfs", "priority", "trace"]
 
@@ -38,6 +39,9 @@ class VllmSettings(EngineSettings):
         "fcfs", description="fcfs and priority are vLLM's own; trace is fsbench's plug-in"
     )
     prefix_caching: bool = Field(True, description="as vLLM does by default")
+    prefix_cache: PrefixCache = Field(
+        "isolate", description="what a part may find of another: isolate, shared, {reset: …}"
+    )
     kv_offload_gib: float | None = Field(
         None, gt=0, description="vLLM's native KV offloading to host memory; not on CPU builds"
     )

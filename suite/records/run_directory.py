@@ -43,6 +43,16 @@ class DriverQuality(BaseModel):
     warnings: list[str]  # each says what to do
 
 
+class Isolation(BaseModel):
+    """What kept this part's prompts from what other parts had left in the server's prefix cache."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: Literal["cache_salt", "words", "reset", "shared"]  # shared: nothing did
+    salt: str | None = None  # this part's own; of words, what they are drawn from
+    num_tokens: int = 0  # that stand before each conversation's first prompt
+
+
 class Part(BaseModel):
     """One engine's turn at the plan."""
 
@@ -57,6 +67,7 @@ class Part(BaseModel):
     counts: Counts
     driver: DriverQuality | None
     engine_version: str | None = None  # what ran, where that was not this project's own engine
+    isolation: Isolation | None = None  # None: the engine started anew, or an older fsbench ran
 
     def directory(self, run: Path) -> Path:
         return run / self.engine / str(self.repeat)

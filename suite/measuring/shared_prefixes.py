@@ -13,6 +13,7 @@ import numpy as np
 
 from workloads.plan import Conversation, Plan, Turn
 
+ID_BYTES = 4
 SharedRatios = Mapping[tuple[str, int], float]  # by conversation and turn; others have 0
 
 
@@ -38,9 +39,12 @@ def _ratios(conversation: Conversation, num_common: int) -> Iterator[tuple[int, 
     start = 0
     for number, turn in enumerate(conversation.turns):
         prompt = len(_prompt(turn))
-        if start >= num_common:
+        common = min(prompt, num_common - start)
+        if turn.prompt_text is None:
+            common -= common % ID_BYTES  # of an id that differs, some bytes may be the same
+        if common <= 0:
             return
-        yield number, min(1.0, (num_common - start) / prompt)
+        yield number, common / prompt
         start += prompt + len(_answer(turn))
 
 
@@ -56,8 +60,8 @@ def _prompt(turn: Turn) -> bytes:
 
 
 def _answer(turn: Turn) -> bytes:
-    """The same question gets the same answer, if it is as long."""
-    return turn.num_output_tokens.to_bytes(4)
+    """The same question gets the same answer, if it is as long. No id and no text begins so."""
+    return (0x8000_0000 | turn.num_output_tokens).to_bytes(4)
 
 
 def _num_common(one: bytes, other: bytes) -> int:

@@ -1,8 +1,8 @@
-"""The settings of the embedded engine: every mechanism is a field, a preset names a combination.
+"""The settings of every engine around this core: a mechanism is a field, a preset a combination.
 
-`FastSwitchSettings` is what a workload file says (a preset plus overrides, mostly None), of which
-`CoreEngineSettings` holds for every engine around this core; `CoreSettings` is what that comes to.
-Resolving makes a new object, nothing is filled in later.
+`CoreEngineSettings` is what a workload file says (a preset plus overrides, mostly None), to which a
+kind adds its own fields; `CoreSettings` is what the step loop gets. Resolving makes a new object,
+nothing is filled in later.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from engines.api import EngineSettings
 from engines.context_limit import refuse_longer
-from engines.errors import EngineInputError
 
 Allocator = Literal["paged", "sorted", "block_group"]
 Layout = Literal["per_layer", "cross_layer"]
@@ -25,7 +24,6 @@ Reuse = Literal["none", "host_swap", "host_copy", "prefix"]
 GroupVictim = Literal["random", "least_progress"]
 PolicyName = Literal["fcfs", "priority"]
 Admission = Literal["strict", "backfill"]
-DType = Literal["float32", "bfloat16", "float64"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,18 +96,6 @@ class CoreSettings:
     @property
     def num_host_blocks(self) -> int:
         return self.swap_tokens // self.block_size
-
-
-class LinkSettings(BaseModel):
-    """An emulated link between device and host, so that a laptop shows the regime of a real GPU.
-
-    A transfer lasts at least num_copies · seconds_per_copy + bytes / bytes_per_s.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    bytes_per_s: float = Field(gt=0, description="each direction's own bandwidth")
-    seconds_per_copy: float = Field(ge=0, description="cost of one copy call")
 
 
 class CoreEngineSettings(EngineSettings):
@@ -237,32 +223,3 @@ class CoreEngineSettings(EngineSettings):
             group_tokens=self.group_tokens,
             group_victim=self.group_victim,
         )
-
-
-class FastSwitchSettings(CoreEngineSettings):
-    """`kind: fastswitch`, the embedded engine."""
-
-    kind: Literal["fastswitch"] = "fastswitch"
-    model: str | None = Field(None, description="overrides the workload's model")
-    dtype: DType = "float32"
-    torch_device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu or cuda")
-    num_threads: int = Field(1, ge=1, le=1024, description="torch's threads; CPU only")
-    weights_seed: int = 0
-    link: LinkSettings | None = Field(
-        None, description="emulate this link between the pools; shown as such in every report"
-    )
-
-    def resolved(self, model: str | None) -> FastSwitchSettings:
-        """A copy that names every mechanism and the model: what a manifest should show."""
-        chosen = self.model or model
-        if chosen is None:
-            raise EngineInputError("no model is named; set model: in the workload or the engine")
-        return self.model_copy(update={**self.named_mechanisms(), "model": chosen})
-
-    def remarks(self) -> list[str]:
-        if self.link is None:
-            return []
-        return [
-            "the link between device and host is emulated: "
-            f"{self.link.bytes_per_s / 1e9:g} GB/s, {self.link.seconds_per_copy * 1e6:g} µs a copy"
-        ]

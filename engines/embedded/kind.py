@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from engines.api import EngineSettings, PriorityUpdates, RunningEngine
-from engines.core.settings import FastSwitchSettings
+from engines.embedded.settings import FastSwitchSettings
 from engines.errors import EngineInputError
 from engines.priority_file import write_priorities
 from engines.serving.serving_process import ServingConfig, serving_process

@@ -10,7 +10,7 @@ import typer
 from suite.cli.app import app
 
 if TYPE_CHECKING:
-    from engines.core.settings import FastSwitchSettings
+    from engines.embedded.settings import FastSwitchSettings
 
 
 @app.command()

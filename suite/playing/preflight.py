@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from engines.api import EngineSettings
-from engines.core.settings import FastSwitchSettings
+from engines.embedded.settings import FastSwitchSettings
 from engines.errors import EngineInputError
 from engines.models.model_config import PRESETS, config_from_folder
 from engines.openai import OpenAISettings

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from engines.core.settings import PRESETS, FastSwitchSettings
+from engines.core.settings import PRESETS
+from engines.embedded.settings import FastSwitchSettings
 from engines.errors import EngineInputError
 
 

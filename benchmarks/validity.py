@@ -20,7 +20,6 @@ import pandas as pd
 
 from benchmarks.results import print_table, write_result
 from engines.simulated.settings import SimulatedSettings
-from engines.simulated.virtual_engine import SimulatedEngine
 from suite.records.turn_records import TurnRecord
 from suite.virtual.player import VirtualPlayer
 from workloads.build import build_plan
@@ -103,7 +102,7 @@ def plan_of(path: Path) -> Plan:
 def simulate(plan: Plan, settings: SimulatedSettings) -> tuple[Instants, dict[str, int]]:
     """All requests to their last tokens; what the engine counted."""
     records: list[TurnRecord] = []
-    engine = SimulatedEngine(settings, priorities=None)
+    engine = settings.virtual_engine()
     player = VirtualPlayer(plan, engine, turn_timeout_s=float("inf"), on_turn=records.append)
     while player.next_at is not None:
         player.advance()
@@ -134,7 +133,7 @@ def main() -> None:
     print_table(["", "measured", "simulated", "error"], [*rows, ("preemptions", *preemptions, "")])
     if arguments.save:
         remark = f"{arguments.requests.name}. {MEASURED.remarks()[0]}"
-        settings = MEASURED.resolved(None).model_dump(mode="json")
+        settings = MEASURED.resolve(None).model_dump(mode="json")
         print(write_result("validity", settings=settings, results=results, remark=remark))
 
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.results import print_table, write_result
 from engines.api import EngineSettings, RunningEngine
-from engines.registry import kind_named
+from engines.registry import settings_of_kind
 from suite.driver.play import Drive, play
 from suite.playing.workload import engine_settings
 from suite.records.turn_records import TurnRecord, read_turns
@@ -74,7 +74,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for repeat in range(given.repeats):
             for name, (kind, entry) in engines.items():
-                settings = engine_settings(kind, dict(entry), ())
+                settings = engine_settings(settings_of_kind(kind), dict(entry), ())
                 directory = Path(scratch) / f"{name}-{repeat}"
                 measured += measure(name, settings, directory)
     results = [median(group) for group in grouped(measured)]
@@ -94,9 +94,7 @@ def main() -> None:
 
 def measure(name: str, settings: EngineSettings, directory: Path) -> list[Result]:
     directory.mkdir(parents=True)
-    with kind_named(settings.kind).running(
-        settings, name=name, model=MODEL, directory=directory, priorities=None
-    ) as engine:
+    with settings.running(name=name, directory=directory, priorities=None) as engine:
         return [play_closed(name, engine, directory, number) for number in NUM_REQUESTS]
 
 

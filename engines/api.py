@@ -1,38 +1,24 @@
-"""What the suite knows of an engine: a kind with settings, a process, an address to ask."""
+"""What the suite knows of an engine: settings that can start it, and an address to ask."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from engines.facts import EngineFacts
+
 # Arrow streams an engine may leave in its directory: its steps, the requests that ended, the
 # transfers of KV; or what another engine's server told of itself each second. Instants in them
 # (`at`, `*_at`) are CLOCK_MONOTONIC seconds.
 ENGINE_LOGS = ("steps", "requests", "transfers", "server_metrics")
-
-
-class EngineSettings(BaseModel):
-    """One entry under `engines:`; each kind adds its own fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    kind: str
-
-    @property
-    def is_virtual(self) -> bool:
-        """Whether it runs on a clock of its own, so that other work beside it does not show."""
-        return False
-
-    def remarks(self) -> list[str]:
-        """What of this engine is not a machine's own doing: one line each, said in every report."""
-        return []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,34 +128,51 @@ class VirtualEngine(Protocol):
         ...
 
 
-class EngineKind(Protocol):
-    """One way to get an engine; `engines.registry.KINDS` holds one object for each."""
+class EngineSettings(BaseModel, ABC):
+    """One entry under `engines:`, and all that can be asked of it; each kind is a subclass with its
+    own fields, named in `engines.registry.KINDS`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    kind: str
+
+    def resolve(self, model: str | None) -> Self:
+        """Returns the settings as they will run: presets spelt out, the model named. `model` is the
+        workload's. Raises EngineInputError where they contradict each other."""
+        return self
+
+    def check_model(self) -> None:
+        """Raises EngineInputError where the model can be seen to be missing; reads no weights."""
+
+    def check_longest(self, num_tokens: int) -> None:
+        """Raises EngineInputError where a plan whose longest turn has so many tokens, history,
+        prompt and answer together, can be seen not to fit."""
 
     @property
-    def settings_type(self) -> type[EngineSettings]: ...
+    def unheard_priorities(self) -> str | None:
+        """What to do so that the engine hears of priorities; None where it does."""
+        return None
 
-    def resolve(self, settings: EngineSettings, model: str | None) -> EngineSettings:
-        """The settings as they will run: presets spelt out, the model named, contradictions
-        refused (EngineInputError). `model` is the workload's."""
-        ...
+    def facts(self) -> EngineFacts:
+        """Returns what a reader of its figures has to know; recorded in the run's manifest."""
+        return EngineFacts()
 
-    def check_longest(self, settings: EngineSettings, num_tokens: int) -> None:
-        """Refuse (EngineInputError) a plan whose longest turn, history, prompt and answer together,
-        can be seen not to fit."""
-        ...
+    @property
+    def is_virtual(self) -> bool:
+        """Whether it runs on a clock of its own, so that other work beside it does not show."""
+        return self.facts().is_virtual
 
+    def remarks(self) -> list[str]:
+        """Returns what of it is not a machine's own doing: one line each, said in every report."""
+        return []
+
+    @abstractmethod
     def running(
-        self,
-        settings: EngineSettings,
-        *,
-        name: str,
-        model: str | None,
-        directory: Path,
-        priorities: PriorityUpdates | None,
+        self, *, name: str, directory: Path, priorities: PriorityUpdates | None
     ) -> AbstractContextManager[RunningEngine | VirtualEngine]:
-        """Start it, wait until it answers, and on leaving stop it and all it started.
+        """Starts the engine, waits until it answers, and on leaving stops it and all it started.
 
-        `directory` gets `engine.log` and, where the engine gives them, its own logs (ENGINE_LOGS).
-        Raises EngineInputError or EngineError.
+        Only resolved settings run. `name` is the engine's in the file; `directory` gets
+        `engine.log` and, where the engine gives them, its own logs (ENGINE_LOGS). Raises
+        EngineInputError or EngineError.
         """
-        ...

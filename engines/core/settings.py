@@ -206,7 +206,6 @@ class CoreEngineSettings(EngineSettings):
         return self.max_num_seqs + self.max_waiting
 
     def check_longest(self, num_tokens: int) -> None:
-        """Raises EngineInputError when prompt and answer of so many tokens together do not fit."""
         refuse_longer(
             num_tokens,
             {"max_context_tokens": self.max_context_tokens, "kv_tokens": self.kv_tokens},

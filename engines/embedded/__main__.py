@@ -20,8 +20,7 @@ from engines.core.settings import CoreSettings
 from engines.embedded.devices.link import EmulatedLink
 from engines.embedded.devices.loading import LoadedModel, load_model
 from engines.embedded.devices.torch_device import TorchDevice
-from engines.embedded.kind import ProcessConfig
-from engines.embedded.settings import FastSwitchSettings
+from engines.embedded.settings import FastSwitchSettings, ProcessConfig
 from engines.errors import EngineInputError
 from engines.priority_file import read_priorities
 from engines.serving.admission import ServedModel

@@ -28,7 +28,7 @@ def test_fastswitch_x_is_fastswitch_but_for_its_two_parts() -> None:
 
 def test_resolving_makes_a_new_object_that_names_everything() -> None:
     given = settings()
-    resolved = given.resolved("tiny-llama")
+    resolved = given.resolve("tiny-llama")
     assert (given.model, given.swap) == (None, None)
     assert (resolved.model, resolved.swap, resolved.copy_mode) == (
         "tiny-llama",
@@ -41,7 +41,7 @@ def test_resolving_makes_a_new_object_that_names_everything() -> None:
 
 def test_the_engine_needs_a_model_from_somewhere() -> None:
     with pytest.raises(EngineInputError, match="no model is named"):
-        settings().resolved(None)
+        settings().resolve(None)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def plan_of(path: Path) -> Plan:
 
 
 def simulate(plan: Plan, settings: SimulatedSettings) -> tuple[Instants, dict[str, int]]:
-    """Plays all requests to their last tokens and returns their instants and the engine's counts."""
+    """Plays all requests to their last tokens; returns their instants and the engine's counts."""
     records: list[TurnRecord] = []
     engine = settings.virtual_engine()
     player = VirtualPlayer(plan, engine, turn_timeout_s=float("inf"), on_turn=records.append)

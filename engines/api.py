@@ -146,7 +146,7 @@ class EngineSettings(BaseModel, ABC):
 
     def check_longest(self, num_tokens: int) -> None:
         """Raises EngineInputError where a plan whose longest turn has so many tokens, history,
-        prompt and answer together, can be seen not to fit."""
+        prompt and answer together, can be seen not to fit. The message begins with the setting."""
 
     @property
     def unheard_priorities(self) -> str | None:

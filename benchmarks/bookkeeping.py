@@ -31,7 +31,8 @@ from benchmarks.results import print_table, write_result
 from engines.api import PriorityUpdates
 from engines.core.device import Batch
 from engines.core.engine import Engine
-from engines.core.request import Request, SamplingParams
+from engines.core.request import Request
+from engines.core.sampling import SamplingParams
 from engines.core.settings import PRESETS, CoreSettings
 from engines.simulated.device import ModelledDevice, VirtualClock
 from engines.simulated.profile import load_profile

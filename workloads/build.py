@@ -7,7 +7,8 @@ from pathlib import Path
 from workloads.arrivals import start_instants, think_times
 from workloads.conversations import PromptContent, choose_conversations
 from workloads.distributions import Ints, Stream
-from workloads.plan import Conversation, Note, Plan, TokenIds, Turn
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, Note, TokenIds, Turn
 from workloads.priorities import priority_trace
 from workloads.shapes import ConversationShape, Tally
 from workloads.spec import WorkloadSpec

@@ -15,7 +15,7 @@ import numpy as np
 
 from workloads.distributions import Stream
 from workloads.errors import TraceError, WorkloadError
-from workloads.plan import TokenIds
+from workloads.plan_parts import TokenIds
 from workloads.shapes import ConversationShape, Tally, TurnShape
 from workloads.sharegpt_like import sharegpt_like_conversations
 from workloads.spec_traffic import ConversationsSpec, FixedConversations, TraceConversations

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workloads.plan import Note, Plan
+from workloads.plan import Plan
+from workloads.plan_parts import Note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

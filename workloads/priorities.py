@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workloads.distributions import Stream
-from workloads.plan import PriorityPattern, PriorityTrace
+from workloads.plan_parts import PriorityPattern, PriorityTrace
 from workloads.spec import (
     ChangingPriorities,
     MarkovPriorities,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from workloads.distributions import Stream, quotas
-from workloads.plan import Slo, UserClass
+from workloads.plan_parts import Slo, UserClass
 from workloads.shapes import Tally
 from workloads.spec import UserClassSpec
 

@@ -19,10 +19,11 @@ from functools import partial
 from engines.core.allocators import ALLOCATORS
 from engines.core.block_pool import BlockAllocator, GroupCounts
 from engines.core.device import Direction
+from engines.core.flight import Flight
 from engines.core.prefix_cache import PrefixCache, extend_digests
 from engines.core.request import HostCopy, Phase, Request
 from engines.core.settings import CoreSettings
-from engines.core.swap import Flight, Swapper
+from engines.core.swap import Swapper
 
 
 class KvCache:

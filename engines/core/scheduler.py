@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from engines.core.adaptive import CHOICES, Situation
 from engines.core.decodes import Decodes
+from engines.core.flight import Flight
 from engines.core.kv_cache import KvCache
 from engines.core.policy import POLICIES
 from engines.core.request import Phase, Request
 from engines.core.reuse import Reuse
 from engines.core.roster import Roster
 from engines.core.settings import CoreSettings
-from engines.core.swap import Flight
 
 # How many behind one that does not fit are looked at; 64 do no better (benchmarks/README.md).
 MAX_LOOK_AHEAD = 8

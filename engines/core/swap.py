@@ -1,7 +1,7 @@
 """Moving KV between the two pools: from block lists to copy runs, to transfers in flight.
 
-A flight owns its blocks until it has landed: nobody else may read or write them. Flights are polled
-once a step and waited for only where somebody needs their blocks now, and then only those flights.
+Flights are polled once a step and waited for only where somebody needs their blocks now, and then
+only those flights.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from functools import partial
 from itertools import count, repeat
 from operator import sub
 
-from engines.core.device import BlockRun, Device, Direction, Transfer
+from engines.core.device import BlockRun, Device, Direction
+from engines.core.flight import Flight
 from engines.core.request import Request
 from engines.core.settings import Copy
 from engines.core.transfer_log import TransferRecord, Waited
@@ -63,42 +64,6 @@ class SwapCosts:
     stall_s: float = 0.0
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Flight:
-    """A transfer under way. `device_blocks` are those that nobody may touch before it has landed
-    and that belong to no request: the sources of a swap-out."""
-
-    direction: Direction
-    transfer: Transfer
-    request: Request  # whose KV
-    num_blocks: int
-    num_copy_runs: int
-    began_at: float
-    dispatch_s: float
-    on_landed: Callable[[], None]
-    device_blocks: Sequence[int]
-    has_landed: bool = False
-
-    def record(self, *, landed_at: float, waited: Waited, waited_s: float) -> TransferRecord:
-        copied_at = self.began_at + self.transfer.duration_s
-        return TransferRecord(
-            direction=self.direction,
-            request_id=self.request.request_id,
-            conversation_id=self.request.conversation_id,
-            began_at=self.began_at,
-            copying_at=copied_at - self.transfer.copying_s,
-            copied_at=copied_at,
-            landed_at=landed_at,
-            dispatch_s=self.dispatch_s,
-            waited=waited,
-            waited_s=waited_s,
-            num_blocks=self.num_blocks,
-            num_copy_runs=self.num_copy_runs,
-            num_copies=self.transfer.stats.num_copies,
-            num_bytes=self.transfer.stats.num_bytes,
-        )
-
-
 class Swapper:
     """`is_sync`: every transfer is waited for at once, as vLLM 0.3 does. `on_stall` hears from
     when to when the engine stood idle for one, `on_landed` of each that has landed."""
@@ -140,15 +105,21 @@ class Swapper:
         runs = copy_runs(sources, targets, self._copy)
         transfer = self._device.transfer(direction, runs)
         dispatched_at = self._clock()
+
+        def landed(record: TransferRecord) -> None:
+            self._on_landed(request, record)
+            on_landed()
+
         flight = Flight(
             direction=direction,
             transfer=transfer,
-            request=request,
+            request_id=request.request_id,
+            conversation_id=request.conversation_id,
             num_blocks=len(sources),
             num_copy_runs=len(runs),
             began_at=began_at,
             dispatch_s=dispatched_at - began_at,
-            on_landed=on_landed,
+            on_landed=landed,
             device_blocks=device_blocks,
         )
         self.num_draining += len(device_blocks)
@@ -241,9 +212,7 @@ class Swapper:
         recent = self._seconds_per_block[flight.direction]
         seconds = flight.transfer.copying_s / max(1, flight.num_blocks)
         self._seconds_per_block[flight.direction] = recent + (seconds - recent) / 8
-        record = flight.record(landed_at=at, waited=waited, waited_s=waited_s)
-        self._on_landed(flight.request, record)
-        flight.on_landed()
+        flight.on_landed(flight.record(landed_at=at, waited=waited, waited_s=waited_s))
 
     def _count(self, flight: Flight) -> None:
         costs = self._costs

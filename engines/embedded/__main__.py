@@ -15,7 +15,8 @@ import torch
 from engines.core.device import Device
 from engines.core.engine import Engine
 from engines.core.engine_logs import EngineLogs
-from engines.core.request import Request, RequestOutput, SamplingParams
+from engines.core.request import Request, RequestOutput
+from engines.core.sampling import SamplingParams
 from engines.core.settings import CoreSettings
 from engines.embedded.devices.link import EmulatedLink
 from engines.embedded.devices.loading import LoadedModel, load_model

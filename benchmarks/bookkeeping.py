@@ -37,7 +37,7 @@ from engines.core.settings import PRESETS, CoreSettings
 from engines.simulated.device import ModelledDevice, VirtualClock
 from engines.simulated.profile import load_profile
 
-ARMS = ("vllm-0.3", "vllm-v1", "fastswitch")
+ARMS = ("vllm-0.3", "recompute-prefix", "fastswitch")
 SIZES = (64, 256, 1024)
 STEPS_PER_ROUND = 50
 WARM_UP_STEPS = 100

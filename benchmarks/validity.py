@@ -29,7 +29,7 @@ from workloads.spec import WorkloadSpec
 # As the measured server was set up: its meta.json.
 MEASURED = SimulatedSettings(
     profile="rtx4090-llama31-8b",
-    preset="vllm-v1",
+    preset="recompute-prefix",
     policy="fcfs",
     kv_tokens=41_408,
     max_batch_tokens=2048,

@@ -37,7 +37,7 @@ PROMPT_TOKENS, OUTPUT_TOKENS = 256, 128
 NUM_REQUESTS = {1: 4, 8: 24, 32: 64}  # by how many at a time
 COMMON = {"model": MODEL, "kv_tokens": 16384, "max_batch_tokens": 2048, "max_num_seqs": 32}
 FASTSWITCH = {**COMMON, "block_size": 32, "policy": "fcfs"}
-PAGED = {**FASTSWITCH, "preset": "vllm-v1"}
+PAGED = {**FASTSWITCH, "preset": "recompute-prefix"}
 GROUPS = {
     **FASTSWITCH,
     "preset": "fastswitch",

@@ -66,10 +66,11 @@ class FastSwitchSettings(CoreEngineSettings):
 
     def remarks(self) -> list[str]:
         if self.link is None:
-            return []
+            return super().remarks()
         return [
+            *super().remarks(),
             "the link between device and host is emulated: "
-            f"{self.link.bytes_per_s / 1e9:g} GB/s, {self.link.seconds_per_copy * 1e6:g} µs a copy"
+            f"{self.link.bytes_per_s / 1e9:g} GB/s, {self.link.seconds_per_copy * 1e6:g} µs a copy",
         ]
 
     def running(

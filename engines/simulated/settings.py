@@ -81,7 +81,7 @@ class SimulatedSettings(CoreEngineSettings):
             "virtual": "simulated, virtual time: no GPU, no server and no driver took part",
             "wall": "emulated: a real server and driver, the GPU's time slept",
         }
-        return [f"{how[self.time]}. {self.loaded_profile().caveat}"]
+        return [f"{how[self.time]}. {self.loaded_profile().caveat}", *super().remarks()]
 
     @contextmanager
     def running(

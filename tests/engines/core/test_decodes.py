@@ -73,7 +73,7 @@ def check(bench: Bench, roster: Roster) -> None:
 
 
 @settings(max_examples=40)
-@given(preset=st.sampled_from(["vllm-0.3", "vllm-v1", "fastswitch"]), events=events)
+@given(preset=st.sampled_from(["vllm-0.3", "recompute-prefix", "fastswitch"]), events=events)
 def test_a_quiet_step_does_what_a_full_one_would(preset: str, events: Events) -> None:
     assert played(preset, events, is_quick=True) == played(preset, events, is_quick=False)
 

@@ -162,8 +162,10 @@ class Engine:
         return outputs
 
     def check_integrity(self) -> None:
-        """Every block of both pools is free, held or draining, exactly once; a copy has the blocks
-        it needs and no more. Raises AssertionError."""
+        """Checks that every block of both pools is free, held or draining, exactly once, that a
+        copy has the blocks it needs and no more, and what a quiet step relies on. Raises
+        AssertionError."""
+        self._scheduler.check_integrity()
         live = self._live.values()
         device = [block for request in live for block in request.device_blocks]
         self.kv.device.check_integrity([*device, *self._swapper.draining_blocks()])

@@ -1,4 +1,21 @@
-"""Who holds the device in this step, and what each holder computes. Iteration level, no torch."""
+"""Decides who holds the device in this step, and what each holder computes. No torch.
+
+Most steps move nobody. Such a quiet step asks nobody anything again, and rests on one invariant:
+
+    While `roster.has_changed` is False, everybody in `roster.running` stands in the order, and in
+    the part (decoding or prefilling), in which the last `_share_out` put him, and the blocks of all
+    cover their tokens, but for those of `Decodes.at_block_end`, who miss one block each.
+
+It holds because (1) whoever enters, leaves or reorders `running` sets the flag, in the roster;
+(2) `_share_out` lowers the flag only after `_grow` has given everybody his blocks, and who was only
+promised some has it raised again by the next `schedule`; (3) from then on nothing but the step's
+tokens changes what is needed, for nobody who runs loses a block. A decoding request gets one token
+a step, so its blocks fall short exactly when it has filled the last, which `Decodes` knows by
+counting steps. A prefilling one gets a token only with the last chunk of its prompt; then one token
+is left to compute, which makes it a decoding one and raises the flag.
+
+So `at_block_end` may stand for `KvCache.in_need` of all who run. `check_integrity` compares them.
+"""
 
 from __future__ import annotations
 
@@ -66,24 +83,41 @@ class Scheduler:
         self.step_s = 0.0  # of recent steps of the model; the engine keeps it
 
     def schedule(self) -> Work:
-        """What to compute now; nothing when everything waits for transfers under way."""
+        """Returns what to compute now: nothing when everything waits for transfers under way."""
         roster = self._roster
         roster.land()
-        if self._num_promised or any(each.num_uncomputed == 1 for each in self._prefilling):
-            roster.has_changed = True  # somebody else will decode
+        if self._will_decode_others():
+            roster.has_changed = True
         # After a preemption for lack of room, nobody new comes in: he would be the next to go.
         if not self._grow() and roster.outside:
             self._admit()
         roster.settle()
         return self._share_out()
 
+    def check_integrity(self) -> None:
+        """Compares what a quiet step would rely on with all who run. Raises AssertionError."""
+        if self._roster.has_changed or self._will_decode_others():
+            return
+        running, members = self._roster.running, self._decodes.members
+        assert self._decodes.requests == [each for each in running if each in members]
+        assert self._prefilling == [each for each in running if each not in members]
+        assert all(each.num_uncomputed == 1 for each in members)
+        assert self._decodes.at_block_end() == self._kv.in_need(running)
+
     def take_decisions(self) -> Decisions:
         decisions, self._decisions = self._decisions, Decisions()
         return decisions
 
+    def _will_decode_others(self) -> bool:
+        """Whether somebody who runs decodes in the next step and did not in the last: his promised
+        blocks may have come, or one token of his prompt is left."""
+        return bool(self._num_promised) or any(
+            each.num_uncomputed == 1 for each in self._prefilling
+        )
+
     def _grow(self) -> bool:
-        """Blocks for the holders' next tokens, the most urgent first; the least urgent pay. True
-        if somebody had to.
+        """Gives the holders blocks for their next tokens, the most urgent first; the least urgent
+        pay. Returns whether somebody had to.
 
         Who must wait for a swap-out to land still runs, but has no blocks for its next token yet.
         """

@@ -32,7 +32,7 @@ from engines.api import PriorityUpdates
 from engines.core.device import Batch
 from engines.core.engine import Engine
 from engines.core.request import Request
-from engines.core.sampling import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import PRESETS, CoreSettings
 from engines.simulated.device import ModelledDevice, VirtualClock
 from engines.simulated.profile import load_profile

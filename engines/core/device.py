@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from engines.core.sampling import SamplingParams
+from engines.core.sampling_params import SamplingParams
 
 
 @dataclass(slots=True)

@@ -72,9 +72,6 @@ class Engine:
     def has_work(self) -> bool:
         return bool(self._live)
 
-    def is_live(self, request_id: str) -> bool:
-        return request_id in self._live
-
     @property
     def has_flights(self) -> bool:
         """Transfers go on after the last request has ended; `poll` lands them."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from engines.core.flight import Flight
-from engines.core.sampling import SamplingParams
+from engines.core.sampling_params import SamplingParams
 
 
 class FinishReason(StrEnum):

@@ -16,7 +16,7 @@ from engines.core.device import Device
 from engines.core.engine import Engine
 from engines.core.engine_logs import EngineLogs
 from engines.core.request import Request, RequestOutput
-from engines.core.sampling import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import CoreSettings
 from engines.embedded.devices.link import EmulatedLink
 from engines.embedded.devices.loading import LoadedModel, load_model

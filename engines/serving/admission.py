@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from engines.core.request import Request
-from engines.core.sampling import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from engines.serving.chat_template import ChatTemplateError
 from engines.serving.errors import ApiError
 from engines.serving.generation import IncrementalDetokenizer

@@ -8,7 +8,7 @@ from engines.api import PriorityUpdates, VirtualRequest
 from engines.core.engine import Engine
 from engines.core.engine_logs import EngineLogs
 from engines.core.request import Request, RequestOutput
-from engines.core.sampling import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import CoreEngineSettings
 from engines.serving.engine_thread import POLL_S
 from engines.simulated.constants import Profile

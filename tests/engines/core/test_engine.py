@@ -9,7 +9,7 @@ import pytest
 
 from engines.api import PriorityUpdates
 from engines.core.request import FinishReason, Request
-from engines.core.sampling import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from tests.engines.core.bench import (
     VLLM,
     Bench,

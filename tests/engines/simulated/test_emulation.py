@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engines.core.request import Request
-from engines.core.sampling import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from engines.simulated.emulation import EmulatedEngine, PacedClock
 from engines.simulated.virtual_engine import modelled_device
 from tests.suite.virtual.test_player import settings_of

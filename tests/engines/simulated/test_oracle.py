@@ -12,7 +12,7 @@ import pytest
 
 from engines.core.device import Batch, BlockRun, Direction
 from engines.core.request import Request, RequestOutput
-from engines.core.sampling import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import PRESETS, CoreEngineSettings
 from engines.serving.engine_thread import EngineThread
 from engines.simulated import virtual_engine

@@ -16,7 +16,7 @@ from engines.api import PriorityUpdates
 from engines.core.device import Direction
 from engines.core.engine import Engine
 from engines.core.request import Request
-from engines.core.sampling import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import (
     PRESETS,
     Allocator,

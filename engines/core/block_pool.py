@@ -45,17 +45,19 @@ class BlockAllocator(Protocol):
     def num_free(self) -> int: ...
 
     def allocate(self, owner: str, num_blocks: int) -> list[int]:
-        """Blocks that continue the owner's sequence. The caller has seen that they are free."""
+        """Returns blocks that continue the owner's sequence. The caller has seen that they are
+        free."""
         ...
 
     def free(self, blocks: Iterable[int]) -> None: ...
 
     def release(self, owner: str) -> None:
-        """The owner will not grow: whatever is kept ready for it is kept no longer."""
+        """Keeps nothing ready for the owner any longer: it will not grow."""
         ...
 
     def check_integrity(self, held: Iterable[int]) -> None:
-        """Every block is free or among `held`, exactly once. Raises AssertionError with the sum."""
+        """Checks that every block is free or among `held`, exactly once. Raises AssertionError with
+        the sum."""
         ...
 
 

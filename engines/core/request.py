@@ -77,12 +77,12 @@ class Request:
 
     @property
     def must_stay(self) -> bool:
-        """Sent away now, its coming in would have been in vain: it has not computed since, or has
-        no token to show for what it had to compute again."""
+        """Tells whether its coming in would have been in vain, were it sent away now: it has not
+        computed since, or has no token to show for what it had to compute again."""
         return self.has_just_arrived or self.num_tokens_at_loss == self.num_tokens
 
     def ending(self) -> FinishReason | None:
-        """What its last output token ends it with."""
+        """Returns what its last output token ends it with, None where it goes on."""
         sampling, outputs = self.sampling, self.output_token_ids
         if not sampling.ignore_eos and outputs[-1] in sampling.eos_token_ids:
             return FinishReason.STOP
@@ -91,7 +91,7 @@ class Request:
         return None
 
     def tokens_between(self, start: int, stop: int) -> list[int]:
-        """Token ids at positions [start, stop), prompt and output as one sequence."""
+        """Returns the token ids at positions [start, stop), prompt and output as one sequence."""
         num_prompt = len(self.prompt_token_ids)
         if start >= num_prompt:
             return self.output_token_ids[start - num_prompt : stop - num_prompt]

@@ -147,7 +147,7 @@ class Scheduler:
         return True
 
     def _admit(self) -> None:
-        """Newcomers in the policy's order, until the first who does not fit (yet)."""
+        """Lets newcomers in, in the policy's order, until the first who does not fit (yet)."""
         roster = self._roster
         while roster.outside:
             request = roster.outside[0]
@@ -165,8 +165,8 @@ class Scheduler:
             self._bring_in(request)
 
     def _fill_gap(self) -> None:
-        """The next few who fit beside the first in line, which does not, come in past it. They make
-        way for whomever they passed, so nobody waits longer for them than a swap-out takes."""
+        """Lets the next few come in who fit beside the first in line, which does not. They make way
+        for whomever they passed, so nobody waits longer for them than a swap-out takes."""
         for request in self._roster.outside[1 : 1 + MAX_LOOK_AHEAD]:
             if request.host_copy is not None and request.host_copy.is_in_flight:
                 continue
@@ -176,7 +176,7 @@ class Scheduler:
                 self._bring_in(request, has_passed=True)
 
     def _victims(self, request: Request) -> list[Request] | None:
-        """Who must go for `request`, least urgent first; None if that is not enough."""
+        """Returns who must go for `request`, least urgent first; None if that is not enough."""
         running, num_arriving = self._roster.running, len(self._roster.arriving)
         missing, key = self._kv.blocks_wanted(request), self._policy.key
         num_free = self._kv.num_reachable - self._num_promised
@@ -200,7 +200,8 @@ class Scheduler:
         return num_blocks + margin <= num_free and num_others < self._max_num_seqs
 
     def _bring_in(self, request: Request, *, has_passed: bool = False) -> None:
-        """It runs in this step if nothing had to come, or that was waited for."""
+        """Lets a request in. It runs in this step if nothing had to come, or if that was waited
+        for."""
         self._roster.take_in(request)
         request.has_passed = has_passed
         flight = self._kv.bring_in(request)
@@ -243,7 +244,8 @@ class Scheduler:
             request.num_tokens_at_loss = request.num_tokens
 
     def _share_out(self) -> Work:
-        """The step's token budget: one token for each decoding request, prefill takes the rest."""
+        """Shares out the step's token budget: one for each decoding request, prefill takes the
+        rest."""
         # --- decode, and the last token of a prompt, which costs the device the same
         if self._roster.has_changed or self._num_promised:
             ready, members = self._ready(), self._decodes.members
@@ -263,7 +265,7 @@ class Scheduler:
         return Work(decodes=self._decodes, prefills=prefills)
 
     def _ready(self) -> list[Request]:
-        """Who runs and has the blocks for it."""
+        """Returns who runs and has the blocks for it."""
         running = self._roster.running
         if not self._num_promised:
             return running
@@ -272,8 +274,8 @@ class Scheduler:
 
 
 def _last_to_stay(running: list[Request], request: Request) -> Request:
-    """Whom to send away so that `request` can grow: the least urgent after it whose stay was not in
-    vain, else the least urgent."""
+    """Returns whom to send away so that `request` can grow: the least urgent after it whose stay
+    was not in vain, else the least urgent."""
     for other in reversed(running):
         if other is request:
             break

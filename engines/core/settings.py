@@ -219,7 +219,7 @@ class CoreEngineSettings(EngineSettings):
 
     @property
     def max_live(self) -> int:
-        """Requests that a server holds at a time, whether they run or wait."""
+        """Returns how many requests a server holds at a time, whether they run or wait."""
         return self.max_num_seqs + self.max_waiting
 
     def check_longest(self, num_tokens: int) -> None:

@@ -20,7 +20,7 @@ from engines.core.transfer_log import TransferRecord, Waited
 
 
 def copy_runs(sources: Sequence[int], targets: Sequence[int], copy: Copy) -> list[BlockRun]:
-    """The copies that move block sources[i] to targets[i], for all i.
+    """Returns the copies that move block sources[i] to targets[i], for all i.
 
     `per_block`: one each. `merged`, `batched`: neighbours on BOTH sides go together.
     """
@@ -39,7 +39,7 @@ _make_block_run = partial(tuple.__new__, BlockRun)
 
 
 def _breaks(sources: Sequence[int], targets: Sequence[int]) -> list[int]:
-    """Where a block is no neighbour of the one before it, on either side."""
+    """Returns where a block is no neighbour of the one before it, on either side."""
     steps = zip(count(1), sources, sources[1:], targets, targets[1:], strict=False)
     return [
         i
@@ -100,7 +100,7 @@ class Swapper:
         on_landed: Callable[[], None],
         device_blocks: Sequence[int] = (),
     ) -> Flight:
-        """Begin to copy. `on_landed` is called once, from here, `poll` or a wait."""
+        """Begins to copy. `on_landed` is called once, from here, `poll` or a wait."""
         began_at = self._clock()
         runs = copy_runs(sources, targets, self._copy)
         transfer = self._device.transfer(direction, runs)
@@ -132,7 +132,7 @@ class Swapper:
         return flight
 
     def poll(self) -> None:
-        """Land what has arrived; never waits."""
+        """Lands what has arrived; never waits."""
         under_way: set[Direction] = set()
         for flight in list(self._flights):
             if flight.direction in under_way:
@@ -143,24 +143,26 @@ class Swapper:
                 under_way.add(flight.direction)
 
     def expected_s(self, flight: Flight) -> float:
-        """How long it will take with those before it in its queue, from now on at most."""
+        """Returns how long the flight will take with those before it in its queue, from now on at
+        most."""
         queue = [each for each in self._flights if each.direction is flight.direction]
         num_blocks = sum(each.num_blocks for each in queue[: queue.index(flight) + 1])
         return num_blocks * self._seconds_per_block[flight.direction]
 
     def wait(self, flight: Flight) -> None:
-        """By choice: the batch is worth more with what this flight brings."""
+        """Waits by choice: the batch is worth more with what this flight brings."""
         if not flight.has_landed:
             self._wait(flight, Waited.BY_CHOICE, began_at=self._clock())
 
     def wait_in_conflict(self, flight: Flight) -> None:
-        """Somebody needs this flight's blocks now."""
+        """Waits because somebody needs this flight's blocks now."""
         if not flight.has_landed:
             self._costs.num_conflicts += 1
             self._wait(flight, Waited.IN_CONFLICT, began_at=self._clock())
 
     def wait_for_any(self) -> bool:
-        """Nothing can run before something lands; False when nothing is under way."""
+        """Waits for the oldest flight, as nothing can run before something lands; returns False
+        when nothing is under way."""
         if not self._flights:
             return False
         self.wait_in_conflict(self._flights[0])
@@ -168,7 +170,7 @@ class Swapper:
 
     @property
     def stalled_s(self) -> float:
-        """Since the last `take_costs`."""
+        """Returns how long the engine stood idle since the last `take_costs`."""
         return self._costs.stall_s
 
     @property

@@ -52,13 +52,14 @@ class RunningEngine(Protocol):
 
     @property
     def version(self) -> str | None:
-        """What runs, where that is not this project: name, version, variant. One line."""
+        """Returns what runs, where that is not this project: name, version, variant. One line."""
         ...
 
     def is_alive(self) -> bool: ...
 
     def death_note(self) -> str:
-        """One line on why it is gone (exit code, the log's last lines); only once it is."""
+        """Returns one line on why it is gone (exit code, the log's last lines); only asked once it
+        is."""
         ...
 
 
@@ -102,12 +103,14 @@ class VirtualEngine(Protocol):
 
     @property
     def max_virtual_time_s(self) -> float | None:
-        """Where the user wants it to end at the latest, virtual …"""
+        """Returns the virtual seconds after its start at which the user wants it to end at the
+        latest."""
         ...
 
     @property
     def max_wall_time_s(self) -> float | None:
-        """… and real seconds after its start."""
+        """Returns the real seconds after its start at which the user wants it to end at the
+        latest."""
         ...
 
     def now(self) -> float: ...
@@ -120,11 +123,11 @@ class VirtualEngine(Protocol):
     def abort(self, request_id: str) -> None: ...
 
     def step(self) -> Sequence[VirtualToken]:
-        """One iteration; the clock is at its end afterwards."""
+        """Does one iteration and returns its tokens; the clock is at its end afterwards."""
         ...
 
     def idle_until(self, instant: float) -> None:
-        """While there is no work: let the time pass."""
+        """Lets the time pass while there is no work."""
         ...
 
 
@@ -150,7 +153,7 @@ class EngineSettings(BaseModel, ABC):
 
     @property
     def unheard_priorities(self) -> str | None:
-        """What to do so that the engine hears of priorities; None where it does."""
+        """Returns what to do so that the engine hears of priorities; None where it does."""
         return None
 
     def facts(self) -> EngineFacts:

@@ -61,7 +61,8 @@ class OpenAISettings(EngineSettings):
     timeout_s: float = Field(10.0, gt=0, description="for a look at the server")
 
     def resolve(self, model: str | None) -> Self:
-        """The model's name is the server's matter: the workload's may differ."""
+        """Returns the settings as they are: the model's name is the server's matter, and may differ
+        from the workload's."""
         if self.api == "chat" and self.prompts == "token_ids":
             raise EngineInputError("api: chat takes no token ids; set prompts: text")
         return self
@@ -174,7 +175,7 @@ def _served_models(name: str, settings: OpenAISettings, api_key: str | None) -> 
 
 
 def _advice(status: int, settings: OpenAISettings) -> str:
-    """What to do about an answer that is none."""
+    """Returns what to do about an answer that is none."""
     if status in (401, 403):
         named = settings.api_key_env
         return f"is the key in {named} right?" if named else "name the key's variable: api_key_env"

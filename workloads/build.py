@@ -17,7 +17,8 @@ from workloads.users import assign_users, user_classes
 
 
 def build_plan(spec: WorkloadSpec, base_directory: Path) -> Plan:
-    """`base_directory` is where relative trace paths start. Raises WorkloadError, TraceError."""
+    """Returns the plan of the workload; `base_directory` is where relative trace paths start.
+    Raises WorkloadError, TraceError."""
     tally, seed = Tally(), spec.seed
     shapes = choose_conversations(spec.conversations, base_directory, seed, tally)
     starts = start_instants(spec.arrivals, shapes, seed)

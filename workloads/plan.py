@@ -47,7 +47,7 @@ class Plan:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256, 64 hex digits; plan_digest.py says what is in it."""
+        """Returns the SHA-256 of the work, 64 hex digits; plan_digest.py says what is in it."""
         return plan_digest(
             seed=self.seed,
             closed_concurrency=self.closed_concurrency,
@@ -62,7 +62,8 @@ class Plan:
 
     @property
     def num_new_prompt_tokens(self) -> int:
-        """What users add; the history that is sent again with each turn is not counted."""
+        """Returns how many tokens users add; the history that is sent again with each turn is not
+        counted."""
         return sum(turn.new_prompt_token_ids.size for turn in self._turns())
 
     @property
@@ -70,7 +71,7 @@ class Plan:
         return sum(turn.num_output_tokens for turn in self._turns())
 
     def write(self, path: Path) -> None:
-        """As Parquet: one row a turn, what concerns the whole plan in the schema's metadata."""
+        """Writes Parquet: one row a turn, what concerns the whole plan in the schema's metadata."""
         table = pa.table(_columns(self.conversations, self.priorities))
         header = json.dumps(_header(self)).encode()
         pq.write_table(
@@ -79,7 +80,7 @@ class Plan:
 
     @staticmethod
     def read(path: Path) -> Plan:
-        """Exactly what was written; the digest is checked. Raises PlanFileError."""
+        """Returns exactly what was written; the digest is checked. Raises PlanFileError."""
         header, table = _read_table(path)
         plan = _plan(header, table)
         if plan.digest != header["digest"]:
@@ -123,7 +124,8 @@ def _header(plan: Plan) -> dict[str, Any]:
 def _columns(
     conversations: tuple[Conversation, ...], priorities: PriorityTrace | None
 ) -> dict[str, Any]:
-    """A conversation's own values stand on each of its rows, its levels on the first one only."""
+    """Returns the file's columns. A conversation's own values stand on each of its rows, its levels
+    on the first one only."""
     rows = [(k, i) for k, c in enumerate(conversations) for i in range(len(c.turns))]
     of = [conversations[k] for k, _ in rows]
     turns = [conversations[k].turns[i] for k, i in rows]
@@ -192,7 +194,7 @@ def _priorities(
 def _conversations(
     table: Any,
 ) -> tuple[tuple[Conversation, ...], list[npt.NDArray[np.uint8]]]:
-    """The conversations and, for each that has them, its priority levels in plan order."""
+    """Returns the conversations and, for each that has them, its priority levels in plan order."""
     prompts = [ids.values.to_numpy() for ids in table["new_prompt_token_ids"]]
     levels = [ids.values.to_numpy() for ids in table["priority_levels"] if ids.is_valid]
     rows = table.drop_columns(["new_prompt_token_ids", "priority_levels"]).to_pylist()

@@ -74,5 +74,5 @@ def _us(seconds: float) -> int:
 
 
 def _ppb(ratio: float) -> int:
-    """Parts per billion."""
+    """Returns parts per billion."""
     return round(ratio * 1e9)

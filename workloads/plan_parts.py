@@ -69,7 +69,7 @@ class PriorityTrace:
     levels: npt.NDArray[np.uint8]  # shape [num_updates, num_conversations], plan order
 
     def level_at(self, conversation: int, elapsed_ns: int) -> int:
-        """Of the plan's n-th conversation, by the time since the run's start."""
+        """Returns the level of the plan's n-th conversation, by the time since the run's start."""
         row = 0
         if self.update_interval_s > 0:
             row = elapsed_ns // round(self.update_interval_s * 1e9) % len(self.levels)

@@ -283,7 +283,8 @@ class WorkloadSpec(Spec):
 
 
 def spec_of(source: WorkloadSource) -> WorkloadSpec:
-    """Raises WorkloadError, one line."""
+    """Returns the file's content, checked but for engines' settings and traces. Raises
+    WorkloadError, one line."""
     try:
         return WorkloadSpec.model_validate(source.raw)
     except ValidationError as error:

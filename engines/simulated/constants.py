@@ -80,12 +80,12 @@ class Profile(_Frozen):
 
     @property
     def shape(self) -> ModelConfig:
-        """Of the whole model."""
+        """Returns the shape of the whole model."""
         return model_shape(self.model)
 
     @property
     def caveat(self) -> str:
-        """One sentence on how far its numbers can be trusted; stands in every report."""
+        """Returns one sentence on how far its numbers can be trusted; it stands in every report."""
         overheads = {"step_overhead_s", "sequence_overhead_s"}
         kernels = set(StepConstants.model_fields) - overheads
         if self.tensor_parallel == 1:

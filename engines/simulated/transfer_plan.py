@@ -49,7 +49,7 @@ class TransferPlan:
         return TransferStats(num_copies=num_copies, num_bytes=num_blocks * self._block_bytes)
 
     def calls_s(self, direction: Direction, runs: Sequence[BlockRun]) -> float:
-        """What the calls take beside their bytes at the link's full rate."""
+        """Returns what the calls take beside their bytes at the link's full rate."""
         num_pieces = self._num_pieces(runs)
         if self._copy != "batched":
             return num_pieces * self._copy_s
@@ -66,11 +66,12 @@ class TransferPlan:
         )
 
     def link_bytes(self, stats: TransferStats) -> float:
-        """Over each GPU's link."""
+        """Returns the bytes that go over each GPU's link."""
         return stats.num_bytes / self._num_ranks
 
     def _num_pieces(self, runs: Sequence[BlockRun]) -> int:
-        """Contiguous on both sides, so far as `copy` looks."""
+        """Returns how many pieces there are that are contiguous on both sides, so far as `copy`
+        looks."""
         if self._copy == "per_block":
             return sum(run.num_blocks for run in runs) * self._num_parts
         return len(runs) * self._num_parts

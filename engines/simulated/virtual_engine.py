@@ -31,7 +31,8 @@ class SimulatedEngine:
         max_virtual_time_s: float | None,
         max_wall_time_s: float | None,
     ) -> None:
-        """`log_directory` gets the engine's logs. Raises EngineInputError."""
+        """Makes an engine on a modelled device at virtual time 0; `log_directory` gets its logs.
+        Raises EngineInputError."""
         self.max_virtual_time_s = max_virtual_time_s
         self.max_wall_time_s = max_wall_time_s
         self._clock = VirtualClock()
@@ -71,7 +72,8 @@ class SimulatedEngine:
         return self.engine.step()
 
     def idle_until(self, instant: float) -> None:
-        """Transfers under way are looked after as often as the engine's thread does it."""
+        """Lets time pass; transfers under way are looked after as often as the engine's thread does
+        it."""
         while self.engine.has_flights and self._clock.now() < instant:
             self._clock.advance_to(min(self._clock.now() + POLL_S, instant))
             self.engine.poll()

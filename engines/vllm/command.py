@@ -17,7 +17,7 @@ _BESIDE_THE_PROJECT = Path(__file__).resolve().parents[2] / ".venv-vllm/bin/vllm
 
 
 def find_executable(configured: str | None) -> Path:
-    """Raises EngineInputError where there is none."""
+    """Returns the vllm program to start. Raises EngineInputError where there is none."""
     named = configured or os.environ.get("FSBENCH_VLLM")
     if named is not None:
         path = Path(named).expanduser().absolute()
@@ -88,7 +88,7 @@ def _scheduling_flags(settings: ServeSettings) -> Iterator[str]:
 
 
 def max_context_tokens(settings: ServeSettings, model_folder: Path) -> int:
-    """What model and pool allow, unless the settings say less."""
+    """Returns what model and pool allow, unless the settings say less."""
     if settings.max_context_tokens is not None:
         return settings.max_context_tokens
     path = model_folder / "config.json"
@@ -103,8 +103,8 @@ def max_context_tokens(settings: ServeSettings, model_folder: Path) -> int:
 
 
 def _given_flags(args: dict[str, Any]) -> Iterator[str]:
-    """{enforce-eager: true, tensor-parallel-size: 2}: true and false stand alone, a mapping
-    becomes JSON, a list several values."""
+    """Yields the flags of {enforce-eager: true, tensor-parallel-size: 2}: true and false stand
+    alone, a mapping becomes JSON, a list several values."""
     for key, value in args.items():
         name = key.lstrip("-").replace("_", "-")
         if isinstance(value, bool):
@@ -122,7 +122,7 @@ def _given_flags(args: dict[str, Any]) -> Iterator[str]:
 def environment(
     settings: ServeSettings, *, priorities: Path | None, counters: Path
 ) -> dict[str, str]:
-    """What is added to this process's own."""
+    """Returns the variables that are added to this process's own."""
     given = {
         # Nothing is fetched and nothing is told to anybody.
         "HF_HUB_OFFLINE": "1",

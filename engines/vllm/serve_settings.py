@@ -74,7 +74,7 @@ class ServeSettings(EngineSettings):
 
     @property
     def variant(self) -> str:
-        """The vLLM that is served, in words for a report."""
+        """Returns the words of a report for the vLLM that is served."""
         scheduler = {
             "fcfs": "stock scheduler, fcfs",
             "priority": "stock scheduler, priority",

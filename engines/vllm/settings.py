@@ -126,7 +126,7 @@ def _endpoint(settings: VllmSettings, *, port: int, served_name: str) -> Endpoin
 
 @contextmanager
 def _model_folder(settings: VllmSettings, directory: Path) -> Iterator[Path]:
-    """A preset is written for as long as the server needs it."""
+    """Yields the model's folder; a preset is written for as long as the server needs it."""
     assert settings.model is not None
     if settings.model not in PRESETS:
         yield Path(settings.model).expanduser().absolute()

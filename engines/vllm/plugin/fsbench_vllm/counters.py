@@ -25,7 +25,7 @@ class Counters:
 
 
 def read_counters(path: Path) -> dict[str, int]:
-    """Empty where no plug-in has begun to count."""
+    """Returns the counters by name; none where no plug-in has begun to count."""
     try:
         values = np.load(path)
     except FileNotFoundError:

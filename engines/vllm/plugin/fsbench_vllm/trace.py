@@ -26,7 +26,7 @@ class Trace:
         self._has_begun = False
 
     def level(self, conversation_id: str | None) -> int | None:
-        """The conversation's level now; None for one the trace does not know."""
+        """Returns the conversation's level now; None for one the trace does not know."""
         column = self._columns.get(conversation_id or "")
         if column is None:
             return None
@@ -34,7 +34,7 @@ class Trace:
         return int(self._levels[self._row, column])
 
     def advance(self) -> bool:
-        """Called before each iteration; True when all levels are to be asked anew."""
+        """Returns whether all levels are to be asked anew. Called before each iteration."""
         if not self._has_begun:
             return False
         self._iteration += 1

@@ -12,7 +12,7 @@ from workloads.plan_parts import Note
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """Of a count of tokens or turns; percentiles are values that occur."""
+    """The spread of a count of tokens or turns; percentiles are values that occur."""
 
     mean: float
     p50: int

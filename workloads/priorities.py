@@ -47,11 +47,11 @@ def priority_trace(
         num_levels=spec.levels,
         update_frequency=spec.update_frequency,
         update_interval_s=spec.update_interval,
-        levels=_changing(spec, len(users), Stream(seed, "priorities")),
+        levels=_changing_levels(spec, len(users), Stream(seed, "priorities")),
     )
 
 
-def _changing(
+def _changing_levels(
     spec: MarkovPriorities | RandomPriorities, num_conversations: int, stream: Stream
 ) -> Levels:
     """Returns levels, shape [num_updates, num_conversations]; a conversation's column depends on

@@ -1,4 +1,4 @@
-"""A YAML mapping from a file, and settings laid over it: of `--set`, of a sweep's cell."""
+"""A YAML mapping from a file, and settings laid over it by `--set` or by a sweep's cell."""
 
 from __future__ import annotations
 

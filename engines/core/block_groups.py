@@ -25,7 +25,7 @@ from engines.core.free_runs import FreeRuns, Run, runs_of
 
 @dataclass(slots=True)
 class Group:
-    """What an owner holds at the end of its sequence: where it stopped, and what is kept for it."""
+    """An owner's place in the memory: how far its sequence has come, and the tail kept for it."""
 
     tail: Run  # reserved and unused; its start is the block after the last one in use
     num_used: int  # blocks handed out to the owner so far
@@ -56,7 +56,8 @@ VICTIM_RULES: dict[str, VictimRule] = {
 
 
 class BlockGroupAllocator:
-    """`group_blocks`: how many blocks a new group gets while there is plenty."""
+    """Hands out blocks in contiguous groups; a new one gets `group_blocks` while there is
+    plenty."""
 
     def __init__(
         self,
@@ -172,12 +173,12 @@ class BlockGroupAllocator:
         if neighbour is None:
             return None
         self.counts.num_grown += 1
-        return self._free.take(neighbour, min(neighbour.num_blocks, self._wanted(missing)))
+        return self._free.take(neighbour, min(neighbour.num_blocks, self._tail_blocks(missing)))
 
     def _new_tail(self, owner: str, missing: int) -> Run:
         """Returns what fits, a free run or another's tail, else the largest piece there is of
         either."""
-        wanted = self._wanted(missing)
+        wanted = self._tail_blocks(missing)
         fitting = self._free.best_fit(wanted) or self._free.best_fit(missing)
         if fitting is None:
             split = self._split_off(missing)
@@ -189,7 +190,7 @@ class BlockGroupAllocator:
         self.counts.num_groups += 1
         return self._free.take(fitting, min(fitting.num_blocks, wanted))
 
-    def _wanted(self, missing: int) -> int:
+    def _tail_blocks(self, missing: int) -> int:
         """Returns how many blocks a new tail should have: a whole group while there is plenty, a
         fair share of what is free when there is not."""
         fair_share = self._free.num_blocks // (len(self._groups) + 1)

@@ -1,4 +1,4 @@
-"""Which blocks of one memory (device or host) are free.
+"""Allocators, each of which knows the free blocks of one memory (device or host).
 
 An allocator hands out block ids to owners; what lies in the blocks it does not know. The paged one
 is vLLM's: a stack of free ids, so that after a while a request's blocks lie scattered. The sorted
@@ -16,7 +16,7 @@ from typing import Protocol
 
 @dataclass(slots=True)
 class GroupCounts:
-    """How groups came about; all 0 where an allocator knows no groups."""
+    """Counts of how groups came about; all 0 where an allocator knows no groups."""
 
     num_groups: int = 0  # new groups begun
     num_grown: int = 0  # groups extended in place into free neighbours

@@ -1,4 +1,4 @@
-"""Those who compute one token a step: the hot path, kept from step to step.
+"""The requests that compute one token a step, kept from step to step: the hot path.
 
 While nobody comes or goes, a step costs each of them one turn of the loop in `take`, and its
 output. Whose block ends is known beforehand; whether somebody has had its last token is asked of
@@ -17,7 +17,8 @@ from engines.core.request import FinishReason, Request, RequestOutput
 
 
 class Decodes:
-    """Each has one token without KV: the one sampled last, or the last one of its prompt."""
+    """The decoding requests and their chunks. Each has one token without KV: the one sampled last,
+    or the last one of its prompt."""
 
     def __init__(self, block_size: int) -> None:
         self._block_size = block_size

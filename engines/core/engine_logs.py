@@ -16,7 +16,8 @@ STEPS_PER_BATCH = 32  # about a second
 
 
 class EngineLogs:
-    """Each method but `close` is one of `Engine`'s callbacks. One thread at a time."""
+    """The three logs of one engine. Each method but `close` is one of `Engine`'s callbacks. One
+    thread at a time."""
 
     def __init__(self, directory: Path, *, steps_per_batch: int = STEPS_PER_BATCH) -> None:
         """Opens the three logs in the directory, named as in `engines.api.ENGINE_LOGS`."""

@@ -36,7 +36,8 @@ make_run = partial(tuple.__new__, Run)
 
 
 class FreeRuns:
-    """No two runs touch. Taking, returning and best fit cost O(log n) compares for n runs."""
+    """The free runs of one memory, no two of which touch. Taking, returning and best fit cost
+    O(log n) compares for n runs."""
 
     def __init__(self, runs: Iterable[Run] = ()) -> None:
         self.num_blocks = 0

@@ -27,8 +27,8 @@ from engines.core.swap import Swapper
 
 
 class KvCache:
-    """`keeps_copies`: a host copy stays valid after a swap-in, so that the next swap-out moves
-    only the increment."""
+    """Every request's blocks in both pools. `keeps_copies`: a host copy stays valid after a
+    swap-in, so that the next swap-out moves only the increment."""
 
     def __init__(self, core: CoreSettings, swapper: Swapper, *, keeps_copies: bool) -> None:
         allocator = ALLOCATORS[core.mechanisms.allocator]

@@ -11,7 +11,9 @@ from engines.core.request import Request
 
 
 class PriorityTraceFollower:
-    """Update k takes hold at iteration ⌈k / update_frequency⌉; after the last row, row 0 again.
+    """Keeps requests at the trace's levels.
+
+    Update k takes hold at iteration ⌈k / update_frequency⌉; after the last row, row 0 again.
 
     FastSwitch [M]: frequency 0.02 is one update every 50 iterations.
     """

@@ -40,7 +40,9 @@ class HostCopy:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Request:
-    """Token layout: [0, num_computed) has KV, [num_computed, num_tokens) has not yet.
+    """One turn inside the engine.
+
+    Token layout: [0, num_computed) has KV, [num_computed, num_tokens) has not yet.
 
     While decoding exactly one token is without KV: the one sampled last.
     """

@@ -32,7 +32,7 @@ class _Life:
         self.spans: list[Span] = []
         self.first_token_at: float | None = None
 
-    def turn(self, state: State, at: float) -> None:
+    def enter(self, state: State, at: float) -> None:
         """Puts the request into `state` from `at` on, or from when the last state began, if that
         was later."""
         if state is self.state:
@@ -44,23 +44,23 @@ class _Life:
             at = self.spans.pop().began_at
         self.state, self.since = state, at
 
-    def look(self, step_began_at: float) -> None:
+    def see(self, step_began_at: float) -> None:
         """Puts the request, which was not in the batch of the step that has just ended, into the
         state it was in meanwhile."""
         request = self.request
         if request.phase is Phase.RUNNING:
-            self.turn(State.HELD, step_began_at)
+            self.enter(State.HELD, step_began_at)
         elif request.phase is Phase.ARRIVING:
             copy = request.host_copy
             assert copy is not None and copy.flight is not None, f"{request.request_id} arrives"
-            self.turn(State.SWAP_WAIT, copy.flight.began_at)
+            self.enter(State.SWAP_WAIT, copy.flight.began_at)
         else:
             was_there = request.num_preemptions > 0
-            self.turn(State.PREEMPTED if was_there else State.QUEUED, step_began_at)
+            self.enter(State.PREEMPTED if was_there else State.QUEUED, step_began_at)
 
     def landed(self, transfer: TransferRecord) -> None:
-        self.turn(State.SWAP_WAIT, transfer.began_at)
-        self.turn(State.HELD, transfer.landed_at)
+        self.enter(State.SWAP_WAIT, transfer.began_at)
+        self.enter(State.HELD, transfer.landed_at)
 
     def ended(self, at: float) -> list[Span]:
         """Returns all of the request's spans, the last one until now."""
@@ -71,7 +71,8 @@ class _Life:
 
 
 class RequestTracker:
-    """Requests are told apart by identity: a dict and sets of them cost no hashing of names."""
+    """Follows what every live request spends its time on. Requests are told apart by identity: a
+    dict and sets of them cost no hashing of names."""
 
     def __init__(self, on_request: Callable[[RequestRecord], None] | None) -> None:
         self._on_request = on_request
@@ -120,10 +121,10 @@ class RequestTracker:
     ) -> None:
         lives = self._lives
         for request in batch - self._batch:
-            lives[request].turn(State.COMPUTING, began_at)
+            lives[request].enter(State.COMPUTING, began_at)
         for request in {*moved, *self._batch} - batch:
             if request in lives:
-                lives[request].look(began_at)
+                lives[request].see(began_at)
         for request in self._tokenless & batch:
             if request.output_token_ids:
                 lives[request].first_token_at = ended_at

@@ -9,7 +9,7 @@ from engines.core.step_log import StepRecord
 
 
 class Gauges(NamedTuple):
-    """Those that change; their meaning is EngineStats'."""
+    """The gauges among EngineStats' fields, where their meaning is told."""
 
     num_running: int
     num_waiting: int

@@ -65,8 +65,9 @@ class SwapCosts:
 
 
 class Swapper:
-    """`is_sync`: every transfer is waited for at once, as vLLM 0.3 does. `on_stall` hears from
-    when to when the engine stood idle for one, `on_landed` of each that has landed."""
+    """Starts transfers, and sees that they land. `is_sync`: every one is waited for at once, as
+    vLLM 0.3 does. `on_stall` hears from when to when the engine stood idle for one, `on_landed` of
+    each that has landed."""
 
     def __init__(
         self,

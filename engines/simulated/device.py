@@ -26,7 +26,7 @@ class Clock(Protocol):
 
 
 class VirtualClock:
-    """Jumps. Whoever plays moves it over the times in which nothing is asked."""
+    """A clock that jumps: whoever plays moves it over the times in which nothing is asked."""
 
     def __init__(self, now: float = 0.0) -> None:
         self._now = now

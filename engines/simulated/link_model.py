@@ -23,7 +23,7 @@ from engines.simulated.constants import LinkConstants
 
 @dataclass(slots=True, eq=False)
 class LinkTransfer:
-    """`remaining` is the part still to be done, from 1 to 0."""
+    """One direction's copies on the link; `remaining` is the part still to be done, from 1 to 0."""
 
     submitted_at: float
     calls_s: float  # between its bytes, during which the link is free for the other direction
@@ -48,7 +48,8 @@ class LinkTransfer:
 
 
 class LinkModel:
-    """Its instants never fall: what has been seen at one is not changed by a later submission."""
+    """Both directions of one link. Its instants never fall: what has been seen at one is not
+    changed by a later submission."""
 
     def __init__(self, constants: LinkConstants) -> None:
         swap_in = constants.swap_in_bytes_per_s.value, constants.shared_swap_in_bytes_per_s.value

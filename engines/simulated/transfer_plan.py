@@ -15,8 +15,9 @@ BATCH_BYTES = 16 * 2**20  # that one call of `copy: batched` moves
 
 
 class TransferPlan:
-    """With tensor parallelism each GPU moves its heads' part of a block over its own link, all at
-    the same time: calls are counted and timed once, bytes counted whole."""
+    """Counts and times the copy calls of transfers. With tensor parallelism each GPU moves its
+    heads' part of a block over its own link, all at the same time: calls are counted and timed
+    once, bytes counted whole."""
 
     def __init__(self, profile: Profile, *, block_size: int, layout: Layout, copy: Copy) -> None:
         shape = profile.shape

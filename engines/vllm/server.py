@@ -130,7 +130,7 @@ def _wait_until_ready(
 
 
 class _CoreWatch:
-    """Some ways for vLLM's engine core to fail leave its server waiting for ever."""
+    """Looks out for an engine core that has died: some ways to fail leave the server waiting."""
 
     def __init__(self, process: ChildProcess, name: str) -> None:
         self._process = process

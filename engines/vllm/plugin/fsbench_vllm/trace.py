@@ -12,7 +12,8 @@ import numpy as np
 
 
 class Trace:
-    """Begins with the first conversation it knows, so that warm-up requests do not move it."""
+    """The levels by iteration. It begins with the first conversation it knows, so that warm-up
+    requests do not move it."""
 
     def __init__(self, path: Path) -> None:
         """Reads what `engines.priority_file` wrote."""

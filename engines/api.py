@@ -166,7 +166,8 @@ class EngineSettings(BaseModel, ABC):
         return self.facts().is_virtual
 
     def remarks(self) -> list[str]:
-        """Returns what of it is not a machine's own doing: one line each, said in every report."""
+        """Returns what a reader has to be told of it: one line each, said in every report, `LABEL:
+        what is meant by it`."""
         return []
 
     @abstractmethod

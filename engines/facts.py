@@ -21,21 +21,17 @@ class EngineFacts(BaseModel):
     logs_real_steps: bool = False
     # It ran before the suite came, so what it has to work with is not known.
     is_attached: bool = False
-    # What of it is not a machine's own doing, in two or three words; its remarks say it in full.
-    label: str | None = None
 
 
 def facts_of_old_run(settings: Mapping[str, Any]) -> EngineFacts:
     """Returns the facts of an engine in a run that recorded only its settings, as such runs knew
     them. Later kinds and settings need no mention here: their runs record facts."""
     match settings.get("kind"):
-        case "simulated" if settings.get("time", "virtual") == "virtual":
-            return EngineFacts(is_virtual=True, is_modelled=True, label="simulated, virtual time")
         case "simulated":
-            return EngineFacts(is_modelled=True, label="simulated GPU, wall time")
+            is_virtual = settings.get("time", "virtual") == "virtual"
+            return EngineFacts(is_virtual=is_virtual, is_modelled=True)
         case "fastswitch":
-            label = None if settings.get("link") is None else "emulated link"
-            return EngineFacts(logs_real_steps=True, label=label)
+            return EngineFacts(logs_real_steps=True)
         case "openai":
             return EngineFacts(is_attached=True)
     return EngineFacts()

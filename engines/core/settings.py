@@ -212,8 +212,8 @@ class CoreEngineSettings(EngineSettings):
             )
         if self.mechanisms().admission == "backfill":
             found.append(
-                "admission: backfill lets requests in past one that does not fit, so it differs "
-                "from a strict engine in who comes in, not in its handling of memory alone"
+                "admission backfill: requests come in past one that does not fit, so this engine "
+                "differs from a strict one in whom it lets in, not in its handling of memory alone"
             )
         return found
 

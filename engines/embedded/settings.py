@@ -60,9 +60,7 @@ class FastSwitchSettings(CoreEngineSettings):
             check_model(self.model)
 
     def facts(self) -> EngineFacts:
-        return EngineFacts(
-            logs_real_steps=True, label=None if self.link is None else "emulated link"
-        )
+        return EngineFacts(logs_real_steps=True)
 
     def remarks(self) -> list[str]:
         if self.link is None:

@@ -47,9 +47,7 @@ class SimulatedSettings(CoreEngineSettings):
         return self
 
     def facts(self) -> EngineFacts:
-        is_virtual = self.time == "virtual"
-        label = "simulated, virtual time" if is_virtual else "simulated GPU, wall time"
-        return EngineFacts(is_virtual=is_virtual, is_modelled=True, label=label)
+        return EngineFacts(is_virtual=self.time == "virtual", is_modelled=True)
 
     def resolve(self, model: str | None) -> Self:
         """Returns a copy that names every mechanism. Raises EngineInputError: the profile is

@@ -40,15 +40,9 @@ def test_what_is_read_of_an_old_run_is_what_a_new_one_records(
     assert facts_of_old_run(settings.model_dump(mode="json", by_alias=True)) == settings.facts()
 
 
-def test_an_old_run_names_its_emulated_link() -> None:
-    link = {"bytes_per_s": 1e9, "seconds_per_copy": 1e-6}
-    facts = facts_of_old_run({"kind": "fastswitch", "link": link})
-    assert facts == EngineFacts(logs_real_steps=True, label="emulated link")
-
-
 def test_recorded_facts_win_over_what_the_settings_look_like(tmp_path: Path) -> None:
     manifest = Manifest.read(write_run(tmp_path, {"fast": FAST}))
-    facts = EngineFacts(is_virtual=True, label="played back")
+    facts = EngineFacts(is_virtual=True)
     manifest.model_copy(update={"facts": {"fast": facts}}).write(tmp_path)
     assert Manifest.read(tmp_path).facts_of("fast") == facts
     manifest.model_copy(update={"engines": {"fast": {"kind": "of yesterday"}}}).write(tmp_path)

@@ -99,7 +99,7 @@ class MetronomeSettings(EngineSettings):
         return "a metronome hears nothing"
 
     def facts(self) -> EngineFacts:
-        return EngineFacts(is_virtual=True, is_modelled=True, label="a metronome")
+        return EngineFacts(is_virtual=True, is_modelled=True)
 
     def remarks(self) -> list[str]:
         return [REMARK]

@@ -42,7 +42,7 @@ def test_who_is_let_in_by_another_rule_than_the_baselines_says_so(preset: str) -
     found = settings(preset=preset).remarks()
     assert len(found) == (preset == "fastswitch-x")
     assert all(
-        remark.startswith("admission: backfill lets requests in past one") for remark in found
+        remark.startswith("admission backfill: requests come in past one") for remark in found
     )
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from engines.registry import KINDS
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("suite", "workloads", "engines", "reports")
 
@@ -64,3 +66,26 @@ def test_a_circle_is_seen_however_it_is_imported(back: str) -> None:
     sources = {"a.first": "from a.second import x", "a.second": "import b", "b": back}
     assert circle(sources).count("→") == 3
     assert circle({**sources, "b": "import os"}) == ""
+
+
+# What may say a kind's name for another reason: a file format of other tools, which calls the kind
+# of endpoint so.
+OTHER_MEANINGS = {"suite/judging/export.py"}
+
+
+def constants(source: str) -> set[str]:
+    nodes = ast.walk(ast.parse(source))
+    return {
+        each.value for each in nodes if isinstance(each, ast.Constant) if type(each.value) is str
+    }
+
+
+def test_no_kind_of_engine_is_told_by_its_name_outside_engines() -> None:
+    """A settings object answers for its kind, and a run's manifest records the facts of it."""
+    found = {
+        path: names
+        for package in ("suite", "workloads", "reports")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if (names := constants(path.read_text()) & set(KINDS))
+    }
+    assert {str(path.relative_to(ROOT)) for path in found} == OTHER_MEANINGS

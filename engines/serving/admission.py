@@ -52,7 +52,7 @@ class Admission:
             )
 
     async def prompt_token_ids(self, prompt: str | list[int]) -> list[int]:
-        """Of a completion. Raises ApiError."""
+        """Returns the prompt of a completion as token ids. Raises ApiError."""
         if isinstance(prompt, str):
             prompt = await _off_loop_if_long(self._model.tokenizer.encode, prompt, len(prompt))
         elif prompt and not 0 <= min(prompt) <= max(prompt) < self._model.vocab_size:

@@ -2,7 +2,7 @@
 
 The child's standard input is the lifeline: when its parent is gone, however it went, the pipe
 closes; a child that watches it (`end_with_parent`) then ends by itself. A program that is not ours
-watches nothing; `kept` puts a keeper before it that does.
+watches nothing; `with_keeper` puts a keeper before it that does.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def child_process(
         child.stop()
 
 
-def kept(argv: Sequence[str], *, grace_s: float = GRACE_S) -> list[str]:
+def with_keeper(argv: Sequence[str], *, grace_s: float = GRACE_S) -> list[str]:
     """Returns the command with a keeper before it; give the child itself KEEPER_MARGIN_S more
     grace."""
     keeper = Path(__file__).resolve().with_name("keeper.py")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import EngineError, EngineInputError
-from engines.process import KEEPER_MARGIN_S, ChildProcess, kept
+from engines.process import KEEPER_MARGIN_S, ChildProcess, with_keeper
 
 HOST = "127.0.0.1"
 NUM_PORTS_TRIED = 3
@@ -84,7 +84,7 @@ def running_server(
     def start() -> RunningServer:
         port = free_port()
         process = ChildProcess(
-            kept(command(port), grace_s=grace_s),
+            with_keeper(command(port), grace_s=grace_s),
             log=log,
             env=env,
             grace_s=grace_s + KEEPER_MARGIN_S,

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
@@ -75,18 +76,15 @@ class VllmSettings(ServeSettings):
         is_traced = self.scheduling == "trace"
         trace = write_priorities(directory, priorities) if is_traced else None
         with _model_folder(self, directory) as folder:
-
-            def command(port: int) -> list[str]:
-                return serve_command(
-                    self,
-                    executable=executable,
-                    model_folder=folder,
-                    served_name=served_name,
-                    port=port,
-                )
-
+            command = partial(
+                serve_command,
+                self,
+                executable=executable,
+                model_folder=folder,
+                served_name=served_name,
+            )
             with running_server(
-                command,
+                lambda port: command(port=port),
                 name=name,
                 model_folder=folder,
                 log=directory / "engine.log",

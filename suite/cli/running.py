@@ -67,7 +67,7 @@ def run(
     for note in unheard_priorities(workload.spec, workload.engines):
         typer.echo(f"! {note}", err=True)
     outcome = _play(workload, out, num_workers=workers)
-    if solo and all(part.status == "complete" for part in outcome.manifest.parts):
+    if solo and all(trial.status == "complete" for trial in outcome.manifest.trials):
         _play_alone(workload, outcome.directory)
     raise typer.Exit(_judge(outcome))
 
@@ -95,16 +95,16 @@ def _source(path: Path, overrides: Sequence[str], engines: Sequence[str]) -> Wor
 
 
 def _play(workload: Workload, root: Path, *, num_workers: int) -> RunOutcome:
-    from suite.playing.progress import LiveProgress
+    from suite.playing.run_display import RunDisplay
     from suite.playing.runner import run as run_workload
 
-    with LiveProgress(workload) as progress:
+    with RunDisplay(workload) as progress:
         return run_workload(workload, root=root, num_workers=num_workers, observer=progress)
 
 
 def _play_alone(workload: Workload, run_directory: Path) -> None:
     """The same once more without neighbours, into a folder of the run."""
-    from suite.playing.progress import LiveProgress
+    from suite.playing.run_display import RunDisplay
     from suite.playing.runner import run_in
     from suite.playing.solo import solo_workload
     from suite.records.run_directory import SOLO_FOLDER
@@ -112,7 +112,7 @@ def _play_alone(workload: Workload, run_directory: Path) -> None:
     alone = solo_workload(workload)
     directory = run_directory / SOLO_FOLDER
     directory.mkdir()
-    with LiveProgress(alone, what=", each conversation alone") as progress:
+    with RunDisplay(alone, what=", each conversation alone") as progress:
         run_in(directory, alone, num_workers=1, observer=progress)
 
 
@@ -132,7 +132,7 @@ def _conclude(outcome: RunOutcome) -> int:
     from reports.text.terminal import show_summary
     from suite.judging.metrics_file import write_metrics
 
-    if not any(part.counts.recorded for part in outcome.manifest.parts):
+    if not any(trial.counts.recorded for trial in outcome.manifest.trials):
         typer.echo(f"fsbench: nothing was measured; logs are in {outcome.directory}", err=True)
         if outcome.is_input_error:
             return ExitCode.BAD_INPUT

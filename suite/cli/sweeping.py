@@ -27,7 +27,7 @@ def run_sweep(source: WorkloadSource, matrix: Matrix, where: Where, *, num_worke
     from suite.playing.runner import new_directory
     from suite.sweep import directory as sweeps
     from suite.sweep.cells import load_cells
-    from suite.sweep.progress import SweepProgress
+    from suite.sweep.sweep_display import SweepDisplay
     from workloads.spec import spec_of
 
     cells = load_cells(matrix.cells)
@@ -42,7 +42,7 @@ def run_sweep(source: WorkloadSource, matrix: Matrix, where: Where, *, num_worke
     num_left = sum(not sweep.is_complete(cell) for cell in cells)
     typer.echo(f"{sweep.path}: {num_left} of {len(cells)} cells to run", err=True)
     was_interrupted = False
-    with SweepProgress(spec.name, num_left, is_shown=are_virtual) as progress:
+    with SweepDisplay(spec.name, num_left, is_shown=are_virtual) as progress:
         try:
             sweep.run(cells, executor, progress.on_cell)
         except KeyboardInterrupt:
@@ -108,7 +108,7 @@ def capacity(
     from reports.text.sweep_tables import show_capacity
     from suite.playing.workload import resolve_workload
     from suite.sweep.capacity_search import CapacityRequest, CapacitySearch
-    from suite.sweep.progress import SweepProgress
+    from suite.sweep.sweep_display import SweepDisplay
     from workloads.source import read_source
 
     request = CapacityRequest(
@@ -123,7 +123,7 @@ def capacity(
     sweep = _capacity_directory(where, source, workload)
     engines = several(len(workload.engines), "engine")
     typer.echo(f"{sweep.path}: {engines} × {several(seeds, 'seed')}", err=True)
-    with SweepProgress(f"{workload.spec.name} capacity") as progress:
+    with SweepDisplay(f"{workload.spec.name} capacity") as progress:
         try:
             found = search.run(sweep, executor, on_cell=progress.on_cell, expect=progress.expect)
         except KeyboardInterrupt:

@@ -36,8 +36,8 @@ def logged_steps(
             f"{run}: engine must be one of kind {' or '.join(kinds)}, which alone logs real steps, "
             f"got {name or 'none in this run'}"
         )
-    parts = [part for part in manifest.parts if part.engine == name]
-    paths = [part.directory(run) / "steps.parquet" for part in parts]
+    trials = [trial for trial in manifest.trials if trial.engine == name]
+    paths = [trial.directory(run) / "steps.parquet" for trial in trials]
     tables = [read_table(path) for path in paths if path.exists()]
     if not tables:
         raise RunDirectoryError(f"{run}: engine {name} has left no steps.parquet")

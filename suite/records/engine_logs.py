@@ -1,10 +1,10 @@
-"""What an engine said of itself in one part of a run: its logs, on the run's clock.
+"""What an engine said of itself in one trial of a run: its logs, on the run's clock.
 
 `steps`, `requests` and `transfers`, each where the engine gives it; the columns are those of
 engines/embedded/ step_log.py, request_log.py and transfer_log.py. `server_metrics` is what the
 server of another engine tells (engines/server_metrics.py). An engine writes Arrow streams
 while it runs; afterwards they become Parquet, and instants (`at`, `*_at`, also in lists of structs)
-seconds after the part's start.
+seconds after the trial's start.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROWS_PER_GROUP = 65_536
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineLogs:
-    """Of one part; None where the engine gives none."""
+    """Of one trial; None where the engine gives none."""
 
     steps: pa.Table | None
     requests: pa.Table | None

@@ -110,18 +110,18 @@ class TurnTable:
         return TurnTable(**per_turn, **flat)
 
 
-def read_turns(parts: Sequence[tuple[int, Path]]) -> TurnTable:
-    """(repeat, part directory) pairs; a directory that recorded nothing adds no rows."""
-    tables = [_part(directory) for _, directory in parts]
+def read_turns(trials: Sequence[tuple[int, Path]]) -> TurnTable:
+    """(repeat, trial directory) pairs; a directory that recorded nothing adds no rows."""
+    tables = [_trial(directory) for _, directory in trials]
     empty = TURN_SCHEMA.empty_table().select(list(COLUMNS))
-    repeats = np.repeat([repeat for repeat, _ in parts], [len(table) for table in tables])
+    repeats = np.repeat([repeat for repeat, _ in trials], [len(table) for table in tables])
     found = _from_columns(pa.concat_tables([empty, *tables]), repeats.astype(np.int64))
     del tables
     pa.default_memory_pool().release_unused()  # what was decoded is as large as what is kept
     return found
 
 
-def _part(directory: Path) -> pa.Table:
+def _trial(directory: Path) -> pa.Table:
     """turns.parquet; where a kill left none, the rows that its workers' logs had flushed."""
     finished = directory / "turns.parquet"
     if finished.exists():
@@ -143,7 +143,7 @@ def _check_columns(path: Path, names: Sequence[str]) -> None:
 
 
 def _schema_of(path: Path) -> str:
-    """Of the run that a part's file lies in."""
+    """Of the run that a trial's file lies in."""
     for folder in path.parents:
         if (folder / "manifest.json").exists():
             return f"schema {Manifest.read(folder).schema_version}"

@@ -79,9 +79,9 @@ class SweepDirectory:
             manifest = Manifest.read(directory)
         except (OSError, ValidationError):
             return False
-        num_parts = manifest.repeats * len(manifest.engines)
-        if len(manifest.parts) < num_parts or any(
-            part.status != "complete" for part in manifest.parts
+        num_trials = manifest.repeats * len(manifest.engines)
+        if len(manifest.trials) < num_trials or any(
+            trial.status != "complete" for trial in manifest.trials
         ):
             return False
         self._refuse_other(cell, manifest)

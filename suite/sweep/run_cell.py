@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from suite.judging.metrics_file import write_metrics
-from suite.playing.part import Observer
 from suite.playing.runner import run_in
+from suite.playing.trial import Observer
 from suite.playing.workload import Workload, resolve_workload
 from suite.records.play_result import interrupt_note
 from suite.records.progress import Progress
-from suite.records.run_directory import Manifest, Part
+from suite.records.run_directory import Manifest, Trial
 from suite.sweep.cells import CellTask
 from suite.sweep.manifest import CellStatus
 
@@ -42,11 +42,11 @@ def set_aside(directory: Path) -> None:
 class NoObserver:
     """For cells that run out of sight."""
 
-    def on_part_start(self, engine: str, repeat: int) -> None: ...
+    def on_trial_start(self, engine: str, repeat: int) -> None: ...
 
     def on_progress(self, progress: Progress) -> None: ...
 
-    def on_part_end(self, part: Part) -> None: ...
+    def on_trial_end(self, trial: Trial) -> None: ...
 
 
 def run_cell(
@@ -81,9 +81,9 @@ def run_cell(
 
 
 def _status(manifest: Manifest) -> tuple[CellStatus, str | None]:
-    """The worst of its parts."""
+    """The worst of its trials."""
     for status in ("interrupted", "failed"):
-        for part in manifest.parts:
-            if part.status == status:
-                return part.status, f"{part.engine} #{part.repeat}: {part.note}"
+        for trial in manifest.trials:
+            if trial.status == status:
+                return trial.status, f"{trial.engine} #{trial.repeat}: {trial.note}"
     return "complete", None

@@ -6,7 +6,7 @@ import socket
 from contextlib import closing
 
 from engines.api import Endpoint
-from suite.playing.part import _silence
+from suite.playing.trial import _silence
 from suite.records.run_directory import Counts
 
 NONE_FAILED = Counts(planned=9, recorded=9, failed=0, lost=0)

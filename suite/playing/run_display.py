@@ -1,6 +1,6 @@
-"""The run as one watches it: a bar for each part, with what matters while it goes on.
+"""The run as one watches it: a bar for each trial, with what matters while it goes on.
 
-Quiet when the output is no terminal: then one line when a part begins and one when it has ended.
+A trial is one engine's one repeat. Quiet when the output is no terminal: then one line when a trial begins and one when it has ended.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from rich.progress import TimeRemainingColumn as EtaColumn
 from suite.playing.workload import Workload
 from suite.plurals import several
 from suite.records.progress import Progress as DriverProgress
-from suite.records.run_directory import Part
+from suite.records.run_directory import Trial
 
 
-class LiveProgress:
+class RunDisplay:
     """An `Observer` of a run, and a context manager for the lines it draws."""
 
     def __init__(
@@ -61,7 +61,7 @@ class LiveProgress:
     ) -> None:
         self._bars.stop()
 
-    def on_part_start(self, engine: str, repeat: int) -> None:
+    def on_trial_start(self, engine: str, repeat: int) -> None:
         title = self._title(engine, repeat)
         total = self._workload.plan.num_turns
         self._task = self._bars.add_task(title, total=total, now="starting the engine …")
@@ -77,28 +77,28 @@ class LiveProgress:
             now += f"  [red]{progress.num_failed} failed[/]"
         self._bars.update(self._task, completed=progress.num_done, now=now)
 
-    def on_part_end(self, part: Part) -> None:
+    def on_trial_end(self, trial: Trial) -> None:
         assert self._task is not None
-        counts = part.counts
-        title = self._title(part.engine, part.repeat)
-        took = f"{part.duration_s:.1f} {self._second(part)}"
-        now = took if part.status == "complete" else f"[red]{part.status}[/]"
+        counts = trial.counts
+        title = self._title(trial.engine, trial.repeat)
+        took = f"{trial.duration_s:.1f} {self._second(trial)}"
+        now = took if trial.status == "complete" else f"[red]{trial.status}[/]"
         self._bars.update(self._task, completed=counts.recorded, now=now)
         self._bars.stop_task(self._task)
         if not self._console.is_terminal:
             self._console.print(
-                f"{title}: {part.status} after {took}, {counts.recorded} of {counts.planned} "
+                f"{title}: {trial.status} after {took}, {counts.recorded} of {counts.planned} "
                 f"turns recorded, {counts.failed} failed",
                 highlight=False,
                 soft_wrap=True,
             )
-        if part.note:
+        if trial.note:
             self._console.print(
-                f"[red]{title}: {escape(part.note)}[/]", highlight=False, soft_wrap=True
+                f"[red]{title}: {escape(trial.note)}[/]", highlight=False, soft_wrap=True
             )
 
-    def _second(self, part: Part) -> str:
-        return "virtual s" if self._workload.engines[part.engine].is_virtual else "s"
+    def _second(self, trial: Trial) -> str:
+        return "virtual s" if self._workload.engines[trial.engine].is_virtual else "s"
 
     def _title(self, engine: str, repeat: int) -> str:
         return f"{engine} #{repeat}" if self._workload.spec.repeats > 1 else engine

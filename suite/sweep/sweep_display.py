@@ -18,7 +18,7 @@ from suite.sweep.run_cell import CellResult
 ETA_WINDOW_S = 3600.0  # cells take minutes
 
 
-class SweepProgress:
+class SweepDisplay:
     """`total` grows where the cells are found on the way, as in a capacity search."""
 
     def __init__(

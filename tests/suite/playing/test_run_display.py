@@ -7,16 +7,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from suite.playing.progress import LiveProgress
+from suite.playing.run_display import RunDisplay
 from suite.playing.workload import load_workload
-from suite.records.run_directory import Counts, Part
+from suite.records.run_directory import Counts, Trial
 
 CI = Path("workloads/ci.yaml")
 
 
 def test_virtual_seconds_are_called_so_and_no_line_is_wrapped():
     workload = load_workload(CI, ["conversations.count=1", "conversations.max_turns=1"])
-    part = Part(
+    trial = Trial(
         engine="fastswitch",
         repeat=1,
         status="complete",
@@ -27,9 +27,9 @@ def test_virtual_seconds_are_called_so_and_no_line_is_wrapped():
         driver=None,
     )
     text = io.StringIO()
-    with LiveProgress(workload, Console(file=text, width=20), what=", again") as progress:
-        progress.on_part_start("fastswitch", 1)
-        progress.on_part_end(part)
+    with RunDisplay(workload, Console(file=text, width=20), what=", again") as progress:
+        progress.on_trial_start("fastswitch", 1)
+        progress.on_trial_end(trial)
     first, _, last = text.getvalue().splitlines()
     assert first.startswith("ci, again: 1 conversation, 1 turn, plan ")
     assert first.endswith("; 2 engines")

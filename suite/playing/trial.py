@@ -18,7 +18,7 @@ from suite.playing.workload import Workload, priority_updates
 from suite.records.engine_logs import finish_engine_logs
 from suite.records.play_result import PlayResult
 from suite.records.progress import Progress
-from suite.records.run_directory import Counts, Part
+from suite.records.run_directory import Counts, Trial
 from suite.virtual.play import Script, play_virtually
 from workloads.plan import Plan
 
@@ -30,16 +30,16 @@ Status = Literal["complete", "interrupted", "failed"]
 class Observer(Protocol):
     """Whoever watches a run: the terminal, a test."""
 
-    def on_part_start(self, engine: str, repeat: int) -> None: ...
+    def on_trial_start(self, engine: str, repeat: int) -> None: ...
 
     def on_progress(self, progress: Progress) -> None: ...
 
-    def on_part_end(self, part: Part) -> None: ...
+    def on_trial_end(self, trial: Trial) -> None: ...
 
 
-def begun_part(workload: Workload, name: str, repeat: int) -> Part:
+def unfinished_trial(workload: Workload, name: str, repeat: int) -> Trial:
     """As the manifest has it while it is played: true should this process be killed."""
-    return Part(
+    return Trial(
         engine=name,
         repeat=repeat,
         status="interrupted",
@@ -51,7 +51,7 @@ def begun_part(workload: Workload, name: str, repeat: int) -> Part:
     )
 
 
-def play_part(
+def play_trial(
     workload: Workload,
     name: str,
     repeat: int,
@@ -59,11 +59,11 @@ def play_part(
     run_directory: Path,
     num_workers: int,
     observer: Observer,
-) -> tuple[Part, EngineError | EngineInputError | None]:
-    """The part as it went, and the error that ended it early, if one did."""
+) -> tuple[Trial, EngineError | EngineInputError | None]:
+    """The trial as it went, and the error that ended it early, if one did."""
     directory = run_directory / name / str(repeat)
     directory.mkdir(parents=True)
-    observer.on_part_start(name, repeat)
+    observer.on_trial_start(name, repeat)
     began_at = time.monotonic()
     result: PlayResult | None = None
     error: EngineError | EngineInputError | None = None
@@ -82,13 +82,13 @@ def play_part(
             # Also where all turns had failed before anybody looked.
             status, note = _status(result) if died is None else ("failed", died)
     except (EngineError, EngineInputError) as caught:
-        # Whoever reads the note knows whose it is: a part is an engine's.
+        # Whoever reads the note knows whose it is: a trial is an engine's.
         note = str(caught).removeprefix(f"engine {name!r}").removeprefix(":").strip()
         status, error = "failed", caught
     except KeyboardInterrupt:
         status, note = "interrupted", "interrupted while the engine was starting or stopping"
     finish_engine_logs(directory, result.started_at_monotonic_s if result else None)
-    part = Part(
+    trial = Trial(
         engine=name,
         repeat=repeat,
         status=status,
@@ -99,7 +99,7 @@ def play_part(
         driver=result.quality if isinstance(result, DriveResult) else None,
         engine_version=version,
     )
-    return part, error
+    return trial, error
 
 
 def _running(

@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
 
 
 # As a user meets them; a command that is not named here comes last.
-ORDER = "run capacity report view trace compare gate baseline export plan validate schema"
+ORDER = "run init capacity report view trace compare gate baseline export plan validate schema"
 
 
 class _Commands(TyperGroup):
@@ -109,7 +109,6 @@ app = _App(
     "4 the run could not be completed.",
 )
 
-WorkloadFile = Annotated[Path, typer.Argument(metavar="WORKLOAD", help="A workload file (YAML).")]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
 Overrides = Annotated[
     list[str] | None,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from suite.cli.app import Overrides, WorkloadFile, app
+from suite.cli.app import Overrides, app
+from suite.cli.workload_argument import WorkloadArgument, read_workload
 
 if TYPE_CHECKING:
     from workloads.matrix import Matrix
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def plan(
-    workload_file: WorkloadFile,
+    workload: WorkloadArgument,
     overrides: Overrides = None,
     out: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write the plan to this file.")
@@ -26,48 +27,46 @@ def plan(
     from suite.playing.preflight import unheard_priorities
     from suite.playing.workload import resolve_workload
     from workloads.matrix import read_matrix
-    from workloads.source import read_source
 
-    source = read_source(workload_file, overrides or [])
+    source = read_workload(workload, overrides)
     matrix = read_matrix(source)
     if matrix is not None:
         source = matrix.cells[0].source
         typer.echo(f"{_how_many(matrix)}; the first, {matrix.cells[0].name}:")
-    workload = resolve_workload(source.without_matrix())
-    show_plan(workload.plan)
-    for note in unheard_priorities(workload.spec, workload.engines):
+    resolved = resolve_workload(source.without_matrix())
+    show_plan(resolved.plan)
+    for note in unheard_priorities(resolved.spec, resolved.engines):
         typer.echo(f"! {note}")
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        workload.plan.write(out)
+        resolved.plan.write(out)
         typer.echo(f"plan written to {out}")
 
 
 @app.command()
-def validate(workload_file: WorkloadFile, overrides: Overrides = None) -> None:
+def validate(workload: WorkloadArgument, overrides: Overrides = None) -> None:
     """Check a workload file, its traces and its engines' settings and models; start nothing."""
     from suite.playing.preflight import check_models, unheard_priorities
     from suite.playing.workload import engines_of, resolve_workload
     from suite.sweep.cells import load_cells
     from workloads.matrix import read_matrix
-    from workloads.source import read_source
 
-    source = read_source(workload_file, overrides or [])
+    source = read_workload(workload, overrides)
     matrix = read_matrix(source)
     if matrix is not None:
         num_plans = len({cell.plan_digest for cell in load_cells(matrix.cells)})
         for cell in matrix.cells:
-            check_models(engines_of(cell.source), workload_file)
-        typer.echo(f"{workload_file}: fine. {_how_many(matrix)}, {num_plans} different plans")
+            check_models(engines_of(cell.source), source.path)
+        typer.echo(f"{workload}: fine. {_how_many(matrix)}, {num_plans} different plans")
         return
-    workload = resolve_workload(source.without_matrix())
-    check_models(workload.engines, workload_file)
+    resolved = resolve_workload(source.without_matrix())
+    check_models(resolved.engines, source.path)
     typer.echo(
-        f"{workload_file}: fine. {len(workload.plan.conversations)} conversations, "
-        f"{workload.plan.num_turns} turns, engines: {', '.join(workload.engines)}; "
-        f"plan {workload.plan.digest[:12]}"
+        f"{workload}: fine. {len(resolved.plan.conversations)} conversations, "
+        f"{resolved.plan.num_turns} turns, engines: {', '.join(resolved.engines)}; "
+        f"plan {resolved.plan.digest[:12]}"
     )
-    for note in unheard_priorities(workload.spec, workload.engines):
+    for note in unheard_priorities(resolved.spec, resolved.engines):
         typer.echo(f"! {note}")
 
 

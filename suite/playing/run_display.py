@@ -1,6 +1,7 @@
 """The run as one watches it: a bar for each trial, with what matters while it goes on.
 
-A trial is one engine's one repeat. Quiet when the output is no terminal: then one line when a trial begins and one when it has ended.
+A trial is one engine's one repeat. Quiet when the output is no terminal: then one line when a
+trial begins and one when it has ended.
 """
 
 from __future__ import annotations

@@ -82,9 +82,7 @@ def play_trial(
             # Also where all turns had failed before anybody looked.
             status, note = _status(result) if died is None else ("failed", died)
     except (EngineError, EngineInputError) as caught:
-        # Whoever reads the note knows whose it is: a trial is an engine's.
-        note = str(caught).removeprefix(f"engine {name!r}").removeprefix(":").strip()
-        status, error = "failed", caught
+        status, note, error = "failed", str(caught), caught
     except KeyboardInterrupt:
         status, note = "interrupted", "interrupted while the engine was starting or stopping"
     finish_engine_logs(directory, result.started_at_monotonic_s if result else None)

@@ -13,6 +13,7 @@ from pathlib import Path
 from engines.api import EngineSettings, PriorityUpdates, RunningEngine
 from engines.core.settings import FastSwitchSettings
 from engines.errors import EngineInputError
+from engines.extras import install_command
 from engines.priority_file import write_priorities
 from engines.serving.serving_process import ServingConfig, serving_process
 
@@ -27,7 +28,7 @@ class ProcessConfig(ServingConfig):
         if find_spec("torch") is None:
             raise EngineInputError(
                 "kind fastswitch needs torch, which is not installed; "
-                "pip install 'fsbench[engine]', or use kind: openai"
+                f"{install_command('engine')}, or use kind: openai"
             )
         return self.command("engines.embedded")
 

@@ -9,8 +9,12 @@ import typer
 
 from suite.cli.app import Overrides, app
 from suite.cli.workload_argument import WorkloadArgument, read_workload
+from suite.plurals import several
+
+STEADY_TOKENS_PER_S = 30  # of one answer: a usual reading speed, and a laptop's with a small model
 
 if TYPE_CHECKING:
+    from suite.playing.workload import Workload
     from workloads.matrix import Matrix
 
 
@@ -35,6 +39,7 @@ def plan(
         typer.echo(f"{_how_many(matrix)}; the first, {matrix.cells[0].name}:")
     resolved = resolve_workload(source.without_matrix())
     show_plan(resolved.plan)
+    typer.echo(_how_long(resolved))
     for note in unheard_priorities(resolved.spec, resolved.engines):
         typer.echo(f"! {note}")
     if out is not None:
@@ -62,17 +67,37 @@ def validate(workload: WorkloadArgument, overrides: Overrides = None) -> None:
     resolved = resolve_workload(source.without_matrix())
     check_models(resolved.engines, source.path)
     typer.echo(
-        f"{workload}: fine. {len(resolved.plan.conversations)} conversations, "
-        f"{resolved.plan.num_turns} turns, engines: {', '.join(resolved.engines)}; "
+        f"{workload}: fine. {several(len(resolved.plan.conversations), 'conversation')}, "
+        f"{several(resolved.plan.num_turns, 'turn')}, engines: {', '.join(resolved.engines)}; "
         f"plan {resolved.plan.digest[:12]}"
     )
     for note in unheard_priorities(resolved.spec, resolved.engines):
         typer.echo(f"! {note}")
 
 
+def _how_long(workload: Workload) -> str:
+    """Returns how long the workload plays, as far as a plan can tell."""
+    from reports.words.units import duration
+    from suite.virtual.estimate import steady_duration_s
+
+    num_trials = workload.spec.repeats * sum(
+        not settings.is_virtual for settings in workload.engines.values()
+    )
+    if not num_trials:
+        return "plays in virtual time, which this machine's speed decides"
+    least_s = num_trials * steady_duration_s(workload.plan, token_s=0.0)
+    steady_s = num_trials * steady_duration_s(workload.plan, token_s=1 / STEADY_TOKENS_PER_S)
+    return (
+        f"plays about {duration(steady_s)} where answers stream {STEADY_TOKENS_PER_S} tokens/s, "
+        f"at least {duration(least_s)} (arrivals and think times alone)"
+        + (f"; all {num_trials} engines and repeats, one after another, without their starts")
+        * (num_trials > 1)
+    )
+
+
 def _how_many(matrix: Matrix) -> str:
     sizes = " × ".join(f"{axis.label} {len(axis.values)}" for axis in matrix.axes)
-    return f"{len(matrix.cells)} cells ({sizes})"
+    return f"{several(len(matrix.cells), 'cell')} ({sizes})"
 
 
 @app.command()

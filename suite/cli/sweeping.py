@@ -41,7 +41,7 @@ def run_sweep(source: WorkloadSource, matrix: Matrix, where: Where, *, num_worke
         path = new_directory(where.root, spec.name)
         sweep = sweeps.create(path, kind="sweep", source=source, spec=spec, axes=matrix.axes)
     num_left = sum(not sweep.is_complete(cell) for cell in cells)
-    typer.echo(f"{sweep.path}: {num_left} of {len(cells)} cells to run", err=True)
+    typer.echo(f"{sweep.path}: {num_left} of {several(len(cells), 'cell')} to run", err=True)
     was_interrupted = False
     with SweepDisplay(spec.name, num_left, is_shown=are_virtual) as progress:
         try:
@@ -169,7 +169,8 @@ def _verdict(sweep: SweepDirectory, *, was_interrupted: bool) -> int:
     num_left = sum(entry.status != "complete" for entry in entries)
     if num_left or was_interrupted:
         typer.echo(
-            f"fsbench: {num_left} of {len(entries)} cells are not complete, sweep.json says why",
+            f"fsbench: {num_left} of {several(len(entries), 'cell')} not complete, "
+            "sweep.json says why",
             err=True,
         )
         typer.echo(_how_to_go_on(sweep.path), err=True)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from engines.extras import install_command
 from suite.playing import environment
 
 # Since Linux 2.6.30; Python has no name for it.
@@ -29,7 +30,7 @@ def examine() -> Iterator[str]:
 
 def _embedded_engine() -> str:
     if find_spec("torch") is None:
-        return "engine:  torch is not installed; for kind fastswitch: pip install 'fsbench[engine]'"
+        return f"engine:  no torch; kind fastswitch needs it: {install_command('engine')}"
     return "engine:  torch is installed, kind fastswitch can run"
 
 

@@ -1,6 +1,6 @@
 """Cells over a Ray cluster: what a node has written comes back as bytes, so no disk is shared.
 
-Ray is an extra (`fsbench[ray]`) and is imported only here, when it is asked for. Every node needs
+Ray is an optional dependency and is imported only here, when it is asked for. Every node needs
 the same fsbench; a workload's traces have to lie at the same path there.
 """
 
@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from engines.extras import install_command
 from suite.errors import RunError
 from suite.sweep.cells import CellTask
 from suite.sweep.run_cell import CellResult, run_cell
@@ -65,7 +66,7 @@ def load_ray(address: str) -> Any:
         return importlib.import_module("ray")
     except ImportError:
         raise InputError(
-            f"--on {address}: ray is not installed; run pip install 'fsbench[ray]', or leave --on "
+            f"--on {address}: ray is not installed; run {install_command('ray')}, or leave --on "
             "out to use this machine's cores"
         ) from None
 

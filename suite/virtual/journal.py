@@ -49,5 +49,4 @@ class Journal:
             num_output_tokens=self._num_output_tokens,
             elapsed_s=elapsed_s,
             ttft_p99_s=float(np.quantile(self._ttft_s, 0.99)) if self._ttft_s else None,
-            lag_p99_s=None,
         )

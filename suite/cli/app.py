@@ -68,7 +68,7 @@ def _die(error: Exception) -> NoReturn:
 
 
 def _usage_text(error: Any) -> str:
-    """Empty where the help has been printed instead."""
+    """Returns the line for a mistake in the options; empty where the help was printed instead."""
     message = " ".join(error.format_message().split()).replace("Value error, ", "").rstrip(".")
     if not message:
         return ""
@@ -77,7 +77,7 @@ def _usage_text(error: Any) -> str:
 
 
 def _in_one_line(error: Exception) -> tuple[str, ExitCode] | None:
-    """What to say and the exit code; None for what is nobody's mistake but fsbench's own."""
+    """Returns what to say and the exit code; None for what is fsbench's own mistake."""
     from engines.errors import EngineError, EngineInputError
     from suite.errors import RunDirectoryError, RunError
     from workloads.errors import InputError

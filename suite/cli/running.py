@@ -109,7 +109,7 @@ def _play(workload: Workload, root: Path, *, num_workers: int) -> RunOutcome:
 
 
 def _play_alone(workload: Workload, run_directory: Path) -> None:
-    """The same once more without neighbours, into a folder of the run."""
+    """Plays the workload once more without neighbours, into a folder of the run."""
     from suite.playing.run_display import RunDisplay
     from suite.playing.runner import run_in
     from suite.playing.solo import solo_workload
@@ -123,7 +123,7 @@ def _play_alone(workload: Workload, run_directory: Path) -> None:
 
 
 def _judge(outcome: RunOutcome) -> int:
-    """The exit code; Ctrl-C now costs the judgement only."""
+    """Returns the exit code; Ctrl-C now costs the judgement only."""
     try:
         return _conclude(outcome)
     except KeyboardInterrupt:
@@ -133,7 +133,7 @@ def _judge(outcome: RunOutcome) -> int:
 
 
 def _conclude(outcome: RunOutcome) -> int:
-    """Measure, write, show; the exit code."""
+    """Measures, writes and shows the run; returns the exit code."""
     from reports.pages.run import write_report
     from reports.text.terminal import show_summary
     from suite.judging.metrics_file import write_metrics

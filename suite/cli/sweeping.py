@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def run_sweep(source: WorkloadSource, matrix: Matrix, where: Where, *, num_workers: int) -> int:
-    """Every cell, the summary, the table; the exit code."""
+    """Runs every cell and shows the summary; returns the exit code."""
     from reports.text.sweep_tables import show_sweep
     from suite.playing.runner import new_directory
     from suite.sweep import directory as sweeps
@@ -55,7 +55,8 @@ def run_sweep(source: WorkloadSource, matrix: Matrix, where: Where, *, num_worke
 
 
 def write_page(sweep: SweepDirectory) -> None:
-    """report.html over the settings that are swept beside the seed; else why there is none."""
+    """Writes report.html over the settings that are swept beside the seed, or says why there is
+    none."""
     from reports.pages.sweep import write_sweep
     from suite.sweep.capacity_result import CapacityResult
     from workloads.errors import InputError
@@ -72,7 +73,7 @@ def write_page(sweep: SweepDirectory) -> None:
 
 
 def report_sweep(path: Path) -> None:
-    """Measure every cell's records again; the summary and report.html anew."""
+    """Measures every cell's records again, and writes the summary and report.html anew."""
     from suite.judging.metrics_file import write_metrics
     from suite.sweep.directory import SweepDirectory
     from suite.sweep.manifest import SweepManifest
@@ -135,7 +136,10 @@ def capacity(
 
 
 def _unswept(source: WorkloadSource) -> WorkloadSource:
-    """Without a matrix of nothing but what a search varies itself. Raises WorkloadError."""
+    """Returns the workload without its matrix, refused where that sweeps more than a search does.
+
+    Raises WorkloadError.
+    """
     from workloads.errors import WorkloadError
     from workloads.matrix import read_matrix
 
@@ -151,7 +155,7 @@ def _unswept(source: WorkloadSource) -> WorkloadSource:
 
 
 def _capacity_directory(where: Where, source: WorkloadSource, workload: Workload) -> SweepDirectory:
-    """A new one, or the one whose cells are used again."""
+    """Returns a new directory, or the one whose cells are used again."""
     from suite.playing.runner import new_directory
     from suite.sweep import directory as sweeps
 
@@ -162,7 +166,7 @@ def _capacity_directory(where: Where, source: WorkloadSource, workload: Workload
 
 
 def _verdict(sweep: SweepDirectory, *, was_interrupted: bool) -> int:
-    """The worst of the cells' own."""
+    """Returns the exit code of the worst cell, and tells which cells those are."""
     from suite.judging.gates import exit_code
 
     entries = sweep.manifest.cells

@@ -1,4 +1,4 @@
-"""What `fsbench doctor` looks at: is this a place where a measurement can be trusted?"""
+"""The findings of `fsbench doctor`: is this a place where a measurement can be trusted?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SO_TIMESTAMPNS = 35
 
 
 def examine() -> Iterator[str]:
-    """One line a finding, the good ones too."""
+    """Yields one line a finding, the good ones too."""
     machine = environment.machine()
     yield f"machine: {machine['cpu_model']}, {machine['num_usable_cpus']} cores, " + (
         f"{machine['memory_bytes'] / 1024**3:.0f} GiB, {machine['system']}"

@@ -25,7 +25,7 @@ class RunOutcome:
 
 
 def run(workload: Workload, *, root: Path, num_workers: int, observer: Observer) -> RunOutcome:
-    """Play the plan against every engine, `repeats` times, interleaved: A B A B."""
+    """Plays the plan against every engine, `repeats` times, interleaved: A B A B."""
     directory = new_directory(root, workload.spec.name)
     return run_in(directory, workload, num_workers=num_workers, observer=observer)
 
@@ -33,7 +33,7 @@ def run(workload: Workload, *, root: Path, num_workers: int, observer: Observer)
 def run_in(
     directory: Path, workload: Workload, *, num_workers: int, observer: Observer
 ) -> RunOutcome:
-    """The same in a directory that is there and empty."""
+    """Plays the workload into a directory that is there and empty."""
     manifest = _open_manifest(workload, directory)
     is_input_error = False
     for repeat in range(1, workload.spec.repeats + 1):
@@ -60,7 +60,7 @@ def run_in(
 
 
 def new_directory(root: Path, name: str) -> Path:
-    """ROOT/NAME-<UTC time>; made, and nobody else's."""
+    """Makes ROOT/NAME-<UTC time> and returns it; nobody else has it."""
     stem = root / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     directory, n = stem, 1
     while True:

@@ -1,4 +1,4 @@
-"""A plan through a simulated engine into one directory, without a run around it: for sweeps."""
+"""Plays a plan on a simulated engine into one directory, without a run around it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ def simulate(
     turn_timeout_s: float = float("inf"),
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> PlayResult:
-    """`settings` resolved; `directory` gets turns.parquet and the engine's logs."""
+    """Plays the plan and returns how it ended; `directory` gets turns.parquet and the engine's
+    logs.
+
+    `settings` are resolved.
+    """
     script = Script(plan=plan, directory=directory, turn_timeout_s=turn_timeout_s)
     priorities = priority_updates(plan)
     engine = SimulatedEngine(settings, priorities=priorities, log_directory=directory)

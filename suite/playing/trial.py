@@ -1,4 +1,4 @@
-"""One engine's turn at the plan: start it, play, stop it, and put its files in order."""
+"""Plays one trial, an engine's one repeat: starts it, plays, stops it, puts its files in order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Status = Literal["complete", "interrupted", "failed"]
 
 
 class Observer(Protocol):
-    """Whoever watches a run: the terminal, a test."""
+    """Is told how a run goes: the terminal, a test."""
 
     def on_trial_start(self, engine: str, repeat: int) -> None: ...
 
@@ -38,7 +38,8 @@ class Observer(Protocol):
 
 
 def unfinished_trial(workload: Workload, name: str, repeat: int) -> Trial:
-    """As the manifest has it while it is played: true should this process be killed."""
+    """Returns the trial as the manifest has it while it is played: true should this process be
+    killed."""
     return Trial(
         engine=name,
         repeat=repeat,
@@ -60,7 +61,7 @@ def play_trial(
     num_workers: int,
     observer: Observer,
 ) -> tuple[Trial, EngineError | EngineInputError | None]:
-    """The trial as it went, and the error that ended it early, if one did."""
+    """Plays the trial; returns it as it went, and the error that ended it early, if one did."""
     directory = run_directory / name / str(repeat)
     directory.mkdir(parents=True)
     observer.on_trial_start(name, repeat)
@@ -78,7 +79,7 @@ def play_trial(
                 drive = _drive(workload, engine, run_directory, directory, num_workers)
                 watch = _death_watch(engine)
                 result = play(drive, on_progress=observer.on_progress, should_stop=watch)
-                died = watch() or _silence(engine.endpoint, result.counts)
+                died = watch() or _why_unreachable(engine.endpoint, result.counts)
             # Also where all turns had failed before anybody looked.
             status, note = _status(result) if died is None else ("failed", died)
     except (EngineError, EngineInputError) as caught:
@@ -120,9 +121,11 @@ def _death_watch(engine: RunningEngine) -> Callable[[], str | None]:
     return watch
 
 
-def _silence(endpoint: Endpoint, counts: Counts) -> str | None:
-    """A server that is not this project's child is not watched: where turns failed, it is asked
-    once, at the end."""
+def _why_unreachable(endpoint: Endpoint, counts: Counts) -> str | None:
+    """Returns why the server can not be reached any more; None where it can, or no turn failed.
+
+    A server that is not this project's child is not watched, but asked once, at the end.
+    """
     if not counts.failed:
         return None
     url = urlsplit(endpoint.base_url)

@@ -1,4 +1,4 @@
-"""Where cells run: one after another here, over the cores, or over a Ray cluster."""
+"""The places where cells run: one after another here, over the cores, or over a Ray cluster."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Executor(Protocol):
 
 
 class OneAfterAnother:
-    """In this process: for engines in wall time, which would disturb each other."""
+    """Runs cells in this process, for engines in wall time, which would disturb each other."""
 
     def __init__(self, num_workers: int, watch: Watch = RunDisplay) -> None:
         self._num_workers = num_workers
@@ -43,7 +43,7 @@ class OneAfterAnother:
 
 
 class OverCores:
-    """A process for each of `num_jobs` cells at a time."""
+    """Runs `num_jobs` cells at a time, each in a process of its own."""
 
     def __init__(self, num_jobs: int, run: RunCell = run_cell) -> None:
         self._num_jobs = num_jobs

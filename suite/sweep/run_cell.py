@@ -1,4 +1,4 @@
-"""One cell: an ordinary run with its metrics.json, and how it went instead of an error."""
+"""Runs one cell: an ordinary run with its metrics.json, and how it went instead of an error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CellResult:
 
 
 def set_aside(directory: Path) -> None:
-    """What an earlier attempt at a cell has left goes to set-aside/<cell>-<n>, if it left any."""
+    """Moves what an earlier attempt at a cell has left, if any, to set-aside/<cell>-<n>."""
     if not directory.exists():
         return
     folder = directory.parent.parent / "set-aside"
@@ -40,7 +40,7 @@ def set_aside(directory: Path) -> None:
 
 
 class NoObserver:
-    """For cells that run out of sight."""
+    """The observer of cells that run out of sight."""
 
     def on_trial_start(self, engine: str, repeat: int) -> None: ...
 
@@ -56,8 +56,10 @@ def run_cell(
     observer: Observer | None = None,
     workload: Workload | None = None,
 ) -> CellResult:
-    """Never raises for what goes wrong in the cell: the first line goes into the result, the whole
-    into its directory's error.txt."""
+    """Runs the cell and returns how it went; never raises for what goes wrong in it.
+
+    The first line of an error goes into the result, the whole into its directory's error.txt.
+    """
     began_at = time.monotonic()
     task.directory.mkdir(parents=True)
     try:
@@ -81,7 +83,7 @@ def run_cell(
 
 
 def _status(manifest: Manifest) -> tuple[CellStatus, str | None]:
-    """The worst of its trials."""
+    """Returns the status of the worst trial, and why."""
     for status in ("interrupted", "failed"):
         for trial in manifest.trials:
             if trial.status == status:

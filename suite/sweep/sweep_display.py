@@ -1,4 +1,4 @@
-"""A sweep as one watches it: cells done, failed, and how long the rest may take.
+"""Shows a sweep while it goes on: cells done, failed, and how long the rest may take.
 
 Quiet when the output is no terminal: then a line for each cell that has ended.
 """
@@ -19,7 +19,8 @@ ETA_WINDOW_S = 3600.0  # cells take minutes
 
 
 class SweepDisplay:
-    """`total` grows where the cells are found on the way, as in a capacity search."""
+    """The bar of a sweep; its total grows where cells are found on the way, as in a capacity
+    search."""
 
     def __init__(
         self,

@@ -1,4 +1,5 @@
-"""How long a plan takes on an engine that answers at a steady pace, whoever else it serves."""
+"""An estimate of how long a plan takes, on an engine whose pace is steady whoever else it
+serves."""
 
 from __future__ import annotations
 

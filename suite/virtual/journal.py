@@ -40,7 +40,7 @@ class Journal:
         )
 
     def progress(self, *, num_planned: int, num_in_flight: int, elapsed_s: float) -> Progress:
-        """Seconds are virtual."""
+        """Returns how far playing has come; seconds are virtual."""
         return Progress(
             num_planned=num_planned,
             num_done=self._num_done,

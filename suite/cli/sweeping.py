@@ -10,7 +10,6 @@ import typer
 
 from suite.cli.app import ExitCode, Overrides, app
 from suite.cli.executing import Jobs, On, Where, executor_for, interrupt_on_sigterm
-from suite.cli.workload_argument import WorkloadArgument, read_workload
 from suite.plurals import several
 
 MAX_CELLS_NAMED = 3  # of those whose gates were missed
@@ -87,7 +86,9 @@ def report_sweep(path: Path) -> None:
 
 @app.command()
 def capacity(
-    named: WorkloadArgument,
+    workload_file: Annotated[
+        Path, typer.Argument(metavar="WORKLOAD", help="A workload file (YAML); simulated engines.")
+    ],
     *,
     overrides: Overrides = None,
     target: Annotated[float, typer.Option(help="Share of users within SLO, at least (0–1).")] = 0.9,
@@ -111,11 +112,12 @@ def capacity(
     from suite.playing.workload import resolve_workload
     from suite.sweep.capacity_search import CapacityRequest, CapacitySearch
     from suite.sweep.sweep_display import SweepDisplay
+    from workloads.source import read_source
 
     request = CapacityRequest(
         target_ratio=target, num_seeds=seeds, tolerance_ratio=tolerance, low=low, high=high
     )
-    source = _unswept(read_workload(named, overrides))
+    source = _unswept(read_source(workload_file, overrides or []))
     workload = resolve_workload(source)
     search = CapacitySearch(source, workload, request)
     where = Where(root=out, resume=resume, jobs=jobs, on=on)

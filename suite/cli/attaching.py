@@ -69,7 +69,7 @@ def meet_server(base_url: str, workload: Workload) -> None:
 def say_how_to_change(base_url: str) -> None:
     """Tells the way from the default workload to one's own."""
     typer.echo(
-        "that was the default workload; one value: --set arrivals.concurrency=8; "
-        f"all of it: fsbench init {quote(base_url)}",
+        "that was the default workload: change a value with --set arrivals.concurrency=8, or all "
+        f"of it in a file: fsbench init {quote(base_url)}",
         err=True,
     )

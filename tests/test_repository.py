@@ -12,6 +12,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import typer
+
+from suite.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("suite", "workloads", "engines", "reports")
@@ -103,6 +106,21 @@ def _shown(names: Sequence[str], drawing: str) -> list[int]:
 
 def is_folder(package: str) -> bool:
     return (ROOT / package.replace(".", "/")).is_dir()
+
+
+COMMANDS = set(typer.main.get_command(app).commands)
+
+
+def test_the_readme_lists_every_command() -> None:
+    listed = section((ROOT / "README.md").read_text(), "Commands").partition("(")[0]
+    assert set(re.findall(r"`(\S+)`", listed)) == COMMANDS
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_that_a_document_types_exists(document: Path) -> None:
+    blocks = "\n".join(CODE.findall(document.read_text()))
+    typed = re.findall(r"^\s*(?:\S*bin/)?fsbench ([a-z]+)", blocks, re.MULTILINE)
+    assert set(typed) <= COMMANDS
 
 
 def test_every_document_can_be_reached_from_the_readme() -> None:

@@ -54,8 +54,8 @@ def meet_server(base_url: str, workload: Workload) -> None:
         if isinstance(settings, OpenAISettings) and settings.base_url == base_url:
             model = find_endpoint(name, settings).model
             typer.echo(f"{base_url} serves {model}", err=True)
-    promises = ", ".join(
-        f"{each.name}: TTFT {duration(each.slo.ttft_s)}, TBT {duration(each.slo.tbt_s)}"
+    promises = "; ".join(
+        f"{each.name} TTFT {duration(each.slo.ttft_s)}, TBT {duration(each.slo.tbt_s)}"
         for each in workload.plan.user_classes
     )
     typer.echo(

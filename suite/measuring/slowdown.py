@@ -33,8 +33,8 @@ def solo_latencies(run: Path, engine: str) -> SoloLatencies | None:
     directory = run / SOLO_FOLDER
     if not (directory / "manifest.json").exists():
         return None
-    parts = [each for each in Manifest.read(directory).parts if each.engine == engine]
-    turns = read_turns([(part.repeat, part.directory(directory)) for part in parts])
+    trials = [each for each in Manifest.read(directory).trials if each.engine == engine]
+    turns = read_turns([(trial.repeat, trial.directory(directory)) for trial in trials])
     rows = np.flatnonzero(~turns.has_failed)
     e2e_s = turns.done_at - turns.sent_at
     return {(turns.conversation_id[row], int(turns.turn[row])): float(e2e_s[row]) for row in rows}

@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from engines.facts import EngineFacts, facts_of_old_run
 
@@ -32,7 +32,7 @@ class Counts(BaseModel):
 
 
 class DriverQuality(BaseModel):
-    """How far the driver itself can be trusted in this part of the run."""
+    """How far the driver itself can be trusted in this trial."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,8 +45,8 @@ class DriverQuality(BaseModel):
     warnings: list[str]  # each says what to do
 
 
-class Part(BaseModel):
-    """One engine's turn at the plan."""
+class Trial(BaseModel):
+    """One engine's one repeat: the whole plan, played against it once."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,7 +65,9 @@ class Part(BaseModel):
 
 
 class Manifest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    """`trials` are `parts` in the file, as they have been since the first runs."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     schema_version: int = SCHEMA_VERSION
     name: str
@@ -82,7 +84,9 @@ class Manifest(BaseModel):
     commit: str | None = None  # of fsbench, where it ran from a checkout; + where files differed
     versions: dict[str, str]
     machine: dict[str, Any]
-    parts: list[Part] = []
+    trials: list[Trial] = Field(
+        default_factory=list, validation_alias="parts", serialization_alias="parts"
+    )
 
     def facts_of(self, engine: str) -> EngineFacts:
         """Returns what a reader has to know of the engine's figures, in old runs too."""
@@ -90,7 +94,7 @@ class Manifest(BaseModel):
 
     def write(self, run: Path) -> None:
         partial = run / "manifest.json.partial"
-        partial.write_text(self.model_dump_json(indent=2) + "\n")
+        partial.write_text(self.model_dump_json(indent=2, by_alias=True) + "\n")
         partial.replace(run / "manifest.json")
 
     @classmethod

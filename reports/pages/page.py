@@ -14,6 +14,7 @@ from reports.words import units
 from reports.words.wording import times_interval_text
 from suite.judging.ratios import UNSEEN
 from suite.judging.run_comparison import said_once
+from suite.measuring.cache_isolation import NOTE
 from suite.plurals import several
 from suite.records.run_directory import Manifest, Trial
 
@@ -95,6 +96,8 @@ def _contrast(metrics: Json) -> str:
         kept = f"kept {more} users than {baseline} ({ratio})"
         if found["reason"] == UNSEEN:
             text = f"{kept}, but {UNSEEN}."
+        elif found["reason"] == NOTE:
+            text = f"can not be held against {baseline}: {NOTE}."
         elif found["verdict"] == "same":
             text = f"kept as many users as {baseline}."
         elif found["verdict"] not in ("better", "worse"):

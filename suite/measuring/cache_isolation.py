@@ -181,6 +181,6 @@ def _warnings(what: str, mine: Findings, isolation: Isolation | None) -> list[st
     if by == "shared" and mine.is_isolated is None:
         return [
             f"{what}, prefix cache: it is shared with other trials and earlier runs, and the "
-            "server does not say what it found there; set prefix_cache: isolate for numbers of its own"
+            "server does not say what it found there; set prefix_cache: isolate for its own numbers"
         ]
     return []

@@ -1,8 +1,8 @@
-"""A few words of a part's own before each conversation's first prompt, so that no server finds in
-its cache what another part has asked it.
+"""A few words of a trial's own before each conversation's first prompt, so that no server finds in
+its cache what another trial has asked it.
 
 They stand at the very front, where a prefix cache begins to compare, and are the same for all
-conversations of the part, so that prefixes which conversations share stay shared. In words and as
+conversations of the trial, so that prefixes which conversations share stay shared. In words and as
 token ids they come from what the plan itself asks.
 """
 
@@ -15,7 +15,8 @@ from math import ceil, log2
 import numpy as np
 
 from suite.driver.words import WORDS, render_ids
-from workloads.plan import Conversation, Plan, TokenIds
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, TokenIds
 
 NUM_BITS = 60  # so many different openings at least: 8 of the 253 words
 

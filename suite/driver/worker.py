@@ -108,7 +108,6 @@ class Worker:
 
     def _report(self, kind: str, *, num_in_flight: int = 0) -> Report:
         tally = self._tally
-        ttft_s, lag_s = tally.take_latencies()
         return Report(
             kind=kind,
             num_done=tally.num_done,
@@ -116,8 +115,7 @@ class Worker:
             num_in_flight=num_in_flight,
             num_output_tokens=tally.num_output_tokens,
             cpu_ratio=tally.cpu_ratio,
-            ttft_s=ttft_s,
-            lag_s=lag_s,
+            ttft_s=tally.take_ttft_s(),
         )
 
     async def _report_regularly(self, plane: DataPlane) -> None:

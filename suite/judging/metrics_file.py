@@ -121,9 +121,9 @@ def write_metrics(run: Path) -> Json:
 def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) -> Json:
     turns = engine.turns
     pooled = numbers(engine, run)
-    repeats = [pooled] if len(engine.parts) == 1 else []
+    repeats = [pooled] if len(engine.trials) == 1 else []
     if not repeats:
-        repeats = [numbers(engine.only(part), run) for part in engine.parts]
+        repeats = [numbers(engine.only(trial), run) for trial in engine.trials]
     unavailable = pooled.pop("unavailable")
     cache = CacheCheck(engine)
     spread = between_runs(repeats)
@@ -142,8 +142,8 @@ def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) ->
             for number in np.unique(turns.turn)
         },
         "repeats": [
-            {"repeat": part.repeat, "status": part.status, "note": part.note, **mine}
-            for part, mine in zip(engine.parts, repeats, strict=True)
+            {"repeat": trial.repeat, "status": trial.status, "note": trial.note, **mine}
+            for trial, mine in zip(engine.trials, repeats, strict=True)
         ],
         "between_runs": spread,
         "warnings": [*warnings(engine, pooled["steady_state"]), *cache.warnings(), *remarks],

@@ -1,5 +1,5 @@
-"""Whether a part's prompts were found in the server's prefix cache though nobody of that part had
-sent them: then what was measured is the cache, warmed by another part or an earlier run.
+"""Whether a trial's prompts were found in the server's prefix cache though nobody of that trial had
+sent them: then what was measured is the cache, warmed by another trial or an earlier run.
 
 Held against what the server says of each turn (`cached_tokens` of its usage). Rightly found are
 the conversation's own history, what the plan's conversations share, and what the server puts before
@@ -19,14 +19,15 @@ from suite.measuring.engine_run import EngineRun
 from suite.measuring.shared_prefixes import SharedRatios, shared_ratios
 from suite.measuring.slowdown import solo_turns
 from suite.plurals import several
-from suite.records.run_directory import Isolation, Part
+from suite.records.run_directory import Isolation, Trial
 from suite.records.turn_table import TurnTable
 from suite.statistics.arrays import Bools, Floats
-from workloads.plan import Plan, Turn
+from workloads.plan import Plan
+from workloads.plan_parts import Turn
 
 SLACK_TOKENS = 16  # a turn: a block of most caches, and words that conversations share by chance
 NOTE = (
-    "prompts of other parts were found in the server's prefix cache (see the warnings): what was "
+    "prompts of other trials were found in the server's prefix cache (see the warnings): what was "
     "measured may be the cache"
 )
 _UNTOUCHED = ("driver_lag", "counts")  # what a warm cache does not falsify
@@ -41,7 +42,7 @@ _REMEDIES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """Of one part."""
+    """Of one trial."""
 
     num_told_turns: int  # of which the server says what it found
     num_warm_turns: int
@@ -58,30 +59,30 @@ class CacheCheck:
     engine: EngineRun
 
     @cached_property
-    def parts(self) -> list[Findings]:
-        """In the order of the engine's parts."""
+    def trials(self) -> list[Findings]:
+        """In the order of the engine's trials."""
         engine = self.engine
         return [
-            findings(engine.all_turns.where(engine.all_turns.repeat == part.repeat), engine.plan)
-            for part in engine.parts
+            findings(engine.all_turns.where(engine.all_turns.repeat == trial.repeat), engine.plan)
+            for trial in engine.trials
         ]
 
     @cached_property
     def solo(self) -> Findings | None:
         engine = self.engine
-        if not engine.parts or engine.solo is None:
+        if not engine.trials or engine.solo is None:
             return None
-        turns = solo_turns(engine.run, engine.parts[0].engine)
+        turns = solo_turns(engine.run, engine.trials[0].engine)
         return None if turns is None else findings(turns, engine.plan)
 
     def as_json(self) -> dict[str, Any]:
-        warm = sum(each.num_warm_tokens for each in self.parts)
-        prompt = sum(each.num_prompt_tokens for each in self.parts)
-        verdicts = {each.is_isolated for each in self.parts} - {None}
+        warm = sum(each.num_warm_tokens for each in self.trials)
+        prompt = sum(each.num_prompt_tokens for each in self.trials)
+        verdicts = {each.is_isolated for each in self.trials} - {None}
         return {
             "is_isolated": all(verdicts) if verdicts else None,
             "is_solo_isolated": None if self.solo is None else self.solo.is_isolated,
-            "num_warm_turns": sum(each.num_warm_turns for each in self.parts),
+            "num_warm_turns": sum(each.num_warm_turns for each in self.trials),
             "num_warm_tokens": warm,
             "warm_tokens_ratio": warm / prompt if prompt else None,
         }
@@ -89,11 +90,11 @@ class CacheCheck:
     def warnings(self) -> list[str]:
         found = [
             text
-            for part, mine in zip(self.engine.parts, self.parts, strict=True)
-            for text in _warnings(f"repeat {part.repeat}", mine, part.isolation)
+            for trial, mine in zip(self.engine.trials, self.trials, strict=True)
+            for text in _warnings(f"repeat {trial.repeat}", mine, trial.isolation)
         ]
         if self.solo is not None:
-            first: Part = self.engine.parts[0]
+            first: Trial = self.engine.trials[0]
             found += _warnings("the solo run", self.solo, first.isolation)
         return found
 
@@ -110,7 +111,7 @@ def doubt(found: Mapping[str, Any], group: str, key: str) -> str | None:
 
 
 def findings(turns: TurnTable, plan: Plan) -> Findings:
-    """`turns` of one part."""
+    """`turns` of one trial."""
     cached, prompt = turns.num_cached_tokens, turns.num_prompt_tokens
     is_told = ~np.isnan(cached)
     own = _own_tokens(turns, plan)
@@ -146,7 +147,7 @@ def _own_tokens(turns: TurnTable, plan: Plan) -> Floats:
 
 def _common_tokens(turns: TurnTable, plan: Plan) -> float:
     """What even the leanest first prompt has beyond the plan's words: the chat template, and what
-    the part itself put there."""
+    the trial itself put there."""
     words = {each.conversation_id: _num_words(each.turns[0]) for each in plan.conversations}
     rows = np.flatnonzero((turns.turn == 0) & ~np.isnan(turns.num_prompt_tokens))
     beyond = [turns.num_prompt_tokens[row] - words[turns.conversation_id[row]] for row in rows]
@@ -179,7 +180,7 @@ def _warnings(what: str, mine: Findings, isolation: Isolation | None) -> list[st
         ]
     if by == "shared" and mine.is_isolated is None:
         return [
-            f"{what}, prefix cache: it is shared with other parts and earlier runs, and the server "
-            "does not say what it found there; set prefix_cache: isolate for numbers of its own"
+            f"{what}, prefix cache: it is shared with other trials and earlier runs, and the "
+            "server does not say what it found there; set prefix_cache: isolate for its own numbers"
         ]
     return []

@@ -11,7 +11,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from workloads.plan import Conversation, Plan, Turn
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, Turn
 
 ID_BYTES = 4
 SharedRatios = Mapping[tuple[str, int], float]  # by conversation and turn; others have 0

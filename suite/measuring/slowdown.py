@@ -43,8 +43,8 @@ def solo_turns(run: Path, engine: str) -> TurnTable | None:
     directory = run / SOLO_FOLDER
     if not (directory / "manifest.json").exists():
         return None
-    parts = [each for each in Manifest.read(directory).parts if each.engine == engine]
-    return read_turns([(part.repeat, part.directory(directory)) for part in parts])
+    trials = [each for each in Manifest.read(directory).trials if each.engine == engine]
+    return read_turns([(trial.repeat, trial.directory(directory)) for trial in trials])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What keeps the prompts of the part that begins now from those of all other parts."""
+"""What keeps the prompts of the trial that begins now from those of all other trials."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from workloads.plan import Plan
 
 
 def isolated(endpoint: Endpoint, plan: Plan, salt: str) -> tuple[Endpoint, Isolation | None]:
-    """Returns how the server is asked in this part, and what is recorded of it (None: it starts
-    anew with each part). `salt` is of this part alone. Raises EngineInputError."""
+    """Returns how the server is asked in this trial, and what is recorded of it (None: it starts
+    anew with each trial). `salt` is of this trial alone. Raises EngineInputError."""
     match endpoint.separation:
         case None:
             return endpoint, None

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from suite.driver.opening import opened, opening_of
 from suite.driver.words import WORDS, render
-from workloads.plan import Conversation, Plan, Turn
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, Turn
 
 IDS = st.lists(st.integers(0, 40_000), min_size=1, max_size=30)
 

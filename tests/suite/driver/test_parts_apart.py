@@ -18,7 +18,8 @@ from suite.driver.calibrate import endpoint, running_server
 from suite.driver.opening import opened, opening_of
 from suite.records.turn_records import TurnRecord
 from tests.suite.driver.conftest import Played
-from workloads.plan import Conversation, Plan, Turn
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, Turn
 
 NUM_PROMPT, NUM_ANSWER, NUM_TURNS = 60, 5, 3
 BLOCK = Behaviour().block_tokens

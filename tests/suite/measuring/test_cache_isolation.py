@@ -23,7 +23,8 @@ from suite.measuring.shared_prefixes import shared_ratios
 from suite.records.run_directory import SOLO_FOLDER, Isolation, Manifest
 from suite.records.turn_records import TurnRecord, write_turns
 from tests.reports.synthetic_run import make_manifest, make_part
-from workloads.plan import Conversation, Plan, Slo, Turn, UserClass
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, Slo, Turn, UserClass
 
 NUM_NEW, NUM_ANSWER = 100, 20
 

@@ -1,8 +1,8 @@
-"""What one part of a run may find of another's prompts in a server's prefix cache.
+"""What one trial of a run may find of another's prompts in a server's prefix cache.
 
-All parts send the same prompts, so the second of two equal engines would find what the first has
+All trials send the same prompts, so the second of two equal engines would find what the first has
 left. `isolate` keeps them apart: by a salt where the server takes one, else by a few words of the
-part's own before each conversation. `reset` asks the server to empty its cache before each part.
+trial's own before each conversation. `reset` asks the server to empty its cache before each trial.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ PrefixCache = Annotated[
     WithJsonSchema(_SCHEMA),
 ]
 CacheSalt = Literal["auto", True, False]
-# What keeps a part's prompts from another's: a salt in each request, words before each
+# What keeps a trial's prompts from another's: a salt in each request, words before each
 # conversation, an emptied cache; or nothing.
 Separation = Literal["cache_salt", "words", "reset", "shared"]
 
@@ -106,7 +106,7 @@ class Server:
 def separate(
     name: str, wanted: PrefixCache, server: Server, *, cache_salt: CacheSalt
 ) -> Separation:
-    """Returns how the part that begins now is kept apart; where the cache is to be emptied, that
+    """Returns how the trial that begins now is kept apart; where the cache is to be emptied, that
     has been done. `name` is the engine's. Raises EngineInputError."""
     if isinstance(wanted, Reset):
         _reset(name, wanted, server)
@@ -125,7 +125,7 @@ def check_prefix_cache(
         raise EngineInputError("cache_salt: true needs prefix_cache: isolate; leave one of them")
     if "cache_salt" in extra_body and wanted == "isolate":
         raise EngineInputError(
-            "extra_body.cache_salt is the same for all parts, whose caches prefix_cache: isolate "
+            "extra_body.cache_salt is the same for all trials, whose caches prefix_cache: isolate "
             "keeps apart; leave it out, or set prefix_cache: shared"
         )
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from engines.errors import EngineInputError
 from engines.openai import OpenAIKind, OpenAISettings
-from engines.prefix_cache import Reset, Server, is_vllm_with_salt, separate
+from engines.separation import Reset, Server, is_vllm_with_salt, separate
 from engines.vllm.command import environment
 from engines.vllm.settings import VllmSettings
 

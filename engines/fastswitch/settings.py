@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from engines.api import EngineInputError, EngineSettings
 from engines.context_limit import refuse_longer
+from engines.simulated.pace import Pace
 
 Allocator = Literal["paged", "sorted", "block_group"]
 Layout = Literal["per_layer", "cross_layer"]
@@ -97,18 +98,6 @@ class CoreSettings:
     @property
     def num_host_blocks(self) -> int:
         return self.swap_tokens // self.block_size
-
-
-class LinkSettings(BaseModel):
-    """An emulated link between device and host, so that a laptop shows the regime of a real GPU.
-
-    A transfer lasts at least num_copies · seconds_per_copy + bytes / bytes_per_s.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    bytes_per_s: float = Field(gt=0, description="each direction's own bandwidth")
-    seconds_per_copy: float = Field(ge=0, description="cost of one copy call")
 
 
 class CoreEngineSettings(EngineSettings):
@@ -247,21 +236,29 @@ class FastSwitchSettings(CoreEngineSettings):
     torch_device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu or cuda")
     num_threads: int = Field(1, ge=1, le=1024, description="torch's threads; CPU only")
     weights_seed: int = 0
-    link: LinkSettings | None = Field(
-        None, description="emulate this link between the pools; shown as such in every report"
+    pace: Pace | str | None = Field(
+        None,
+        description="let steps and copies last as long as on this profile's GPU: a profile's name, "
+        "or {profile, speed}; tokens and copies stay real, and every report says so",
     )
 
     def resolved(self, model: str | None) -> FastSwitchSettings:
-        """A copy that names every mechanism and the model: what a manifest should show."""
+        """A copy that names every mechanism, the model and the pace: what a manifest should show.
+        Raises EngineInputError: no model is named, or the profile is unknown."""
         chosen = self.model or model
         if chosen is None:
             raise EngineInputError("no model is named; set model: in the workload or the engine")
-        return self.model_copy(update={**self.named_mechanisms(), "model": chosen})
+        pace = self.named_pace
+        if pace is not None:
+            pace.loaded_profile()
+        update = {**self.named_mechanisms(), "model": chosen, "pace": pace}
+        return self.model_copy(update=update)
 
     def remarks(self) -> list[str]:
-        if self.link is None:
-            return []
-        return [
-            "the link between device and host is emulated: "
-            f"{self.link.bytes_per_s / 1e9:g} GB/s, {self.link.seconds_per_copy * 1e6:g} µs a copy"
-        ]
+        pace = self.named_pace
+        return [] if pace is None else [pace.remark()]
+
+    @property
+    def named_pace(self) -> Pace | None:
+        """The pace, also where the file gives no more than a profile's name."""
+        return Pace(profile=self.pace) if isinstance(self.pace, str) else self.pace

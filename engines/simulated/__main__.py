@@ -14,7 +14,7 @@ from engines.fastswitch.server.app import create_app
 from engines.fastswitch.server.serving import bind, serve
 from engines.fastswitch.serving_process import process_main
 from engines.priority_file import read_priorities
-from engines.simulated.emulation import EmulatedEngine, PacedClock
+from engines.simulated.paced_engine import PacedClock, PacedEngine
 from engines.simulated.kind import EmulationConfig
 from engines.simulated.settings import SimulatedSettings
 from engines.simulated.virtual_engine import modelled_device
@@ -48,7 +48,7 @@ def run(config: EmulationConfig) -> None:
     api_key = os.environ.get(config.api_key_env) if config.api_key_env else None
     listener = bind(config.host, config.port, api_key=api_key)
     clock = PacedClock()
-    device = modelled_device(settings, clock)
+    device = modelled_device(settings, settings.loaded_profile(), clock)
     priorities = read_priorities(config.priorities) if config.priorities else None
     logs = EngineLogs(config.log_directory) if config.log_directory else None
 
@@ -57,7 +57,7 @@ def run(config: EmulationConfig) -> None:
         on_outputs: Callable[[list[RequestOutput]], None],
         on_failure: Callable[[BaseException], None],
     ) -> EngineThread:
-        engine = EmulatedEngine(
+        engine = PacedEngine(
             settings.core(),
             device,
             clock=clock,

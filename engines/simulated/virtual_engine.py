@@ -9,6 +9,8 @@ from engines.fastswitch.engine import Engine
 from engines.fastswitch.engine_logs import EngineLogs
 from engines.fastswitch.engine_thread import POLL_S
 from engines.fastswitch.request import Request, RequestOutput, SamplingParams
+from engines.fastswitch.settings import CoreEngineSettings
+from engines.simulated.constants import Profile
 from engines.simulated.device import Clock, ModelledDevice, VirtualClock
 from engines.simulated.settings import SimulatedSettings
 
@@ -34,7 +36,7 @@ class SimulatedEngine:
         self._logs = logs
         self.engine = Engine(
             settings.core(),
-            modelled_device(settings, self._clock),
+            modelled_device(settings, settings.loaded_profile(), self._clock),
             clock=self._clock.now,
             priorities=priorities,
             on_step=logs.step if logs else None,
@@ -77,11 +79,11 @@ class SimulatedEngine:
             self._logs.close()
 
 
-def modelled_device(settings: SimulatedSettings, clock: Clock) -> ModelledDevice:
-    """Raises EngineInputError."""
+def modelled_device(settings: CoreEngineSettings, profile: Profile, clock: Clock) -> ModelledDevice:
+    """Returns the device of these settings' pools and mechanisms, on the profile's GPU."""
     core = settings.core()
     return ModelledDevice(
-        settings.loaded_profile(),
+        profile,
         clock,
         block_size=core.block_size,
         num_device_blocks=core.num_device_blocks,

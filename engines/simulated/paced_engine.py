@@ -1,4 +1,4 @@
-"""The modelled device in wall time: behind the real server, at its GPU's pace."""
+"""An engine in wall time at a modelled GPU's pace, whether its device computes or only sleeps."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 
 from engines.fastswitch.engine import Engine
 from engines.fastswitch.request import Request
+from engines.fastswitch.step_log import StepRecord
 
 
 class PacedClock:
     """Modelled seconds of CLOCK_MONOTONIC that real time keeps pace with. A `Clock`.
 
-    They stand still while Python computes: the profile's overheads stand for that. `advance_to`
-    sleeps until real time is there; where it is further already (a sleep too long, a slow step),
-    the next sleeps are shorter until both agree again.
+    They stand still while Python or a real model computes: the profile's times stand for that.
+    `advance_to` sleeps until real time is there; where it is further already (a sleep too long, a
+    slow step), the next sleeps are shorter until both agree again.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class PacedClock:
         self._real_time = real_time
         self._sleep = sleep
         self._now = real_time()
+        self._missed_s = 0.0
         self.max_lag_s = 0.0  # how far real time has been ahead at the end of a sleep
 
     def now(self) -> float:
@@ -38,19 +40,36 @@ class PacedClock:
         self._now = max(self._now, instant)
         while (remaining_s := self._now - self._real_time()) > 0:
             self._sleep(remaining_s)
-        self.max_lag_s = max(self.max_lag_s, -remaining_s)
+        self.note_missed(-remaining_s)
 
     def jump_to(self, instant: float) -> None:
         """Nothing was there to be done until then."""
         self._now = max(self._now, instant)
 
+    def note_missed(self, seconds: float) -> None:
+        """Something is so much later than its modelled instant."""
+        self._missed_s = max(self._missed_s, seconds)
+        self.max_lag_s = max(self.max_lag_s, seconds)
 
-class EmulatedEngine(Engine):
+    def take_missed_s(self) -> float:
+        """Returns by how much the pace was missed at most since this was asked last."""
+        missed_s, self._missed_s = self._missed_s, 0.0
+        return missed_s
+
+
+class PacedEngine(Engine):
     """An `Engine` whose clock follows real time over the spans in which nothing is asked of it."""
 
-    def __init__(self, *args: Any, clock: PacedClock, **fields: Any) -> None:
-        super().__init__(*args, clock=clock.now, **fields)
+    def __init__(
+        self,
+        *args: Any,
+        clock: PacedClock,
+        on_step: Callable[[StepRecord], None] | None = None,
+        **fields: Any,
+    ) -> None:
+        super().__init__(*args, clock=clock.now, on_step=self._on_paced_step, **fields)
         self._paced = clock
+        self._on_step = on_step
 
     def submit(self, request: Request) -> None:
         if not self.has_work:
@@ -62,3 +81,8 @@ class EmulatedEngine(Engine):
     def poll(self) -> None:
         self._paced.jump_to(self._paced.real_time())
         super().poll()
+
+    def _on_paced_step(self, record: StepRecord) -> None:
+        record.pace_missed_s = self._paced.take_missed_s()
+        if self._on_step is not None:
+            self._on_step(record)

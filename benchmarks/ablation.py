@@ -37,8 +37,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.results import print_table, write_result
-from engines.fastswitch.devices.model_config import PRESETS as MODELS
-from engines.fastswitch.settings import PRESETS
+from engines.core.settings import PRESETS
+from engines.models.model_config import PRESETS as MODELS
 from workloads.yaml_file import read_yaml
 
 HERE = Path(__file__).parent

@@ -26,11 +26,11 @@ from statistics import fmean
 from typing import Any, cast
 
 from benchmarks.results import print_table, write_result
-from engines.fastswitch.allocators import ALLOCATORS
-from engines.fastswitch.kv_cache import KvCache
-from engines.fastswitch.request import Phase, Request, SamplingParams
-from engines.fastswitch.settings import PRESETS, Allocator, CoreSettings, GroupVictim
-from engines.fastswitch.swap import Swapper
+from engines.core.allocators import ALLOCATORS
+from engines.core.kv_cache import KvCache
+from engines.core.request import Phase, Request, SamplingParams
+from engines.core.settings import PRESETS, Allocator, CoreSettings, GroupVictim
+from engines.core.swap import Swapper
 from engines.simulated.device import ModelledDevice, VirtualClock
 from engines.simulated.profile import load_profile
 from workloads.shapes import TurnShape

@@ -14,18 +14,19 @@ from math import exp, log
 import numpy as np
 from scipy import special
 
-from suite.bootstrap import draws, interval_of, levels_around, percentile_draws
-from suite.bootstrap_t import mean_interval, mean_ratio_interval
-from suite.compare import paired_interval
-from suite.intervals import (
+from suite.judging.catalogue import Metric, Number
+from suite.judging.ratios import paired_interval
+from suite.statistics.arrays import Floats
+from suite.statistics.bootstrap import draws, interval_of, levels_around, percentile_draws
+from suite.statistics.bootstrap_t import mean_interval, mean_ratio_interval
+from suite.statistics.intervals import (
     Clusters,
     between_runs_interval,
     clustered_percentile,
     combined_ratio,
     percentile_interval,
 )
-from suite.metric_names import Metric, Number
-from suite.quantiles import Floats, Interval, quantile
+from suite.statistics.quantiles import Interval, quantile
 
 Rng = np.random.Generator
 Labels = np.ndarray

@@ -12,12 +12,18 @@ from functools import cache
 import numpy as np
 
 from benchmarks.coverage_scenes import MANY, Rng, Trial
-from suite.attainment import Attainment
-from suite.fairness import gini_index, jain_index
-from suite.intervals import combined_ratio, share_interval
-from suite.quantiles import Floats, Interval, quantile
-from suite.user_influences import correlation, user_influences
-from suite.user_intervals import gini_interval, jain_interval, mean_share_interval, p5_interval
+from suite.measuring.attainment import Attainment
+from suite.measuring.fairness import gini_index, jain_index
+from suite.measuring.user_influences import correlation, user_influences
+from suite.measuring.user_intervals import (
+    gini_interval,
+    jain_interval,
+    mean_share_interval,
+    p5_interval,
+)
+from suite.statistics.arrays import Floats
+from suite.statistics.intervals import combined_ratio, share_interval
+from suite.statistics.quantiles import Interval, quantile
 
 Users = Callable[[Rng, int], Floats]  # a share of each user
 HARDER = 1.6  # the second engine of a ratio: a turn that attains by chance p does by p^1.6

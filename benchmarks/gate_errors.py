@@ -39,18 +39,18 @@ import numpy as np
 
 from benchmarks.results import DIRECTORY, print_table, write_result
 from benchmarks.synthetic_records import Noise, make_plan, make_turns, write_run
-from suite.baseline import StoredSide
-from suite.between_runs import paired_ratio_interval, unpaired_ratio_interval
-from suite.compare import EngineSide, Side, ratio_of
-from suite.engine_run import EngineRun, read_engine
-from suite.gate_text import Gate, parse_gate
-from suite.gates import Outcome, evaluate
-from suite.intervals import as_json, between_runs_interval
-from suite.latencies import latency_summaries
-from suite.measured import measured
-from suite.metric_names import Metric, Number, look_up
-from suite.metrics import read_run
-from suite.quantiles import Interval
+from suite.judging.between_runs import paired_ratio_interval, unpaired_ratio_interval
+from suite.judging.catalogue import Metric, Number, look_up
+from suite.judging.gate_syntax import Gate, parse_gate
+from suite.judging.gates import Outcome, evaluate
+from suite.judging.ratios import EngineSide, Side, ratio_of
+from suite.judging.stored_baselines import StoredSide
+from suite.measuring.engine_run import EngineRun, read_engine
+from suite.measuring.latencies import latency_summaries
+from suite.measuring.window import measured
+from suite.records.reading import read_run
+from suite.statistics.intervals import as_json, between_runs_interval
+from suite.statistics.quantiles import Interval
 from workloads.source import read_source
 
 METRICS = ("ttft.p50", "ttft.p99", "tbt.mean", "tbt.p99", "e2e.p95")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from suite.environment import commit, machine, versions
+from suite.playing.environment import commit, machine, versions
 
 Json = dict[str, Any]
 DIRECTORY = Path(__file__).parent / "results"

@@ -29,8 +29,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.results import print_table, write_result
 from engines.simulated.settings import SimulatedSettings
-from suite.virtual.simulate import simulate
-from suite.workload import load_workload
+from suite.playing.simulate import simulate
+from suite.playing.workload import load_workload
 
 WORKLOAD = Path("workloads/paper/llama8b-a10-random.yaml")
 PRESETS = ("vllm-0.3", "groups", "async", "reuse", "fastswitch", "vllm-v1")

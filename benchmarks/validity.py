@@ -21,7 +21,7 @@ import pandas as pd
 from benchmarks.results import print_table, write_result
 from engines.simulated.settings import SimulatedSettings
 from engines.simulated.virtual_engine import SimulatedEngine
-from suite.records import TurnRecord
+from suite.records.turn_records import TurnRecord
 from suite.virtual.player import VirtualPlayer
 from workloads.build import build_plan
 from workloads.plan import Plan

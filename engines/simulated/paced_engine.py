@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from engines.fastswitch.engine import Engine
-from engines.fastswitch.request import Request
-from engines.fastswitch.step_log import StepRecord
+from engines.core.engine import Engine
+from engines.core.request import Request
+from engines.core.step_log import StepRecord
 
 
 class PacedClock:

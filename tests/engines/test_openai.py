@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from engines.api import Endpoint, EngineError, EngineInputError
+from engines.api import Endpoint
 from engines.arrow_log import read_arrow_logs
+from engines.errors import EngineError, EngineInputError
 from engines.openai import OpenAIKind, OpenAISettings
 
 

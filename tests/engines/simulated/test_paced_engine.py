@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engines.fastswitch.request import Request, SamplingParams
-from engines.simulated.paced_engine import PacedEngine, PacedClock
+from engines.core.request import Request, SamplingParams
+from engines.simulated.paced_engine import PacedClock, PacedEngine
 from engines.simulated.virtual_engine import modelled_device
 from tests.suite.virtual.test_player import settings_of
 
@@ -50,7 +50,9 @@ def test_idle_time_passes_and_a_request_is_never_later_than_the_clock() -> None:
     real = RealTime()
     clock = PacedClock(real, real.sleep)
     settings = settings_of()
-    engine = PacedEngine(settings.core(), modelled_device(settings, settings.loaded_profile(), clock), clock=clock)
+    engine = PacedEngine(
+        settings.core(), modelled_device(settings, settings.loaded_profile(), clock), clock=clock
+    )
 
     def request(name: str) -> Request:
         sampling = SamplingParams(max_tokens=2, ignore_eos=True)

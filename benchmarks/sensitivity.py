@@ -49,8 +49,8 @@ ASSUMPTIONS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
     "group_tokens": (
         "1000",
         {
-            "64": {"engines.embedded.group_tokens": 64},
-            "3000": {"engines.embedded.group_tokens": 3000},
+            "64": {"engines.fastswitch.group_tokens": 64},
+            "3000": {"engines.fastswitch.group_tokens": 3000},
         },
     ),
     "load": ("x 1", {"x 0.8": {"load": 0.8}, "x 1.2": {"load": 1.2}}),

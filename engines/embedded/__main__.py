@@ -32,7 +32,7 @@ from engines.serving.engine_thread import EngineThread
 from engines.serving.serve import bind, serve
 from engines.serving.serving_process import process_main
 from engines.serving.tokenizer import Detokenizer
-from engines.simulated.paced_engine import PacedClock, PacedEngine
+from engines.simulated.paced_engine import PacedClock, PacedEngine, claim_urgency
 from engines.simulated.virtual_engine import modelled_device
 
 
@@ -54,6 +54,8 @@ def run(config: ProcessConfig) -> None:
     device = _device(settings, loaded)
     warm_up(core, device, max_context_tokens=served.max_context_tokens)
     logs = EngineLogs(config.log_directory) if config.log_directory else None
+    if settings.pace is not None:
+        claim_urgency()
     try:
         make_engine = _engine_factory(config, device, logs)
         app = create_app(served, make_engine, api_key=api_key, max_live=settings.max_live)

@@ -33,7 +33,7 @@ COSTS = {
     "kv_tokens": "KV cache tokens",
     "swap_tokens": "host swap tokens",
     "kv_offload_gib": "host KV GiB",
-    "link": "link",
+    "pace": "pace",
 }
 
 
@@ -165,8 +165,8 @@ def labels(manifest: Manifest) -> list[tuple[str, str]]:
             is_virtual = settings.get("time", "virtual") == "virtual"
             label = "simulated, virtual time" if is_virtual else "simulated GPU, wall time"
             found.setdefault(label, []).append(name)
-        elif settings.get("link") is not None:
-            found.setdefault("emulated link", []).append(name)
+        elif settings.get("pace") is not None:
+            found.setdefault("real tokens, modelled durations", []).append(name)
     return [(label, joined(names, manifest.engines)) for label, names in found.items()]
 
 
@@ -230,6 +230,8 @@ def validity(metrics: Json, parts: Sequence[Part]) -> Fact:
         elif counts["failed"] or counts["lost"]:
             number = counts["failed"] + counts["lost"]
             doubtful.append(f"{name} left {several(number, 'turn')} without a whole answer")
+        if each.get("is_pace_kept") is False:
+            broken.append(f"{name} missed its pace: this machine was too busy, run again")
         if (each.get("steady_state") or {}).get("is_overloaded"):
             overloaded.append(name)
     if overloaded:

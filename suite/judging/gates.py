@@ -22,6 +22,7 @@ from suite.statistics.quantiles import PERCENTILES, Interval, interval_ranks
 
 MAX_GROWTH = 1000.0  # a run that would have to be longer than this is not the way to settle it
 DRIVER_NOTE = "the driver was out of its bounds (see the warnings): the time may be its own"
+PACE_NOTE = "the pace was missed (see the warnings): the time may be this machine's own"
 
 
 class Outcome(StrEnum):
@@ -98,13 +99,13 @@ def _hold(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcome:
     held = _to_baseline(gate, side, base) if gate.is_times_baseline else _absolute(gate, side)
     involved = [side, base] if gate.is_times_baseline and base is not None else [side]
     is_exact = all(are_exact(side, each) for each in involved)
-    is_late = metric.is_timed and any(each.is_driver_valid is False for each in involved)
+    doubt = _doubt(involved) if metric.is_timed else None
     whole = None if is_exact else hull(held.within, held.between)
-    outcome, reason = _judge(gate, held, whole, is_late=is_late)
+    outcome, reason = _judge(gate, held, whole, doubt=doubt)
     wants_repeats = outcome is Outcome.FAIL and not is_exact and _may_be_the_run(gate, held)
     if wants_repeats:
         outcome, reason = Outcome.INCONCLUSIVE, UNSEEN
-    is_open = outcome is Outcome.INCONCLUSIVE and not is_late and held.value is not None
+    is_open = outcome is Outcome.INCONCLUSIVE and doubt is None and held.value is not None
     return GateOutcome(
         gate=gate.text,
         engine=name,
@@ -127,12 +128,20 @@ def _hold(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcome:
     )
 
 
+def _doubt(involved: Iterable[Side]) -> str | None:
+    """Returns why no time of these can be trusted, whatever it is."""
+    sides = list(involved)
+    if any(each.is_driver_valid is False for each in sides):
+        return DRIVER_NOTE
+    return PACE_NOTE if any(each.is_pace_kept is False for each in sides) else None
+
+
 def _may_be_the_run(gate: Gate, held: _Held) -> bool:
     """Too few repeats to tell the engine from the level of the run it happened to have. A PASS
     stands all the same, for it says only that nothing was seen; a FAIL accuses."""
     if held.cautious is None:
         return False
-    return _judge(gate, held, held.cautious, is_late=False)[0] is not Outcome.FAIL
+    return _judge(gate, held, held.cautious, doubt=None)[0] is not Outcome.FAIL
 
 
 def _absolute(gate: Gate, side: Side) -> _Held:
@@ -226,12 +235,12 @@ def _at_zero(number: Number, gate: Gate) -> _Held:
 
 
 def _judge(
-    gate: Gate, held: _Held, whole: Interval | None, *, is_late: bool
+    gate: Gate, held: _Held, whole: Interval | None, *, doubt: str | None
 ) -> tuple[Outcome, str]:
     if held.value is None or held.bound is None:
         return Outcome.INCONCLUSIVE, held.reason
-    if is_late:
-        return Outcome.INCONCLUSIVE, DRIVER_NOTE
+    if doubt is not None:
+        return Outcome.INCONCLUSIVE, doubt
     bound = held.bound * held.scale
     if gate.metric.is_share and bound > 1 and gate.is_times_baseline:
         return Outcome.INCONCLUSIVE, f"the bound {bound:.4g} is more than a share can be"

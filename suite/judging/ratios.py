@@ -62,6 +62,10 @@ class Side(Protocol):
     def is_driver_valid(self) -> bool | None: ...
 
     @property
+    def is_pace_kept(self) -> bool | None:
+        """None where the engine stands for no other machine's times."""
+
+    @property
     def num_conversations(self) -> int: ...
 
     @property
@@ -100,6 +104,11 @@ class EngineSide:
     @property
     def is_driver_valid(self) -> bool | None:
         found: bool | None = self.numbers["is_driver_valid"]
+        return found
+
+    @property
+    def is_pace_kept(self) -> bool | None:
+        found: bool | None = self.numbers["is_pace_kept"]
         return found
 
     @property

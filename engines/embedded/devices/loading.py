@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from engines.core.settings import DType
+from engines.embedded.settings import DType
 from engines.embedded.devices.gguf_file import GgufFile
 from engines.embedded.devices.model import Decoder
 from engines.embedded.devices.safetensors_folder import SafetensorsFolder, has_safetensors

@@ -12,11 +12,11 @@ import pytest
 
 from engines.core.device import Batch, BlockRun, Direction
 from engines.core.request import Request, RequestOutput, SamplingParams
-from engines.core.settings import PRESETS
+from engines.core.settings import PRESETS, CoreEngineSettings
 from engines.serving.engine_thread import EngineThread
 from engines.simulated import virtual_engine
+from engines.simulated.constants import Profile
 from engines.simulated.device import Clock, ModelledDevice, ModelledTransfer
-from engines.simulated.settings import SimulatedSettings
 from engines.simulated.virtual_engine import SimulatedEngine, modelled_device
 from suite.playing.workload import priority_updates
 from suite.virtual.play import Script, play_virtually
@@ -166,8 +166,8 @@ def test_the_simulated_schedule_is_the_real_engines(
     priorities = priority_updates(plan)
     simulated: Schedule = []
 
-    def recorded(settings: SimulatedSettings, clock: Clock) -> ModelledDevice:
-        device = modelled_device(settings, clock)
+    def recorded(settings: CoreEngineSettings, profile: Profile, clock: Clock) -> ModelledDevice:
+        device = modelled_device(settings, profile, clock)
         device.__class__ = Recorded
         device.schedule = simulated
         return device
@@ -179,8 +179,8 @@ def test_the_simulated_schedule_is_the_real_engines(
 
     devices: list[OracleDevice] = []
 
-    def oracle(settings: SimulatedSettings, clock: Clock) -> OracleDevice:
-        devices.append(OracleDevice(modelled_device(settings, clock)))
+    def oracle(settings: CoreEngineSettings, profile: Profile, clock: Clock) -> OracleDevice:
+        devices.append(OracleDevice(modelled_device(settings, profile, clock)))
         return devices[0]
 
     monkeypatch.setattr(virtual_engine, "modelled_device", oracle)

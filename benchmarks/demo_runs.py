@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 
 from benchmarks.results import print_table, write_result
-from engines.embedded.settings import FastSwitchSettings
+from benchmarks.twin import twin
 from workloads.yaml_file import read_yaml
 
 WORKLOAD = Path(__file__).parents[1] / "workloads" / "quickstart.yaml"
@@ -61,18 +61,6 @@ CONDITIONS = {
     "one_core_shared": Condition(is_pinned=True, num_busy=1),
     "common_user": Condition(has_priority=False),
 }
-
-
-def twin(workload: Mapping[str, Any]) -> Json:
-    """Returns the workload with each paced engine as a simulated one of the same profile."""
-    engines = {}
-    for name, given in workload["engines"].items():
-        pace = FastSwitchSettings(**given).named_pace
-        assert pace is not None, f"{name} keeps no pace: nothing predicts it"
-        others = {key: value for key, value in given.items() if key != "pace"}
-        engines[name] = {**others, **pace.model_dump(), "kind": "simulated"}
-        model = pace.loaded_profile().model
-    return {**workload, "model": model, "engines": engines}
 
 
 def play(workload: Path, root: Path, condition: Condition) -> Json:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.demo_runs import WORKLOAD, twin
+from benchmarks.demo_runs import WORKLOAD
+from benchmarks.twin import twin
 from engines.simulated.pace import Pace
 from tests.end_to_end.command import finish, only_run, start
 from workloads.yaml_file import read_yaml

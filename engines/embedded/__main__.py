@@ -32,8 +32,9 @@ from engines.serving.engine_thread import EngineThread
 from engines.serving.serve import bind, serve
 from engines.serving.serving_process import process_main
 from engines.serving.tokenizer import Detokenizer
-from engines.simulated.paced_engine import PacedClock, PacedEngine, claim_urgency
+from engines.simulated.paced_engine import PacedClock, PacedEngine
 from engines.simulated.virtual_engine import modelled_device
+from engines.urgency import Claimant, claim_urgency
 
 
 def run(config: ProcessConfig) -> None:
@@ -55,7 +56,7 @@ def run(config: ProcessConfig) -> None:
     warm_up(core, device, max_context_tokens=served.max_context_tokens)
     logs = EngineLogs(config.log_directory) if config.log_directory else None
     if settings.pace is not None:
-        claim_urgency()
+        claim_urgency(Claimant.PACED_ENGINE)
     try:
         make_engine = _engine_factory(config, device, logs)
         app = create_app(served, make_engine, api_key=api_key, max_live=settings.max_live)

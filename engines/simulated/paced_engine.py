@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from engines.core.engine import Engine
 from engines.core.request import Request
 from engines.core.step_log import StepRecord
 
-
 # An engine's bookkeeping and a sleep's overshoot come to less, even on a slow machine. More is a
 # machine that stood still: to hurry after it would squeeze the steps behind it, which were on time.
 MAX_CARRIED_S = 0.002
-
-
-NICENESS = -10  # after the driver's claim, before everybody else's
-
-
-def claim_urgency() -> None:
-    """Asks for the processor ahead of others, for this thread and those it starts from now on: who
-    stands for another machine's times should not show who else is at work on this one. Where the
-    process may not (it needs CAP_SYS_NICE), it stays as it is."""
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
 
 
 class PacedClock:

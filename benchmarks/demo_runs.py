@@ -1,6 +1,6 @@
 """The demo, played again and again: does it say the same whoever else is at work on the machine?
 
-    python -m benchmarks.demo_runs [--conditions at_rest one_core ...] [--in-a-row 10]
+    python -m benchmarks.demo_runs [--conditions one_core ...] [--in-a-row 10]
 
 `make demo`'s workload (workloads/quickstart.yaml) through the real command, in conditions that
 change what the machine has left for it, then several times in a row. First its virtual twin: the
@@ -55,7 +55,6 @@ class Condition:
 
 
 CONDITIONS = {
-    "at_rest": Condition(),
     "one_core": Condition(is_pinned=True),
     "beside_a_busy_core": Condition(num_busy=1),
     "one_core_shared": Condition(is_pinned=True, num_busy=1),
@@ -135,37 +134,37 @@ def show(name: str, found: Json, *, is_first: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--conditions", nargs="*", choices=[*CONDITIONS], default=[*CONDITIONS])
-    parser.add_argument("--in-a-row", type=int, default=10, metavar="N", help="besides, at rest")
+    parser.add_argument("--in-a-row", type=int, default=10, metavar="N", help="besides, as it is")
     parser.add_argument("--out", type=Path, help="keep the run directories here")
     parser.add_argument("--dry", action="store_true", help="write no result file")
     args = parser.parse_args()
     wanted = [(name, CONDITIONS[name]) for name in args.conditions]
-    wanted += [(f"in_a_row {i + 1}", CONDITIONS["at_rest"]) for i in range(args.in_a_row)]
+    wanted += [(f"in_a_row {i + 1}", Condition()) for i in range(args.in_a_row)]
     with tempfile.TemporaryDirectory() as temporary:
         root = args.out or Path(temporary)
         root.mkdir(parents=True, exist_ok=True)
-        results = measure(root, wanted)
-    if not args.dry:
         settings = {"conditions": args.conditions, "in_a_row": args.in_a_row}
-        print(write_result("demo_runs", settings=settings, results=results))
+        for results in measure(root, wanted):  # each time the file is written anew: it takes long
+            if not args.dry:
+                write_result("demo_runs", settings=settings, results=results)
 
 
-def measure(root: Path, wanted: list[tuple[str, Condition]]) -> Json:
-    """Returns the twin's figures and those of each run, in the order they were played."""
+def measure(root: Path, wanted: list[tuple[str, Condition]]) -> Iterator[Json]:
+    """Gives after each run the twin's figures and those of all runs so far."""
     workload = read_yaml(WORKLOAD)
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         yaml.safe_dump(twin(workload), file, sort_keys=False)
         file.flush()
         expected = play(Path(file.name), root, Condition())
     show("virtual twin", expected, is_first=True)
-    runs = []
+    runs: list[Json] = []
     for name, condition in wanted:
         found = play(WORKLOAD, root, condition)
         show(name, found, is_first=False)
         runs.append({"condition": name, **found})
+        yield {"workload": workload, "twin": expected, "runs": runs}
     codes = sorted({each["exit_code"] for each in runs})
     print(f"{len(runs)} runs, exit codes {codes}")
-    return {"workload": workload, "twin": expected, "runs": runs}
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def _row(name: str, engine: Json, base: Json) -> Json:
 
 
 def _ratio(own: Json, its: Json, key: str, is_more_better: bool) -> float | None:
-    """How much better than the baseline."""
+    """Returns by what factor it is better than the baseline; None where a value is missing."""
     value, base = own[key], its[key]
     if not value or not base:
         return None

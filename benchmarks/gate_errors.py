@@ -62,7 +62,7 @@ FIRST, SECOND = "first", "second"  # two engines of equal settings
 
 
 def simulated(num_trials: int, num_conversations: int) -> dict[str, dict[str, dict[str, int]]]:
-    """Outcomes by scene and gate."""
+    """Counts the outcomes by scene and gate."""
     plan = make_plan(num_conversations, mean_turns=5, mean_tokens=40, seed=1)
     scenes = {
         f"{title}{', run levels' if sigma else ''}, repeats: {repeats}": (
@@ -98,13 +98,13 @@ def simulated(num_trials: int, num_conversations: int) -> dict[str, dict[str, di
 
 
 def sides_of(run: Path) -> dict[str, EngineSide]:
-    """The engines with the numbers that the gates look at, and no others: for speed."""
+    """Returns the engines with the numbers that the gates look at and, for speed, no others."""
     manifest, plan = read_run(run)
     rule = measured(plan, manifest.workload)
     found = {}
     for name in manifest.engines:
         engine = read_engine(run, manifest, rule, plan, name)
-        repeats = [_numbers(engine.only(part)) for part in engine.parts]
+        repeats = [_numbers(engine.only(trial)) for trial in engine.trials]
         spread = None
         if len(repeats) > 1:
             spread = {
@@ -124,7 +124,7 @@ def _numbers(engine: EngineRun) -> dict[str, Any]:
         "counts": {"recorded": len(turns)},
         "is_exact": False,
         "is_driver_valid": engine.is_driver_valid,
-        "is_pace_kept": None,
+        "pace": None,
         "num_conversations": len(np.unique(turns.conversation)),
     }
 
@@ -160,7 +160,7 @@ def _count(
 def real(
     workload: Path, overrides: list[str], num_runs: int, num_repeats: int
 ) -> dict[str, dict[str, Any]]:
-    """Outcomes by kind and gate; and what was found in each part of each run."""
+    """Counts the outcomes by kind and gate, with what was found in each repeat of each run."""
     kinds = ("beside", "before", "one repeat", "one repeat, within alone")
     counters = {kind: _no_counts() for kind in kinds}
     gates = [parse_gate(text) for text in GATES]
@@ -209,9 +209,9 @@ def _play(workload: Path, overrides: list[str], num_repeats: int, root: Path) ->
 
 
 def _parts(side: EngineSide) -> list[EngineSide]:
-    """Each repeat as if it were all."""
+    """Returns one side for each repeat, as if it were the whole run."""
     assert side.records is not None
-    alone = [side.records.only(part) for part in side.records.parts]
+    alone = [side.records.only(trial) for trial in side.records.trials]
     return [
         EngineSide(side.label, {**_numbers(each), "between_runs": None, "repeats": [{}]}, each)
         for each in alone

@@ -33,14 +33,14 @@ from suite.playing.simulate import simulate
 from suite.playing.workload import load_workload
 
 WORKLOAD = Path("workloads/paper/llama8b-a10-random.yaml")
-PRESETS = ("vllm-0.3", "groups", "async", "reuse", "fastswitch", "vllm-v1")
+PRESETS = ("vllm-0.3", "groups", "async", "reuse", "fastswitch", "recompute-prefix")
 FLAT = (1_000, 10_000, 100_000)
 SHORT = ("conversations.length_scale=0.05", "conversations.max_turns=2")
 NUM_MODULES = 12
 
 
 def measure(engine: str, overrides: list[str], *, is_profiled: bool) -> dict[str, Any]:
-    """In this process; seconds, bytes."""
+    """Simulates in this process and returns its seconds and bytes."""
     workload = load_workload(WORKLOAD, overrides)
     settings = workload.engines[engine]
     assert isinstance(settings, SimulatedSettings)
@@ -73,7 +73,7 @@ def measure(engine: str, overrides: list[str], *, is_profiled: bool) -> dict[str
 
 
 def _shares(profile: cProfile.Profile) -> dict[str, float]:
-    """Of the own time of functions, by file."""
+    """Returns the share of all functions' own time by file."""
     spent: Counter[str] = Counter()
     stats: dict[tuple[str, int, str], tuple[int, int, float, float, Any]]
     stats = pstats.Stats(profile).stats  # type: ignore[attr-defined]

@@ -14,9 +14,8 @@ from engines.serving.app import create_app
 from engines.serving.engine_thread import EngineThread
 from engines.serving.serve import bind, serve
 from engines.serving.serving_process import process_main
-from engines.simulated.kind import EmulationConfig
 from engines.simulated.paced_engine import PacedClock, PacedEngine
-from engines.simulated.settings import SimulatedSettings
+from engines.simulated.settings import EmulationConfig, SimulatedSettings
 from engines.simulated.virtual_engine import modelled_device
 from engines.urgency import Claimant, claim_urgency
 

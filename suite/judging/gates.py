@@ -6,7 +6,7 @@ bound. Numbers that have none, and those of exact (simulated) runs, are compared
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -22,7 +22,6 @@ from suite.statistics.quantiles import PERCENTILES, Interval, interval_ranks
 
 MAX_GROWTH = 1000.0  # a run that would have to be longer than this is not the way to settle it
 DRIVER_NOTE = "the driver was out of its bounds (see the warnings): the time may be its own"
-PACE_NOTE = "the pace was missed (see the warnings): the time may be this machine's own"
 
 
 class Outcome(StrEnum):
@@ -99,7 +98,8 @@ def _hold(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcome:
     held = _to_baseline(gate, side, base) if gate.is_times_baseline else _absolute(gate, side)
     involved = [side, base] if gate.is_times_baseline and base is not None else [side]
     is_exact = all(are_exact(side, each) for each in involved)
-    doubt = _doubt(involved) if metric.is_timed else None
+    is_late = metric.is_timed and any(each.is_driver_valid is False for each in involved)
+    doubt = DRIVER_NOTE if is_late else _doubt(metric, involved)
     whole = None if is_exact else hull(held.within, held.between)
     outcome, reason = _judge(gate, held, whole, doubt=doubt)
     wants_repeats = outcome is Outcome.FAIL and not is_exact and _may_be_the_run(gate, held)
@@ -128,12 +128,9 @@ def _hold(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcome:
     )
 
 
-def _doubt(involved: Iterable[Side]) -> str | None:
-    """Returns why no time of these can be trusted, whatever it is."""
-    sides = list(involved)
-    if any(each.is_driver_valid is False for each in sides):
-        return DRIVER_NOTE
-    return PACE_NOTE if any(each.is_pace_kept is False for each in sides) else None
+def _doubt(metric: Metric, involved: Sequence[Side]) -> str | None:
+    """The first reason not to judge by any of them."""
+    return next((why for each in involved if (why := each.doubt(metric)) is not None), None)
 
 
 def _may_be_the_run(gate: Gate, held: _Held) -> bool:

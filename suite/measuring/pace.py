@@ -7,7 +7,7 @@ small part of an SLO, the times are this machine's and not the GPU's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from suite.records.engine_logs import read_engine_logs
 from suite.statistics.arrays import Floats
 from workloads.plan import UserClass
 
+NOTE = "the pace was missed (see the warnings): the time may be this machine's own"
 COLUMN = "pace_missed_s"
 MAX_SHARE_OF_SLO = 0.25  # of the tightest time that any user class was promised, TTFT or TBT
 MISSED_QUANTILE = 0.99
@@ -54,7 +55,7 @@ class PaceQuality:
 
 def pace_of(engine: EngineRun) -> PaceQuality | None:
     """Returns None where the engine keeps no pace, or logged no step."""
-    repeats = [_missed_s(part.directory(engine.run)) for part in engine.parts]
+    repeats = [_missed_s(trial.directory(engine.run)) for trial in engine.trials]
     paced = [each for each in repeats if len(each)]
     if not paced:
         return None
@@ -64,6 +65,11 @@ def pace_of(engine: EngineRun) -> PaceQuality | None:
         missed_max_s=max(float(each.max()) for each in paced),
         bound_s=MAX_SHARE_OF_SLO * tightest_slo_s(engine.plan.user_classes),
     )
+
+
+def doubt(pace: Mapping[str, Any] | None) -> str | None:
+    """Returns why no time is to be judged by, where `pace` (as in metrics.json) was missed."""
+    return None if pace is None or pace["is_kept"] else NOTE
 
 
 def tightest_slo_s(user_classes: Iterable[UserClass]) -> float:

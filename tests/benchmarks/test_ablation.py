@@ -5,8 +5,8 @@ from pathlib import Path
 from benchmarks.ablation import BASELINE, WORKLOAD, arms, capacity, look, summarise
 from engines.core.settings import PRESETS
 from engines.embedded.settings import FastSwitchSettings
+from tests.workloads.examples import load_spec
 from workloads.build import build_plan
-from workloads.spec import load_spec
 from workloads.yaml_file import read_yaml
 
 
@@ -15,7 +15,7 @@ def test_every_preset_is_an_arm_that_can_run_on_the_plan_at_one_pace() -> None:
     named = arms(common, [*PRESETS])
     assert len(named) == len(PRESETS)
     paces = {
-        FastSwitchSettings(**settings).resolved("nano-llama").pace for settings in named.values()
+        FastSwitchSettings(**settings).resolve("nano-llama").pace for settings in named.values()
     }
     assert len(paces) == 1 and None not in paces
     spec = load_spec(WORKLOAD)

@@ -48,14 +48,14 @@ def steps_of(run: Path, engine: str) -> pd.DataFrame:
 
 def test_every_turn_is_answered_in_full_and_gates_follow_the_pace(run: Path) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
-    parts = {part.engine: part for part in Manifest.read(run).parts}
+    trials = {trial.engine: trial for trial in Manifest.read(run).trials}
     for name in ENGINES:
         turns = read_turns(run / name / "1" / "turns.parquet")
         assert [sum(turn.tokens_per_chunk) for turn in turns] == [6] * 16
-    driver = parts["fastswitch"].driver
+    driver = trials["fastswitch"].driver
     assert driver is not None
     [gate] = [each for each in metrics["gates"] if "ttft" in each["gate"]]
-    is_trusted = driver.is_valid and metrics["engines"]["fastswitch"]["is_pace_kept"]
+    is_trusted = driver.is_valid and metrics["engines"]["fastswitch"]["pace"]["is_kept"]
     assert gate["outcome"] == ("pass" if is_trusted else "inconclusive"), gate
 
 

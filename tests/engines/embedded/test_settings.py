@@ -16,7 +16,7 @@ def settings(**fields: Any) -> FastSwitchSettings:
 
 @pytest.mark.parametrize("pace", ["a10-llama3-8b", {"profile": "a10-llama3-8b"}])
 def test_a_pace_is_a_profile_s_name_or_more_and_resolves_to_the_same(pace: object) -> None:
-    resolved = settings(pace=pace).resolved("nano-llama")
+    resolved = settings(pace=pace).resolve("nano-llama")
     assert resolved.pace == Pace(profile="a10-llama3-8b", speed=1.0)
     again = FastSwitchSettings.model_validate(resolved.model_dump(by_alias=True))
     assert again == resolved
@@ -29,7 +29,7 @@ def test_an_engine_without_a_pace_has_nothing_to_remark() -> None:
 
 def test_a_pace_of_an_unknown_gpu_is_refused_when_the_file_is_read() -> None:
     with pytest.raises(EngineInputError, match="profile 'a11' is unknown"):
-        settings(pace="a11").resolved("nano-llama")
+        settings(pace="a11").resolve("nano-llama")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from engines.core.device import Batch, BlockRun, Direction
-from engines.core.request import Request, RequestOutput, SamplingParams
+from engines.core.request import Request, RequestOutput
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import PRESETS, CoreEngineSettings
 from engines.serving.engine_thread import EngineThread
 from engines.simulated import virtual_engine
@@ -173,7 +174,7 @@ def test_the_simulated_schedule_is_the_real_engines(
         return device
 
     monkeypatch.setattr(virtual_engine, "modelled_device", recorded)
-    engine = SimulatedEngine(settings, priorities=priorities)
+    engine = settings.virtual_engine(priorities)
     script = Script(plan=plan, directory=tmp_path, turn_timeout_s=1e9)
     assert play_virtually(script, engine).counts.failed == 0
 
@@ -184,7 +185,7 @@ def test_the_simulated_schedule_is_the_real_engines(
         return devices[0]
 
     monkeypatch.setattr(virtual_engine, "modelled_device", oracle)
-    real = RealSide(plan, SimulatedEngine(settings, priorities=priorities))
+    real = RealSide(plan, settings.virtual_engine(priorities))
     real.feed_after(devices[0])
     real.play()
     assert len(simulated) > 50 and real.num_preemptions > 0, "nobody had to give way"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.core.device import Batch, BlockRun, Direction, SequenceChunk
-from engines.core.request import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from engines.errors import EngineInputError
 from engines.simulated.cost_model import CostModel
 from engines.simulated.device import ModelledDevice, VirtualClock

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engines.core.request import Request, SamplingParams
+from engines.core.request import Request
+from engines.core.sampling_params import SamplingParams
 from engines.core.step_log import StepRecord
 from engines.simulated.paced_engine import MAX_CARRIED_S, PacedClock, PacedEngine
 from engines.simulated.virtual_engine import modelled_device

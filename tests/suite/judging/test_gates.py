@@ -25,7 +25,7 @@ def engine(samples, *, users_within=0.9, class_samples=None, switch=None):
         "counts": {"recorded": 9, "failed": 3, "lost": 0},
         "is_exact": False,
         "is_driver_valid": True,
-        "is_pace_kept": None,
+        "pace": None,
         "num_conversations": 100,
         "between_runs": None,
         "repeats": [{}],

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from engines.api import PriorityUpdates
 from engines.core.device import Batch, BlockRun, Direction, TransferError
-from engines.core.request import Request, SamplingParams
+from engines.core.request import Request
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import PRESETS, CoreSettings
 from engines.core.step_log import StepRecord
 from engines.core.transfer_log import TransferRecord

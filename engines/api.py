@@ -37,9 +37,7 @@ class Endpoint:
     takes_priority: bool  # `priority` may stand in the request body
     names_conversation: bool = False  # by `vllm_xargs`, for fsbench's scheduler plug-in
     separation: Separation | None = None  # None: the server starts anew with each trial
-    opening_token_ids: tuple[
-        int, ...
-    ] = ()  # a trial's own, before each first prompt
+    opening_token_ids: tuple[int, ...] = ()  # a trial's own, before each first prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

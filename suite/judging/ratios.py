@@ -29,6 +29,7 @@ from suite.judging.catalogue import (
 from suite.judging.paired_samples import Resampled
 from suite.measuring.cache_isolation import doubt as cache_doubt
 from suite.measuring.engine_run import EngineRun
+from suite.measuring.pace import doubt as pace_doubt
 from suite.measuring.user_influences import correlation
 from suite.statistics.arrays import Floats
 from suite.statistics.bootstrap import interval_of
@@ -107,7 +108,8 @@ class EngineSide:
         return found
 
     def doubt(self, metric: Metric) -> str | None:
-        return cache_doubt(self.numbers.get("prefix_cache", {}), metric.group, metric.key)
+        cache = cache_doubt(self.numbers.get("prefix_cache", {}), metric.group, metric.key)
+        return cache or (pace_doubt(self.numbers.get("pace")) if metric.is_timed else None)
 
     @property
     def num_conversations(self) -> int:

@@ -27,7 +27,7 @@ from engines.fastswitch.server.app import create_app
 from engines.fastswitch.server.engine_bridge import EngineFactory
 from engines.fastswitch.server.serving import bind, serve
 from engines.fastswitch.serving_process import process_main
-from engines.fastswitch.settings import CoreSettings, FastSwitchSettings
+from engines.fastswitch.settings import CoreSettings, FastSwitchSettings, LinkSettings
 from engines.fastswitch.tokenizer import Detokenizer
 from engines.priority_file import read_priorities
 
@@ -47,15 +47,20 @@ def run(config: ProcessConfig) -> None:
     )
     served = _served_model(config, loaded)
     core = settings.core()
-    device = _device(settings, loaded)
-    warm_up(core, device, max_context_tokens=served.max_context_tokens)
+    torch_device = _torch_device(settings, loaded)
+    device = _over_link(torch_device, settings.link)
     logs = EngineLogs(config.log_directory) if config.log_directory else None
+
+    def set_up() -> None:
+        torch_device.prepare()
+        warm_up(core, device, max_context_tokens=served.max_context_tokens)
+
     try:
-        make_engine = _engine_factory(config, core, device, logs)
+        make_engine = _engine_factory(config, core, device, logs, set_up)
         app = create_app(served, make_engine, api_key=api_key, max_live=settings.max_live)
         host, port = listener.getsockname()[:2]
-        print(f"{served.name} at http://{host}:{port}/v1 (Ctrl-C stops it)", flush=True)
-        serve(app, listener, ready_file=config.ready_file)
+        greeting = f"{served.name} at http://{host}:{port}/v1 (Ctrl-C stops it)"
+        serve(app, listener, ready_file=config.ready_file, greeting=greeting)
     finally:
         device.close()
         if logs is not None:
@@ -80,9 +85,9 @@ def _served_model(config: ProcessConfig, loaded: LoadedModel) -> ServedModel:
     )
 
 
-def _device(settings: FastSwitchSettings, loaded: LoadedModel) -> Device:
+def _torch_device(settings: FastSwitchSettings, loaded: LoadedModel) -> TorchDevice:
     core = settings.core()
-    device: Device = TorchDevice(
+    device = TorchDevice(
         loaded.decoder,
         block_size=core.block_size,
         num_device_blocks=core.num_device_blocks,
@@ -90,18 +95,29 @@ def _device(settings: FastSwitchSettings, loaded: LoadedModel) -> Device:
         copy=core.mechanisms.copy,
         layout=core.mechanisms.layout,
         num_copy_threads=settings.num_copy_threads or 0,
+        max_graph_rows=core.max_num_seqs if settings.cuda_graphs else 0,
     )
-    if settings.link is None:
+    graphs = " and graphs" if device.has_graphs else ""
+    print(f"attention by {device.attention}{graphs} on {settings.torch_device}", flush=True)
+    return device
+
+
+def _over_link(device: Device, link: LinkSettings | None) -> Device:
+    if link is None:
         return device
     return EmulatedLink(
         device,
-        bandwidth_bytes_per_s=settings.link.bytes_per_s,
-        seconds_per_copy=settings.link.seconds_per_copy,
+        bandwidth_bytes_per_s=link.bytes_per_s,
+        seconds_per_copy=link.seconds_per_copy,
     )
 
 
 def _engine_factory(
-    config: ProcessConfig, core: CoreSettings, device: Device, logs: EngineLogs | None
+    config: ProcessConfig,
+    core: CoreSettings,
+    device: Device,
+    logs: EngineLogs | None,
+    set_up: Callable[[], None],
 ) -> EngineFactory:
     priorities = read_priorities(config.priorities) if config.priorities else None
 
@@ -119,7 +135,7 @@ def _engine_factory(
             on_request=logs.request if logs else None,
             on_transfer=logs.transfer if logs else None,
         )
-        return EngineThread(engine, on_outputs=on_outputs, on_failure=on_failure)
+        return EngineThread(engine, on_outputs=on_outputs, on_failure=on_failure, set_up=set_up)
 
     return make
 

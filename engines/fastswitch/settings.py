@@ -246,6 +246,9 @@ class FastSwitchSettings(CoreEngineSettings):
     dtype: DType = "float32"
     torch_device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu or cuda")
     num_threads: int = Field(1, ge=1, le=1024, description="torch's threads; CPU only")
+    cuda_graphs: bool = Field(
+        True, description="replay decode steps as CUDA graphs; CUDA with Triton only"
+    )
     weights_seed: int = 0
     link: LinkSettings | None = Field(
         None, description="emulate this link between the pools; shown as such in every report"

@@ -231,7 +231,7 @@ def _require(api_key: str) -> Middleware:
 
 
 async def _run_engine(app: web.Application) -> AsyncIterator[None]:
-    app[BRIDGE].start()
+    await app[BRIDGE].start()
     yield
     await app[BRIDGE].stop()
 

@@ -22,7 +22,10 @@ logger = logging.getLogger(__name__)
 class EngineHandle(Protocol):
     """A running engine: what `EngineThread` offers."""
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        """Returns when it can step."""
+        ...
+
     def submit(self, request: Request) -> None: ...
     def abort(self, request_id: str) -> None: ...
     def end(self, request_id: str) -> None: ...
@@ -52,10 +55,10 @@ class EngineBridge:
         self.failure: BaseException | None = None
         self.has_failed = asyncio.Event()
 
-    def start(self) -> None:
-        """Called in the loop that will serve."""
+    async def start(self) -> None:
+        """Called in the loop that will serve; returns when the engine can step."""
         self._loop = asyncio.get_running_loop()
-        self._engine.start()
+        await asyncio.to_thread(self._engine.start)
         self._closed_because = None
 
     def refuse_new(self, reason: str) -> None:

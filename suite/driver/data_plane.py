@@ -17,7 +17,7 @@ from suite.driver.pacing import sleep_roughly_until
 from suite.driver.pool import Pool, Target
 from suite.driver.prompt import History, RequestWriter
 from suite.driver.turn_player import LEAD_NS, PlannedTurn, TurnPlayer
-from suite.records import TurnRecord
+from suite.records.turn_records import TurnRecord
 from workloads.plan import Conversation, Plan, PriorityTrace
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import torch
 
-from engines.api import EngineInputError
 from engines.core.device import Device
 from engines.core.engine import Engine
 from engines.core.engine_logs import EngineLogs
@@ -22,6 +21,7 @@ from engines.embedded.devices.link import EmulatedLink
 from engines.embedded.devices.loading import LoadedModel, load_model
 from engines.embedded.devices.torch_device import TorchDevice
 from engines.embedded.kind import ProcessConfig
+from engines.errors import EngineInputError
 from engines.priority_file import read_priorities
 from engines.serving.admission import ServedModel
 from engines.serving.app import create_app

@@ -173,8 +173,8 @@ def combine_parts(
         mask=is_dim[None, :],
         other=0.0,
     )
-    # An empty part weighs nothing, also where all of them are empty.
-    share = tl.where(total > 0, tl.exp2(largest - tl.max(largest, 0)), 0.0)
+    # An empty part, with -inf for its largest, weighs nothing, also where all of them are empty.
+    share = tl.exp2(largest - tl.maximum(tl.max(largest, 0), -1e30))
     whole = tl.sum(total * share, 0)
     average = tl.sum(weighted * share[:, None], 0) / tl.where(whole > 0, whole, 1.0)
     targets = outputs + place * HEAD_DIM + dims

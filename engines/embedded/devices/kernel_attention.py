@@ -168,7 +168,7 @@ class KernelAttention:
             *_strides(queries, blocks),
             GROUP=max(MIN_DOT, _power_of_two(shape.heads_per_kv)),
             NUM_SPLITS=num_splits,
-            **self._constants(queries),
+            **kernel_constants(shape, queries.dtype),
         )
         if num_splits > 1:
             combine_parts[(num_rows * shape.num_heads,)](
@@ -192,21 +192,21 @@ class KernelAttention:
             *_strides(queries, blocks),
             ROWS=rows,
             GROUP=max(MIN_DOT, _power_of_two(rows * shape.heads_per_kv)),
-            **self._constants(queries),
+            **kernel_constants(shape, queries.dtype),
         )
 
-    def _constants(self, queries: Tensor) -> dict[str, float | int | bool]:
-        shape = self.shape
-        return {
-            "SCALE": math.log2(math.e) / math.sqrt(shape.head_dim),
-            "BLOCK_SIZE": shape.block_size,
-            "HEAD_DIM": shape.head_dim,
-            "DIM": max(MIN_DOT, _power_of_two(shape.head_dim)),
-            "HEADS_PER_KV": shape.heads_per_kv,
-            "USES_DOT": queries.dtype != torch.float64,
-            "TILE": TILE_TOKENS[queries.dtype],
-            "num_warps": 4 if queries.dtype.itemsize == 2 else 8,
-        }
+
+def kernel_constants(shape: HeadShape, dtype: torch.dtype) -> dict[str, float | int | bool]:
+    return {
+        "SCALE": math.log2(math.e) / math.sqrt(shape.head_dim),
+        "BLOCK_SIZE": shape.block_size,
+        "HEAD_DIM": shape.head_dim,
+        "DIM": max(MIN_DOT, _power_of_two(shape.head_dim)),
+        "HEADS_PER_KV": shape.heads_per_kv,
+        "USES_DOT": dtype != torch.float64,
+        "TILE": TILE_TOKENS[dtype],
+        "num_warps": 4 if dtype.itemsize == 2 else 8,
+    }
 
 
 def kernel_step(

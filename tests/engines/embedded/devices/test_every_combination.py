@@ -6,7 +6,7 @@ import itertools
 from contextlib import closing
 from dataclasses import replace
 from functools import cache
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -120,7 +120,8 @@ def rotating_priorities() -> PriorityUpdates:
 class Played:
     """First turns of all conversations through one engine, then the second turns."""
 
-    def __init__(self, mechanisms: Mechanisms, decoder: Decoder = DECODER) -> None:
+    def __init__(self, mechanisms: Mechanisms, decoder: Decoder = DECODER, **steps: Any) -> None:
+        """`steps`: by which kernels, see `TorchDevice`."""
         core = CoreSettings(
             mechanisms=mechanisms,
             block_size=BLOCK_SIZE,
@@ -138,6 +139,7 @@ class Played:
             copy=mechanisms.copy,
             layout=mechanisms.layout,
             num_copy_threads=0 if mechanisms.swap == "sync" else 1,
+            **steps,
         )
         # Blocks that stay of use after they were copied from are not poisoned.
         poisons = {"host_copy": {Direction.SWAP_OUT}, "prefix": {Direction.SWAP_IN}}.get(

@@ -18,7 +18,7 @@ from engines.errors import EngineInputError
 
 Allocator = Literal["paged", "sorted", "block_group"]
 Layout = Literal["per_layer", "cross_layer"]
-Copy = Literal["per_block", "merged", "batched"]
+Copy = Literal["per_block", "merged", "batched", "kernel"]
 Swap = Literal["sync", "async", "adaptive"]
 Preemption = Literal["swap", "recompute"]
 Reuse = Literal["none", "host_swap", "host_copy", "prefix"]
@@ -254,6 +254,15 @@ class FastSwitchSettings(CoreEngineSettings):
     link: LinkSettings | None = Field(
         None, description="emulate this link between the pools; shown as such in every report"
     )
+
+    @model_validator(mode="after")
+    def _can_copy(self) -> Self:
+        if self.mechanisms().copy == "kernel" and self.torch_device == "cpu":
+            raise ValueError(
+                "copy: kernel needs torch_device: cuda (a GPU's threads move the blocks), got cpu; "
+                "take merged or batched"
+            )
+        return self
 
     def resolved(self, model: str | None) -> FastSwitchSettings:
         """A copy that names every mechanism and the model: what a manifest should show."""

@@ -37,6 +37,15 @@ class SimulatedSettings(CoreEngineSettings):
                 raise ValueError(f"{name} bounds time: virtual only; remove it, or time: wall")
         return self
 
+    @model_validator(mode="after")
+    def _is_modelled(self) -> Self:
+        if self.mechanisms().copy == "kernel":
+            raise ValueError(
+                "copy: kernel is not modelled (no profile has measured how fast a GPU's threads "
+                "move blocks, nor what the model loses meanwhile); take merged or batched"
+            )
+        return self
+
     @property
     def is_virtual(self) -> bool:
         return self.time == "virtual"

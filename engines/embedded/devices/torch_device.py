@@ -22,6 +22,7 @@ from engines.embedded.devices.kv_pool import KvPool, allocate_pool, block_shape
 from engines.embedded.devices.model import Decoder
 from engines.embedded.devices.model_steps import AttentionBy, default_attention, model_steps
 from engines.embedded.devices.sampling import is_largest, sample
+from engines.errors import EngineInputError
 
 if TYPE_CHECKING:
     from engines.embedded.devices.decode_graphs import Record
@@ -45,11 +46,12 @@ class TorchDevice:
         record: Record | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """The decoder's torch device is this one's. 0 copy threads: transfers are done on return.
+        """The decoder's torch device is this one's. 0 copy threads: the caller copies, or on CUDA
+        hands the copies over.
         Batches of up to `max_graph_rows` decodes are replayed as graphs, where `attention` is
         Triton's. `attention` and `record`: see `model_steps`.
 
-        Raises EngineInputError: pools do not fit.
+        Raises EngineInputError: pools do not fit, or nothing here copies so.
         """
         self.block_size = block_size
         self.num_device_blocks = num_device_blocks
@@ -73,7 +75,7 @@ class TorchDevice:
             max_graph_rows=max_graph_rows,
             record=record,
         )
-        self._copier = _copier(self._device_pool, self._host_pool, copy, num_copy_threads)
+        self._copier = _copier(self._device_pool, self._host_pool, copy)
         self._queue = single_core_queue(num_copy_threads, clock)
 
     @property
@@ -108,21 +110,29 @@ class TorchDevice:
         _assert_within(runs, *(sizes if direction is Direction.SWAP_OUT else reversed(sizes)))
         batches = batches_of(runs, self._shape, self._copy_mode)
         stats = stats_of(batches, self._shape, self._copy_mode)
-        return self._queue.submit(direction, stats, self._copier.jobs(direction, batches))
+        return self._copier.submit(self._queue, direction, stats, batches)
 
     def close(self) -> None:
         """See `Device.close`."""
         self._queue.close()
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)  # nothing may read what is let go
+        self._host_pool.close()
 
     def block_content(self, pool: Literal["device", "host"], block: int) -> Tensor:
         """The block itself, not a copy: [layers, K | V, block_size, num_kv_heads, head_dim]."""
         return (self._device_pool if pool == "device" else self._host_pool).by_layer[:, :, block]
 
 
-def _copier(device_pool: KvPool, host_pool: KvPool, copy: Copy, num_threads: int) -> Copier:
-    if device_pool.by_part.device.type == "cpu":
-        return CpuCopier(device_pool, host_pool, copy)
-    return CudaCopier(device_pool, host_pool, copy, num_buffers=max(1, num_threads))
+def _copier(device_pool: KvPool, host_pool: KvPool, copy: Copy) -> Copier:
+    if device_pool.by_part.device.type == "cuda":
+        return CudaCopier(device_pool, host_pool, copy)
+    if copy == "kernel":
+        raise EngineInputError(
+            "copy: kernel needs torch_device: cuda (a GPU's threads move the blocks), got cpu;"
+            " take merged or batched"
+        )
+    return CpuCopier(device_pool, host_pool, copy)
 
 
 def single_core_queue(num_threads: int, clock: Callable[[], float]) -> CopyQueue:

@@ -18,12 +18,12 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia import compiler
 from triton.compiler import ASTSource
 
-from engines.embedded.devices import attention_kernels
+from engines.embedded.devices import attention_kernels, copy_kernels
 from engines.embedded.devices.kernel_attention import HeadShape, kernel_constants
 
 LLAMA_3_8B = HeadShape(num_heads=32, num_kv_heads=8, head_dim=128, block_size=16)
 POINTERS = {
-    **dict.fromkeys(("lengths", "starts", "tables", "tiles"), "*i64"),
+    **dict.fromkeys(("lengths", "starts", "tables", "tiles", "blocks", "source", "target"), "*i64"),
     **dict.fromkeys(("queries", "kv", "outputs"), "*bf16"),
     **dict.fromkeys(("parts", "sums"), "*fp32"),
 }
@@ -44,10 +44,8 @@ def resources(kernel: Any, constants: dict[str, Any], folder: Path) -> dict[str,
     binary.write_bytes(made.asm["cubin"])
     tool = Path(compiler.__file__).parent / "bin" / "cuobjdump"
     shown = subprocess.run([tool, "-res-usage", binary], capture_output=True, text=True, check=True)
-    pairs = [
-        word.split(":") for word in shown.stdout.split() if word.startswith(("REG:", "STACK:"))
-    ]
-    return {name: int(value) for name, value in pairs}
+    pairs = (word.partition(":") for word in shown.stdout.split())
+    return {name: int(value) for name, _, value in pairs if name in ("REG", "STACK")}
 
 
 def main() -> None:
@@ -58,6 +56,7 @@ def main() -> None:
         (attention_kernels.decode_parts, {**constants, "GROUP": 16, "NUM_SPLITS": 4}),
         (attention_kernels.combine_parts, whole),
         (attention_kernels.prefill_tiles, {**constants, "ROWS": 16, "GROUP": 64}),
+        (copy_kernels.move_blocks, {"TILE": 1024}),
     ]
     used = {kernel.__name__: resources(kernel, own, folder) for kernel, own in kernels}
     print(json.dumps(used))

@@ -19,7 +19,6 @@ from engines.core.request import Request, SamplingParams
 from engines.core.settings import (
     PRESETS,
     Allocator,
-    Copy,
     CoreSettings,
     Layout,
     Mechanisms,
@@ -27,6 +26,7 @@ from engines.core.settings import (
     Reuse,
     Swap,
 )
+from engines.embedded.devices.copies import CPU_COPIES
 from engines.embedded.devices.model import Decoder
 from engines.embedded.devices.torch_device import TorchDevice
 from engines.embedded.devices.weights import RandomTensors, assemble
@@ -62,10 +62,10 @@ NUM_CONVERSATIONS = 6
 NUM_OUTPUT_TOKENS = 10
 KV_TOKENS = 64  # room for two or three of six contexts
 FIELDS = ("allocator", "swap", "preemption", "reuse", "layout", "copy")
-VALUES = (Allocator, Swap, Preemption, Reuse, Layout, Copy)
+VALUES = (*map(get_args, (Allocator, Swap, Preemption, Reuse, Layout)), CPU_COPIES)
 COMBINATIONS = {
     "-".join(names): replace(PRESETS["vllm-0.3"], **dict(zip(FIELDS, names, strict=True)))
-    for names in itertools.product(*map(get_args, VALUES))
+    for names in itertools.product(*VALUES)
 }
 COMBINATIONS |= {  # the allocator and the way of copying do not ask who came in past whom
     "-".join(["backfill", *names]): replace(

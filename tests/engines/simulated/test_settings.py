@@ -35,7 +35,7 @@ def test_what_is_resolved_names_every_mechanism() -> None:
 
 
 def test_what_no_profile_has_measured_is_refused() -> None:
-    with pytest.raises(ValidationError, match="copy: kernel is not modelled .* take merged"):
+    with pytest.raises(ValidationError, match=r"copy: kernel is not modelled .* take merged"):
         SimulatedSettings(copy="kernel", **FIELDS)
 
 

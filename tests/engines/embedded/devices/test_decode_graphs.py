@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from engines.core.device import Batch
+from engines.core.device import Batch, SequenceChunk
 from engines.core.request import SamplingParams
 from engines.core.settings import PRESETS, Layout
 from engines.embedded.devices.torch_device import TorchDevice
@@ -159,6 +160,39 @@ def test_what_no_graph_can_do_is_launched_kernel_by_kernel() -> None:
     assert recorder.num_replayed == 0
     step(device, (ours[0], None))
     assert recorder.num_replayed == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("max_rows", [0, 4])
+def test_decode_steps_write_what_torchs_kernels_write(dtype: torch.dtype, max_rows: int) -> None:
+    """The same tokens put in, so that a rounded logit decides nothing: K and V of all layers."""
+    ours, other = (
+        device_for(small_decoder(dtype, device=DEVICE), **steps)
+        for steps in (
+            {"attention": "triton", "max_graph_rows": max_rows, "record": Recorder()},
+            {"attention": "torch"},
+        )
+    )
+    for device in (ours, other):
+        for i, prompt in enumerate(PROMPTS[:3]):
+            each = Sequence(token_ids=prompt + [7, 8, 9], block_table=[*range(12 * i, 12 * i + 12)])
+            step(device, (each, len(prompt)))
+            for _ in range(3):
+                device.execute(Batch(chunks=[_sampling(each.chunk(1))]))
+                each.num_computed += 1
+    tolerance = 1e-4 if dtype is torch.float32 else 6e-2
+    for block in range(36):
+        torch.testing.assert_close(
+            ours.block_content("device", block),
+            other.block_content("device", block),
+            rtol=tolerance,
+            atol=tolerance,
+        )
+
+
+def _sampling(chunk: SequenceChunk) -> SequenceChunk:
+    """The same, of which a token is asked: then a graph takes it."""
+    return replace(chunk, sampling=SamplingParams(max_tokens=64))
 
 
 class Operations(TorchDispatchMode):

@@ -36,8 +36,8 @@ if [ "${FSBENCH_GPU_TESTS:-1}" = 1 ]; then
     kernels=tests/engines/embedded/devices
     # Warnings of the machine's own versions are no failures; its pytest may know other options.
     timeout "${FSBENCH_GPU_TESTS_S:-110}" "$python" -m pytest -q -o filterwarnings=default \
-        -p no:cacheprovider tests/gpu "$kernels/test_kernel_attention.py" \
-        "$kernels/test_kernel_copies.py" "$kernels/test_decode_graphs.py" \
+        -p no:cacheprovider --durations=5 tests/gpu "$kernels/test_decode_graphs.py" \
+        "$kernels/test_kernel_copies.py" "$kernels/test_kernel_attention.py" \
         || { status=$?; echo "the tests ended with status $status; the measurement goes on"; }
 fi
 echo "$(($(date +%s) - began)) s for the tests"

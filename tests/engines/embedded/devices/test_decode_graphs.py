@@ -175,7 +175,7 @@ def test_decode_steps_write_what_torchs_kernels_write(dtype: torch.dtype, max_ro
     )
     for device in (ours, other):
         for i, prompt in enumerate(PROMPTS[:3]):
-            each = Sequence(token_ids=prompt + [7, 8, 9], block_table=[*range(12 * i, 12 * i + 12)])
+            each = Sequence(token_ids=[*prompt, 7, 8, 9], block_table=[*range(12 * i, 12 * i + 12)])
             step(device, (each, len(prompt)))
             for _ in range(3):
                 device.execute(Batch(chunks=[_sampling(each.chunk(1))]))

@@ -70,7 +70,8 @@ class TraceScheduler(Scheduler):  # type: ignore[misc]  # vLLM is not installed 
             self._assign(request)
         # Their heaps were ordered by the old levels. Who was passed over for something else than
         # room waits in a queue of its own, which older versions do not have.
-        for queue in (self.waiting, getattr(self, "skipped_waiting", ())):
+        queues = [self.waiting, getattr(self, "skipped_waiting", None)]
+        for queue in [each for each in queues if each is not None]:
             for request in [queue.pop_request() for _ in range(len(queue))]:
                 queue.add_request(request)
         self._count("num_priority_updates", 1)

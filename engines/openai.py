@@ -20,6 +20,7 @@ from pydantic import AfterValidator, Field
 from engines.api import Endpoint, EngineSettings, PriorityUpdates, RunningEngine
 from engines.errors import EngineError, EngineInputError
 from engines.facts import EngineFacts
+from engines.separation import CacheSalt, PrefixCache, Server, check_prefix_cache, separate
 from engines.server_metrics import logged_server_metrics
 
 WANTS_A_KEY = (401, 403)
@@ -54,6 +55,12 @@ class OpenAISettings(EngineSettings):
     ignore_eos: bool = Field(True, description="ask for the planned answer length exactly")
     priority: bool = Field(False, description="the server takes a `priority` field")
     extra_body: dict[str, Any] = Field(default_factory=dict, description="added to each request")
+    prefix_cache: PrefixCache = Field(
+        "isolate", description="what a trial may find there of another: isolate, shared, {reset: …}"
+    )
+    cache_salt: CacheSalt = Field(
+        "auto", description="isolate by a `cache_salt` field; auto: where the server is a vLLM"
+    )
     metrics_url: str | None = Field(
         None,
         pattern=r"^https?://",
@@ -66,6 +73,7 @@ class OpenAISettings(EngineSettings):
         from the workload's."""
         if self.api == "chat" and self.prompts == "token_ids":
             raise EngineInputError("api: chat takes no token ids; set prompts: text")
+        check_prefix_cache(self.prefix_cache, self.cache_salt, self.extra_body)
         return self
 
     @property
@@ -118,6 +126,12 @@ def find_endpoint(name: str, settings: OpenAISettings) -> Endpoint:
         is_fsbench=False,
         applies_priority_trace=False,
         takes_priority=settings.priority,
+        separation=separate(
+            name,
+            settings.prefix_cache,
+            Server(settings.base_url, api_key, settings.timeout_s),
+            cache_salt=settings.cache_salt,
+        ),
     )
 
 

@@ -7,21 +7,24 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from secrets import token_hex
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 from engines.api import Endpoint, RunningEngine, VirtualEngine
 from engines.errors import EngineError, EngineInputError
 from suite.driver.play import Drive, DriveResult, play
+from suite.playing.isolation import isolated
 from suite.playing.workload import Workload, priority_updates
 from suite.records.engine_logs import finish_engine_logs
 from suite.records.play_result import PlayResult
 from suite.records.progress import Progress
-from suite.records.run_directory import Counts, Trial
+from suite.records.run_directory import Counts, Isolation, Trial
 from suite.virtual.play import Script, play_virtually
 from workloads.plan import Plan
 
 CONNECT_TIMEOUT_S = 5.0
+SALT_BYTES = 8
 
 Status = Literal["complete", "interrupted", "failed"]
 
@@ -68,6 +71,7 @@ def play_trial(
     result: PlayResult | None = None
     error: EngineError | EngineInputError | None = None
     version: str | None = None
+    isolation: Isolation | None = None
     try:
         with _running(workload, name, directory) as engine:
             if isinstance(engine, VirtualEngine):
@@ -75,7 +79,7 @@ def play_trial(
                 result = play_virtually(script, engine, on_progress=observer.on_progress)
             else:
                 version = engine.version
-                drive = _drive(workload, engine, run_directory, directory, num_workers)
+                drive, isolation = _drive(workload, engine, run_directory, directory, num_workers)
                 watch = _death_watch(engine)
                 result = play(drive, on_progress=observer.on_progress, should_stop=watch)
                 died = watch() or _why_unreachable(engine.endpoint, result.counts)
@@ -96,6 +100,7 @@ def play_trial(
         counts=_counts(result, workload.plan),
         driver=result.quality if isinstance(result, DriveResult) else None,
         engine_version=version,
+        isolation=isolation,
     )
     return trial, error
 
@@ -136,14 +141,17 @@ def _why_unreachable(endpoint: Endpoint, counts: Counts) -> str | None:
 
 def _drive(
     workload: Workload, engine: RunningEngine, run_directory: Path, directory: Path, workers: int
-) -> Drive:
-    return Drive(
+) -> tuple[Drive, Isolation | None]:
+    salt = token_hex(SALT_BYTES)  # no other trial's, of this run or another
+    endpoint, isolation = isolated(engine.endpoint, workload.plan, salt)
+    drive = Drive(
         plan_path=run_directory / "plan.parquet",
-        endpoint=engine.endpoint,
+        endpoint=endpoint,
         directory=directory,
         num_workers=workers,
         turn_timeout_s=workload.spec.driver.turn_timeout,
     )
+    return drive, isolation
 
 
 def _script(workload: Workload, directory: Path) -> Script:

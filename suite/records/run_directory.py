@@ -45,6 +45,16 @@ class DriverQuality(BaseModel):
     warnings: list[str]  # each says what to do
 
 
+class Isolation(BaseModel):
+    """What kept this trial's prompts from those that others had left in the server's cache."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: Literal["cache_salt", "words", "reset", "shared"]  # shared: nothing did
+    salt: str | None = None  # this trial's own; of words, what they are drawn from
+    num_tokens: int = 0  # that stand before each conversation's first prompt
+
+
 class Trial(BaseModel):
     """One engine's one repeat: the whole plan, played against it once."""
 
@@ -59,6 +69,7 @@ class Trial(BaseModel):
     counts: Counts
     driver: DriverQuality | None
     engine_version: str | None = None  # what ran, where that was not this project's own engine
+    isolation: Isolation | None = None  # None: the engine started anew, or an older fsbench ran
 
     def directory(self, run: Path) -> Path:
         return run / self.engine / str(self.repeat)

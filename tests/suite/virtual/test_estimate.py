@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from suite.virtual.estimate import steady_duration_s
 from tests.workloads.examples import small_plan
-from workloads.plan import Conversation, Plan
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation
 
 
 def alone_s(conversation: Conversation, token_s: float) -> float:

@@ -21,7 +21,7 @@ from plotly.offline import get_plotlyjs
 from reports.blocks.block import Block
 from reports.words.glossary import GLOSSARY
 
-_TEMPLATES = Path(__file__).parent / "templates"
+_TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
 def write_page(path: Path, template: str, *, blocks: Sequence[Block], **values: Any) -> Path:

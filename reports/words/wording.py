@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from reports.words import units
-from suite.judging.catalogue import Metric
+from suite.judging.catalogue.row import Row
+from suite.judging.catalogue.table import ROWS, shown_in
 
 Json = Mapping[str, Any]
 OUTCOMES = ("fail", "inconclusive", "pass")  # worst first
 VERDICTS = ("worse", "better", "unclear", "same", "missing")
-# Worth a line in a comparison even where nothing can be told apart.
-HEADLINE = (
-    "slo.users_within_slo_ratio",
-    "ttft.p50",
-    "ttft.p99",
-    "ttft.p999",
-    "tbt.p50",
-    "tbt.p99",
-    "tbt.p999",
-    "fairness.jain_index",
-    "fairness.worst_user_attainment_ratio",
-    "throughput.output_tokens_per_s",
-)
+HEADLINE = tuple(row.name for row in shown_in("headline"))
 
 
 def value_text(metric: str, value: float | None) -> str:
-    """In the unit of the metric."""
-    named = Metric(metric)
-    if named.is_duration:
-        return units.duration(value)
-    if named.key.endswith("bytes_per_s"):
-        return units.rate(value)
-    if named.key.endswith("_ratio") and named.is_share:
-        return units.percent(value)
-    return units.count(value)
+    """Returns the value as its metric reads: 1.24 s, 98 %, 1.7×, 12.2 GiB/s, 1,240."""
+    return shows(ROWS[metric])(value)
+
+
+def shows(row: Row) -> Callable[[float | None], str]:
+    """Returns how a metric's values are written."""
+    if row.unit == "bytes/s":
+        return units.rate
+    by_kind = {"time": units.duration, "share": units.percent, "multiple": units.times}
+    return by_kind.get(row.kind, units.count)
 
 
 def interval_text(metric: str, interval: units.Ends | None) -> str:

@@ -98,7 +98,7 @@ def gate(
     """Judge a run by its gates; the exit code is the verdict."""
     from reports.text.ci import write_junit
     from reports.text.terminal import show_gates
-    from suite.judging.run_gating import judge_run
+    from suite.judging.judged_run import judge_run
     from workloads.errors import InputError
 
     if form is GateFormat.TEXT and out is not None:

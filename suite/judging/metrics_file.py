@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from suite.errors import RunDirectoryError
-from suite.judging.between_runs import between_runs
 from suite.judging.gate_syntax import Gate, parse_gates
 from suite.judging.gates import evaluate
 from suite.judging.published import reference_numbers
-from suite.judging.ratios import EngineSide, against, compare_sides
+from suite.judging.repeats import between_runs
+from suite.judging.sides import EngineSide, against
+from suite.judging.verdicts import compare_sides
 from suite.measuring.engine_numbers import numbers
 from suite.measuring.engine_run import EngineRun, read_engine, status, version, warnings
 from suite.measuring.latencies import latency_summaries

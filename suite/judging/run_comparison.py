@@ -9,7 +9,9 @@ from typing import Any
 
 from suite.judging.metrics_file import MeasuredRun, measure_run
 from suite.judging.published import reference_numbers
-from suite.judging.ratios import UNSEEN, EngineSide, compare_sides
+from suite.judging.ratios import UNSEEN
+from suite.judging.sides import EngineSide
+from suite.judging.verdicts import compare_sides
 from suite.records.run_directory import SCHEMA_VERSION
 from suite.statistics.quantiles import CONFIDENCE_RATIO
 from workloads.errors import InputError

@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from suite.judging.catalogue import METRICS, Metric, Number, between_runs_of, look_up
+from suite.judging.catalogue.table import Metric, metrics_of
+from suite.judging.look_up import Number, look_up, repeats_of
 from suite.judging.metrics_file import MeasuredRun
-from suite.judging.paired_samples import Resampled
-from suite.judging.ratios import plan_key
+from suite.judging.paired_samples import PairedSamples
+from suite.judging.sides import plan_key
 from suite.records.run_directory import SCHEMA_VERSION
 from suite.statistics.intervals import as_json
 from suite.statistics.quantiles import CONFIDENCE_RATIO, Interval
@@ -89,7 +90,7 @@ class StoredSide:
         return None
 
     @property
-    def resampled(self) -> Resampled | None:
+    def paired_samples(self) -> PairedSamples | None:
         return None
 
     def number(self, metric: Metric) -> Number:
@@ -175,19 +176,12 @@ def _a_line_each(document: Mapping[str, Any]) -> str:
 
 
 def _stored(numbers: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
-    metrics = [Metric(name) for name in METRICS]
-    metrics += [
-        Metric(each.name, user_class)
-        for user_class in classes
-        for each in metrics
-        if each.can_have_class
-    ]
     found: dict[str, dict[str, Any]] = {}
-    for metric in metrics:
+    for metric in metrics_of(classes):
         number = look_up(numbers, metric)
         if number.value is not None:
             found[metric.label] = {"value": number.value, "interval": as_json(number.interval)}
-            runs = between_runs_of(numbers, metric)
+            runs = repeats_of(numbers, metric)
             if runs is not None:
                 found[metric.label]["between_runs"] = runs
     return {

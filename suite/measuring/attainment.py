@@ -16,8 +16,9 @@ import numpy as np
 
 from suite.records.turn_table import TurnTable
 from suite.statistics.arrays import Bools, Floats, Ints, Strings
-from suite.statistics.intervals import Clusters, share_interval
+from suite.statistics.intervals import Clusters
 from suite.statistics.quantiles import Interval, exact_fraction
+from suite.statistics.shares import share_interval
 from workloads.plan import Plan, UserClass
 
 _ROUNDING = 1e-9  # 19/20 ≥ 0.95 must hold in floating point too
@@ -142,7 +143,7 @@ def share_intervals(users: Attainment) -> dict[str, Interval | None]:
     """Of the shares of users and of turns; a user is a cluster, over all repeats."""
     if not len(users.repeat):
         return {"users_within_slo_ratio": None, "turn_attainment_ratio": None}
-    clusters = Clusters.of(np.unique(users.user_id, return_inverse=True)[1])
+    clusters = Clusters.from_labels(np.unique(users.user_id, return_inverse=True)[1])
     num_turns = clusters.sums(users.num_planned_turns.astype(np.float64))
     num_attained = clusters.sums(users.num_attained_turns.astype(np.float64))
     return {

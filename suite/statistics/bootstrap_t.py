@@ -15,8 +15,8 @@ import numpy as np
 
 from suite.statistics.arrays import Floats
 from suite.statistics.bootstrap import draws
-from suite.statistics.intervals import student_t
 from suite.statistics.quantiles import CONFIDENCE_RATIO, Interval
+from suite.statistics.student import student_t
 
 MAX_ERRORS = 100.0  # an end further away than so many standard errors bounds nothing
 MAX_ROUNDING = 1e-12  # of a cluster's influence, of the terms that cancel in it

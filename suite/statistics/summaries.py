@@ -42,7 +42,7 @@ def summarise(samples: Floats, labels: Labels | None = None) -> Summary:
     assert not np.isnan(samples).any(), "NaN among the samples"
     count = len(samples)
     ascending = np.sort(samples)
-    clusters = Clusters.of(np.arange(count) if labels is None else labels)
+    clusters = Clusters.from_labels(np.arange(count) if labels is None else labels)
     unavailable = {
         name: f"needs at least {samples_needed(q):,} samples, has {count:,}"
         for name, q in PERCENTILES.items()

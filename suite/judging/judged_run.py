@@ -13,8 +13,8 @@ from suite.judging.gate_syntax import Gate, GateError, parse_gates
 from suite.judging.gates import evaluate
 from suite.judging.metrics_file import MeasuredRun, measure_run
 from suite.judging.published import reference_numbers
-from suite.judging.ratios import EngineSide, Side, against
 from suite.judging.run_comparison import CompareError, split_selection
+from suite.judging.sides import EngineSide, Side, against
 from suite.judging.stored_baselines import read_baseline
 
 

@@ -77,7 +77,7 @@ def test_a_scheduler_that_lets_fewer_in_fails_against_the_committed_numbers(
 
 def test_a_slower_engine_fails_it(tmp_path: Path) -> None:
     slow_scheduler(tmp_path / "slow.yaml", 0.03)
-    settings = ("engines.embedded.profile=slow.yaml", "conversations.count=40")
+    settings = ("engines.fastswitch.profile=slow.yaml", "conversations.count=40")
     given = [word for each in settings for word in ("--set", each)]
     code, out, err = finish(start(["run", CI, *given], tmp_path))
     assert code == 1, out + err

@@ -65,7 +65,7 @@ def test_an_unknown_engine_is_refused_with_those_there_are(tmp_path):
 
 @pytest.mark.parametrize(
     ("key", "values"),
-    [("engines.embedded.kv_tokens", [4096]), ("baseline", ["fastswitch"]), ("gates", [[]])],
+    [("engines.fastswitch.kv_tokens", [4096]), ("baseline", ["fastswitch"]), ("gates", [[]])],
 )
 def test_what_a_matrix_would_bring_back_is_refused(tmp_path, key, values):
     with pytest.raises(WorkloadError, match=rf"matrix\.{key} cannot be swept with --engine"):

@@ -15,8 +15,9 @@ from suite.measuring.context_switch import known_context_switch
 from suite.measuring.deadlines import deadlines
 from suite.measuring.engine_run import EngineRun, counts
 from suite.measuring.fairness import fairness_numbers
-from suite.measuring.latencies import latency_summaries, throughput, tokens_per_chunk_mean
+from suite.measuring.latencies import latency_summaries
 from suite.measuring.steady_state import steady_state
+from suite.measuring.tokens import token_numbers
 from suite.measuring.users import worst_users
 from suite.records.engine_logs import read_engine_logs
 from suite.statistics.arrays import Bools
@@ -43,8 +44,7 @@ def numbers(engine: EngineRun, run: Path) -> Json:
             each.name: latency_summaries(turns, turns.user_class == each.name)
             for each in engine.plan.user_classes
         },
-        "tokens_per_chunk_mean": tokens_per_chunk_mean(turns),
-        "throughput": throughput(engine.all_turns, engine.attains_all, repeats),
+        **token_numbers(engine),
         "steady_state": steady_state(engine.all_turns, repeats, engine.plan),
         "slo": slo_by_class(engine) if has_users else None,
         "fairness": _fairness(engine) if has_users else None,

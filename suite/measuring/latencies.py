@@ -87,32 +87,3 @@ def longest_gap_per_turn(turns: TurnTable) -> Floats:
     if has_any.any():  # of neighbours that have none in between, so the runs are the turns
         longest[has_any] = np.maximum.reduceat(turns.gaps, first[has_any])
     return longest
-
-
-def window_s(turns: TurnTable, repeat: int) -> float:
-    """From the repeat's first planned instant to the last end of a turn; 0.0 without any."""
-    rows = turns.repeat == repeat
-    ends = turns.done_at[rows]
-    if not len(ends) or np.isnan(ends).all():
-        return 0.0
-    return float(np.nanmax(ends) - turns.scheduled_at[rows].min())
-
-
-def throughput(turns: TurnTable, attains: Bools, repeats: Sequence[int]) -> dict[str, float | None]:
-    """Of the turns that succeeded, over the repeats' windows one after the other."""
-    total_s = sum((window_s(turns, repeat) for repeat in repeats), start=0.0)
-    good = ~turns.has_failed & np.isin(turns.repeat, repeats)
-    num_tokens = int(turns.num_output_tokens[good].sum())
-    return {
-        "window_s": total_s,
-        "output_tokens_per_s": num_tokens / total_s if total_s else None,
-        "turns_per_s": int(good.sum()) / total_s if total_s else None,
-        "goodput_turns_per_s": int(attains.sum()) / total_s if total_s else None,
-    }
-
-
-def tokens_per_chunk_mean(turns: TurnTable) -> float | None:
-    """Of the turns that succeeded, for a turn cut short knows no count but what it received."""
-    good = ~turns.has_failed
-    num_chunks = int(turns.num_chunks[good].sum())
-    return float(turns.num_output_tokens[good].sum()) / num_chunks if num_chunks else None

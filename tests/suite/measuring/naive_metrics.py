@@ -119,6 +119,18 @@ class NaiveRun:
         """a_u, the share of a user's planned turns that attained; users are judged each repeat."""
         return self.turns.groupby("user")["attains"].mean()
 
+    def groups(self, user_class: str | None = None) -> dict[str, dict[str, Any]]:
+        """All groups of metrics.json but latencies; for a class those that are known by class."""
+        by_class = {"slo": self.slo_numbers(user_class)}
+        if user_class is not None:
+            return by_class
+        return {
+            **by_class,
+            "fairness": {**self.fairness(), **self.service()},
+            "throughput": self.throughput(),
+            "steady_state": self.backlog(),
+        }
+
     def slo_numbers(self, user_class: str | None = None) -> dict[str, Any]:
         turns = self.turns
         if user_class is not None:

@@ -12,7 +12,6 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from suite.measuring.attainment import Attainment
 from suite.statistics.arrays import Floats, Ints
@@ -106,6 +105,8 @@ def gini_influences(shares: Floats, labels: Ints) -> tuple[float, Floats]:
 def _held(shares: Floats, labels: Ints, num_users: int) -> tuple[Floats, Any]:
     """(distinct shares, how often each user holds which: sparse, [num_users, num_distinct]). Turns
     are few, so distinct shares are."""
+    from scipy import sparse  # noqa: PLC0415  slow to import, and every command reads the catalogue
+
     x, place = np.unique(shares, return_inverse=True)
     held = sparse.csr_array((np.ones(len(shares)), (labels, place)), (num_users, len(x)))
     return x, held

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import exp
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from suite.statistics.arrays import Floats, Labels
 from suite.statistics.bootstrap_t import bootstrap_t
@@ -38,6 +38,8 @@ def _mid_p_low(found: float, num: float) -> float:
     def excess(share: float) -> float:
         more = special.betainc(found + 1, num - found, share) if found < num else 0.0
         return float(more + special.betainc(found, num - found + 1, share)) / 2 - _TAIL
+
+    from scipy import optimize  # noqa: PLC0415  slow to import, and every command reads the catalogue
 
     return float(optimize.brentq(excess, 0.0, 1.0, xtol=1e-12))
 

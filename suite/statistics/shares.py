@@ -53,7 +53,9 @@ def share_of_sums_interval(part: Floats, whole: Floats, labels: Labels) -> Inter
     if num_clusters < 2 or not whole.sum() > 0:
         return None
     totals: Floats = np.stack([np.bincount(labels, whole), np.bincount(labels, part)], axis=1)
-    are_alike = bool((part * whole[0] == part[0] * whole).all())
+    counted = np.flatnonzero(whole)  # what adds nothing is like anything
+    first = counted[0]
+    are_alike = bool((part * whole[first] == part[first] * whole)[counted].all())
     found = None if are_alike else bootstrap_t(totals, _log_odds)
     low, high = (None, None) if found is None else (found.low, found.high)
     mean, unmet = float(part.sum() / whole.sum()), unmet_share(num_clusters)

@@ -1,4 +1,4 @@
-"""The share of one sum in another over clusters: known answers, and how often it holds the truth."""
+"""The share of one sum in another over clusters: known answers, how often it holds the truth."""
 
 from __future__ import annotations
 

@@ -9,7 +9,11 @@ import numpy as np
 
 from suite.measuring.engine_run import EngineRun
 from suite.records.turn_table import TurnTable
-from suite.statistics.arrays import Bools
+from suite.statistics.arrays import Bools, Floats
+from suite.statistics.intervals import Clusters, all_as_json
+from suite.statistics.shares import share_of_sums_interval
+
+CACHED = "cached_tokens_ratio"
 
 
 def token_numbers(engine: EngineRun) -> dict[str, Any]:
@@ -17,7 +21,47 @@ def token_numbers(engine: EngineRun) -> dict[str, Any]:
     return {
         "tokens_per_chunk_mean": tokens_per_chunk_mean(engine.turns),
         "throughput": throughput(engine.all_turns, engine.attains_all, engine.repeats),
+        "prompts": prompts_by_class(engine),
     }
+
+
+def prompts_by_class(engine: EngineRun) -> dict[str, Any]:
+    """Returns what the server says of the prompts of measured turns, of all users and by class."""
+    turns = engine.turns
+    return {
+        **prompt_numbers(turns),
+        "by_class": {
+            each.name: prompt_numbers(turns.where(turns.user_class == each.name))
+            for each in engine.plan.user_classes
+        },
+    }
+
+
+def prompt_numbers(turns: TurnTable) -> dict[str, Any]:
+    """Returns the share of prompt tokens that came from the server's prefix cache, pooled over the
+    turns that tell both counts; conversations are the clusters of its interval."""
+    whole, part = prompt_and_cached_tokens(turns)
+    told = ~np.isnan(whole)
+    num_prompt, num_cached = float(whole[told].sum()), float(part[told].sum())
+    if not num_prompt:
+        why = "the server does not tell how many prompt tokens it had cached"
+        return {CACHED: None, "num_told_turns": 0, "interval": {}, "unavailable": {CACHED: why}}
+    clusters = Clusters.from_labels(turns.conversation[told])
+    interval = share_of_sums_interval(part[told], whole[told], clusters.of_sample)
+    return {
+        CACHED: num_cached / num_prompt,
+        "num_told_turns": int(told.sum()),
+        "interval": all_as_json({CACHED: interval}),
+        "unavailable": {},
+    }
+
+
+def prompt_and_cached_tokens(turns: TurnTable) -> tuple[Floats, Floats]:
+    """(prompt tokens, those of them that were cached) of each turn, [num_turns]; NaN in both where
+    the server did not tell both."""
+    is_told = ~np.isnan(turns.num_prompt_tokens) & ~np.isnan(turns.num_cached_tokens)
+    whole = np.where(is_told, turns.num_prompt_tokens, np.nan)
+    return whole, np.where(is_told, turns.num_cached_tokens, np.nan)
 
 
 def throughput(turns: TurnTable, attains: Bools, repeats: Sequence[int]) -> dict[str, float | None]:

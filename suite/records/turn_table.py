@@ -29,6 +29,7 @@ COLUMNS = (
     "sent_at",
     "done_at",
     "num_prompt_tokens",
+    "num_cached_tokens",
     "num_output_tokens",
     "planned_output_tokens",
     "token_at",
@@ -51,6 +52,7 @@ class TurnTable:
     sent_at: Floats
     done_at: Floats
     num_prompt_tokens: Floats  # NaN where the server did not count
+    num_cached_tokens: Floats  # of the prompt; NaN where the server did not tell
     num_output_tokens: Floats  # as counted by the server, else the tokens received
     planned_output_tokens: Ints
     error: Strings  # "" = the turn succeeded
@@ -173,6 +175,7 @@ def _from_columns(table: pa.Table, repeat: Ints) -> TurnTable:
         sent_at=_floats(table, "sent_at"),
         done_at=_floats(table, "done_at"),
         num_prompt_tokens=_floats(table, "num_prompt_tokens"),
+        num_cached_tokens=_floats(table, "num_cached_tokens"),
         num_output_tokens=np.where(np.isnan(num_output), num_received, num_output),
         planned_output_tokens=table["planned_output_tokens"].to_numpy().astype(np.int64),
         error=_strings(table, "error", fill=""),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from suite.judging.catalogue.row import Better, Kind, Place, Pooling, Row
+from suite.measuring.tokens import prompt_and_cached_tokens
 
 _OF_ALL_TURNS = partial(
     Row, group="throughput", kind="rate", better="higher", computed_from="turns"
@@ -47,6 +48,24 @@ THROUGHPUT_ROWS = (
         better="neither",
         computed_from="turns",
         shown_in=("side by side",),
+    ),
+    Row(
+        group="prompts",
+        key="cached_tokens_ratio",
+        label="Prompt tokens cached",
+        term="cached_tokens",
+        definition="The share of prompt tokens that the server says came from its prefix cache, of "
+        "the turns for which it tells.",
+        remark="Every turn sends its conversation's history again: what is cached is not computed "
+        "again.",
+        kind="share",
+        better="higher",
+        computed_from="turns",
+        is_timed=False,
+        interval="bootstrap-t over conversations",
+        totals=prompt_and_cached_tokens,
+        scopes=("class",),
+        shown_in=("side by side", "compared"),
     ),
 )
 

@@ -38,7 +38,7 @@ class Card:
 
 
 def cards(metrics: Json, look: Mapping[str, Look]) -> list[Card]:
-    """One card a metric that is shown on the first screen, with a row for each engine."""
+    """Returns one card a metric that is shown on the first screen, with a row for each engine."""
     return [_card(row, metrics["engines"], look) for row in shown_in("cards")]
 
 

@@ -24,7 +24,8 @@ class CitedTable:
 
 
 def cited_tables(references: Sequence[Json]) -> list[CitedTable]:
-    """`references` as in metrics.json; in its order."""
+    """Returns a table for each source and pair of engines; `references` as in metrics.json, in its
+    order."""
     groups: dict[tuple[str, ...], list[Json]] = {}
     for each in references:
         key = (published_label(each), ours_label(each), each["engine"], each["baseline"])
@@ -56,7 +57,7 @@ def metric_label(metric: str) -> str:
 
 
 def band_text(published: units.Ends) -> str:
-    """`1.4× to 5.8×`, `up to 11.2×`, `at least 2×`."""
+    """Returns a published band in words: `1.4× to 5.8×`, `up to 11.2×`, `at least 2×`."""
     low, high = published
     if low is None:
         return f"up to {units.times(high)}"
@@ -66,7 +67,7 @@ def band_text(published: units.Ends) -> str:
 
 
 def reference_line(entry: Json) -> str:
-    """One line for a terminal or a comment on a pull request."""
+    """Returns one cited figure as a line for a terminal or a comment on a pull request."""
     found = units.times(entry["times_better"])
     if entry["times_better"] is None:
         found = f"unknown ({entry['reason']})"

@@ -19,8 +19,8 @@ Json = Mapping[str, Any]
 
 
 def comparison_table(metrics: Json) -> Table:
-    """Engines as columns; beside each value its multiple of the baseline's, and what the interval
-    of that allows to say. Nothing is called better without such an interval."""
+    """Returns engines as columns; beside each value its multiple of the baseline's, and what the
+    interval of that allows to say. Nothing is called better without such an interval."""
     engines, baseline = metrics["engines"], metrics["baseline"]
     return Table(
         columns=("", *(f"{name} (baseline)" if name == baseline else name for name in engines)),

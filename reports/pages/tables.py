@@ -56,7 +56,8 @@ def sort_key(value: float | None) -> float | str:
 
 
 def class_table(metrics: Json) -> Table:
-    """A row for each engine and user class, a column for each metric that is shown by class."""
+    """Returns a row for each engine and user class, a column for each metric that is shown by
+    class."""
     titles = (row.label for row in shown_in("class table"))
     return Table(
         columns=("Engine", "User class", *titles, "Turns"),
@@ -90,7 +91,7 @@ def _cell(
 
 
 def worst_users_table(metrics: Json) -> Table | None:
-    """The users served worst, with what they met; None where metrics.json names none."""
+    """Returns the users served worst, with what they met; None where metrics.json names none."""
     rows = [
         (
             Cell(text=name),
@@ -115,7 +116,7 @@ def worst_users_table(metrics: Json) -> Table | None:
 
 
 def driver_table(parts: Sequence[Part]) -> Table | None:
-    """How far the driver can be trusted, part by part; None where no driver took part."""
+    """Returns how far the driver can be trusted, part by part; None where no driver took part."""
     rows = [
         (
             Cell(text=part.engine),

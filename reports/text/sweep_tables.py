@@ -21,7 +21,7 @@ MAX_ROWS = 60  # more are left to sweep.parquet
 
 
 def show_sweep(manifest: SweepManifest, directory: Path, console: Console | None = None) -> None:
-    """What failed, then cells × engines, then where the rest is."""
+    """Prints what failed, then cells × engines, then where the rest is."""
     console = console or console_for_output()
     for cell in manifest.cells:
         if cell.status != "complete":
@@ -40,7 +40,7 @@ def show_sweep(manifest: SweepManifest, directory: Path, console: Console | None
 
 
 def sweep_table(manifest: SweepManifest) -> Table:
-    """A row for each cell, a column for each engine."""
+    """Returns a row for each cell, a column for each engine."""
     engines = list(dict.fromkeys(row["engine"] for row in manifest.rows))
     found = {(row["cell"], row["engine"]): row for row in manifest.rows}
     cells = list(dict.fromkeys(row["cell"] for row in manifest.rows))
@@ -68,7 +68,7 @@ def _numbers(row: Mapping[str, Any] | None) -> Text:
 
 
 def show_capacity(result: CapacityResult, path: Path, console: Console | None = None) -> None:
-    """Engines with the rate each carries."""
+    """Prints engines with the rate each carries."""
     console = console or console_for_output()
     num_seeds = len(result.engines[0].seeds)
     console.print(

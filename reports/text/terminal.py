@@ -39,15 +39,15 @@ PIPED_COLUMNS = 200  # of a table that goes to no terminal: nothing in it needs 
 
 
 def console_for_output() -> Console:
-    """As wide as the terminal; where there is none, as wide as the tables are, for a file or a
-    pipe has no edge to wrap at."""
+    """Returns a console as wide as the terminal; where there is none, as wide as the tables are,
+    for a file or a pipe has no edge to wrap at."""
     console = Console()
     return console if console.is_terminal else Console(width=PIPED_COLUMNS)
 
 
 def show_summary(metrics: Json, report: Path | None, console: Console | None = None) -> None:
-    """The end of a run, worst news first: failed gates, what limits trust, the engines, the other
-    gates, the report's path."""
+    """Prints the end of a run, worst news first: failed gates, what limits trust, the engines, the
+    other gates, the report's path."""
     console = console or console_for_output()
     gates = worst_first(metrics["gates"])
     _print_gates([each for each in gates if each["outcome"] == "fail"], console)
@@ -68,7 +68,7 @@ def show_summary(metrics: Json, report: Path | None, console: Console | None = N
 
 
 def show_gates(metrics: Json, console: Console | None = None) -> None:
-    """One line a verdict, failures first."""
+    """Prints one line a verdict, failures first."""
     console = console or console_for_output()
     _print_references(metrics, console)
     _print_gates(worst_first(metrics["gates"]), console)
@@ -89,7 +89,7 @@ def _print_gates(gates: Sequence[Json], console: Console) -> None:
 def show_comparison(
     comparison: Json, console: Console | None = None, *, has_all: bool = False
 ) -> None:
-    """A table for each engine and what it is held against, what got worse first."""
+    """Prints a table for each engine and what it is held against, what got worse first."""
     console = console or console_for_output()
     base_of = {each["label"]: each["baseline"] for each in comparison["sides"]}
     for text in comparison["warnings"]:
@@ -113,7 +113,7 @@ def show_comparison(
 
 
 def engine_table(metrics: Json) -> Table:
-    """Engines as columns; percentiles with their 95 % intervals."""
+    """Returns the engines as columns, a line a metric with its 95 % interval."""
     engines = metrics["engines"]
     table = _plain_table("", *engines)
     for row in shown_in("terminal"):
@@ -162,13 +162,15 @@ _LINES: dict[str, tuple[tuple[str, Read], ...]] = {
 
 
 def _lines(row: Row) -> tuple[tuple[str, Read], ...]:
-    """Titles begin small, but for abbreviations."""
+    """Returns (title, what it says) of each line of a metric; titles begin small, but for
+    abbreviations."""
     title = row.label if row.label[:2].isupper() else row.label[0].lower() + row.label[1:]
     return _LINES.get(row.name, ((title, _with_interval),))
 
 
 def show_plan(plan: Plan, console: Console | None = None) -> None:
-    """What a plan will ask of an engine, class by class, and what was cut on the way to it."""
+    """Prints what a plan will ask of an engine, class by class, and what was cut on the way to
+    it."""
     console = console or console_for_output()
     summary = summarise(plan)
     console.print(
@@ -235,7 +237,7 @@ def _plain_table(first: str, *others: str) -> Table:
 
 
 def show_calibration(found: Calibration, console: Console | None = None) -> None:
-    """How far the driver's stamps are from the truth on this machine."""
+    """Prints how far the driver's stamps are from the truth on this machine."""
     console = console or console_for_output()
     lag = units.duration(found.lag_p99_s)
     tails = (found.error_p50_s, found.error_p99_s, found.error_p999_s, found.error_max_s)

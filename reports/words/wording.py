@@ -30,12 +30,13 @@ def shows(row: Row) -> Callable[[float | None], str]:
 
 
 def interval_text(metric: str, interval: units.Ends | None) -> str:
-    """`0.99 s to 1.4 s`; an open end is said in words."""
+    """Returns the interval in its metric's unit, `0.99 s to 1.4 s`; an open end is said in
+    words."""
     return units.interval(interval, partial(value_text, metric))
 
 
 def times_interval_text(interval: units.Ends | None) -> str:
-    """The same of a ratio: `0.81× to 0.93×`."""
+    """Returns the interval of a ratio in words: `0.81× to 0.93×`."""
     return units.interval(interval, units.times)
 
 
@@ -44,13 +45,13 @@ def worst_first(gates: Sequence[Json]) -> list[Json]:
 
 
 def gate_name(gate: Json) -> str:
-    """With its engine in front, said once."""
+    """Returns a gate with its engine in front, said once."""
     prefix = f"{gate['engine']}: "
     return prefix + str(gate["gate"]).removeprefix(prefix)
 
 
 def gate_text(gate: Json) -> str:
-    """What was found, what it was held against, why it is open, what would settle it."""
+    """Says what was found, what it was held against, why it is open, what would settle it."""
     metric = gate["metric"]
     found = gate["observed"]
     text = "has no number" if found is None else f"got {value_text(metric, found)}"
@@ -73,8 +74,8 @@ def settling_text(gate: Json) -> str:
 
 
 def compared_rows(entries: Sequence[Json], *, has_all: bool = False) -> list[Json]:
-    """What is worth a line, the worst news first: what differs, and the headline; with `has_all`
-    everything that has a ratio."""
+    """Returns what is worth a line, the worst news first: what differs, and the headline; with
+    `has_all` everything that has a ratio."""
     kept = [
         each
         for each in entries

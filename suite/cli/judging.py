@@ -186,7 +186,7 @@ def export(
     repeat: Annotated[int, typer.Option(min=1, help="Which repeat (vllm-bench).")] = 1,
 ) -> None:
     """Write a run in another tool's shape."""
-    from suite.judging.export import export_run
+    from suite.measuring.export import export_run
 
     export_run(directory, out, form=form, engine=engine, repeat=repeat)
     typer.echo(f"{form}: {out}")

@@ -56,7 +56,7 @@ class Gate:
 
 
 def parse_gate(text: str) -> Gate:
-    """Raises GateError."""
+    """Parses one gate. Raises GateError."""
     match = _GATE.fullmatch(text.strip())
     if match is None:
         raise GateError(
@@ -116,8 +116,8 @@ def parse_gates(
     where: str,
     has_stored_baseline: bool = False,
 ) -> tuple[Gate, ...]:
-    """Every gate, with its engine and class known to the workload. `where` they stand, for the
-    message. Raises GateError."""
+    """Parses gates and checks that the workload knows their engines and classes; `where` they stand
+    goes into the message. Raises GateError."""
     try:
         gates = tuple(parse_gate(text) for text in texts)
         for gate in gates:

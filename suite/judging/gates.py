@@ -86,7 +86,7 @@ class _Judged:
 
 
 def _outcome(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcome:
-    """`base`: what the gate's `baseline` means, None without any."""
+    """Judges one gate on one engine; `base`: what its `baseline` means, None without any."""
     metric, number, found = gate.metric, side.number(gate.metric), value_of_gate(gate, side, base)
     involved = [side] if base is None else [side, base]
     is_exact = all(are_exact(side, each) for each in involved)
@@ -133,8 +133,8 @@ def _judge(
 
 
 def _may_be_the_run(gate: Gate, found: GateValue) -> bool:
-    """Too few repeats to tell the engine from the level of the run it happened to have. A PASS
-    stands all the same, for it says only that nothing was seen; a FAIL accuses."""
+    """Tells whether repeats are too few to tell the engine from the level of its run. A PASS stands
+    all the same, for it says only that nothing was seen; a FAIL accuses."""
     if found.cautious is None:
         return False
     return _held_against_bound(gate, found, found.cautious)[0] is not Outcome.FAIL
@@ -143,7 +143,8 @@ def _may_be_the_run(gate: Gate, found: GateValue) -> bool:
 def _held_against_bound(
     gate: Gate, found: GateValue, whole: Interval | None
 ) -> tuple[Outcome, str]:
-    """(outcome, reason) by where the interval lies; a number without one is compared as it is."""
+    """Returns (outcome, reason) by where the interval lies; a number without one is compared as it
+    is."""
     assert found.value is not None and found.bound is not None
     bound = found.bound * found.scale
     if gate.metric.row.is_never_above_1 and bound > 1 and gate.is_times_baseline:

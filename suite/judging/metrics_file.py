@@ -1,4 +1,4 @@
-"""From a run directory to metrics.json: every number computed anew from instants and counts.
+"""Puts metrics.json together from a run directory: every number computed anew, then judged.
 
 Formulas, units and edge cases: docs/metrics.md, whose names are the keys here.
 """
@@ -20,7 +20,7 @@ from suite.judging.published import reference_numbers
 from suite.judging.repeats import between_runs
 from suite.judging.sides import EngineSide, against
 from suite.judging.verdicts import compare_sides
-from suite.measuring.engine_numbers import numbers
+from suite.measuring.engine_numbers import engine_numbers
 from suite.measuring.engine_run import EngineRun, read_engine, status, version, warnings
 from suite.measuring.latencies import latency_summaries
 from suite.measuring.window import Measured, measured
@@ -44,7 +44,7 @@ class MeasuredRun:
     numbers: dict[str, Json]  # per engine, as in metrics.json
 
     def sides(self) -> dict[str, EngineSide]:
-        """Each engine, to be held against another."""
+        """Returns each engine as a side of comparisons and gates."""
         return {
             name: EngineSide(label=name, numbers=self.numbers[name], records=engine)
             for name, engine in self.engines.items()
@@ -52,7 +52,8 @@ class MeasuredRun:
 
 
 def measure_run(run: Path, only: str | None = None) -> MeasuredRun:
-    """Every engine, or one. Raises RunDirectoryError, PlanFileError, CutError."""
+    """Reads and measures every engine of a run, or one. Raises RunDirectoryError, PlanFileError,
+    CutError."""
     manifest, plan = read_run(run)
     rule = measured(plan, manifest.workload)
     if only is not None and only not in manifest.engines:
@@ -74,7 +75,8 @@ def measure_run(run: Path, only: str | None = None) -> MeasuredRun:
 
 
 def measure(run: Path) -> Json:
-    """What metrics.json holds. Raises RunDirectoryError, PlanFileError, CutError, GateError."""
+    """Returns what metrics.json holds. Raises RunDirectoryError, PlanFileError, CutError,
+    GateError."""
     found = measure_run(run)
     baseline = found.manifest.baseline
     gates = gates_of(found.manifest, found.plan, run)
@@ -99,7 +101,7 @@ def measure(run: Path) -> Json:
 
 
 def gates_of(manifest: Manifest, plan: Plan, run: Path) -> tuple[Gate, ...]:
-    """The workload's own. Raises GateError, which names the file."""
+    """Returns the gates of the run's own workload. Raises GateError, which names the file."""
     return parse_gates(
         manifest.gates,
         engines=list(manifest.engines),
@@ -110,7 +112,7 @@ def gates_of(manifest: Manifest, plan: Plan, run: Path) -> tuple[Gate, ...]:
 
 
 def write_metrics(run: Path) -> Json:
-    """`measure`, kept as metrics.json."""
+    """Measures a run and keeps the result as its metrics.json."""
     metrics = measure(run)
     partial = run / "metrics.json.partial"
     partial.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
@@ -119,11 +121,13 @@ def write_metrics(run: Path) -> Json:
 
 
 def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) -> Json:
+    """Returns an engine's part of metrics.json: its numbers, its repeats' and how far those differ;
+    `remarks` join the warnings."""
     turns = engine.turns
-    pooled = numbers(engine, run)
+    pooled = engine_numbers(engine, run)
     repeats = [pooled] if len(engine.parts) == 1 else []
     if not repeats:
-        repeats = [numbers(engine.only(part), run) for part in engine.parts]
+        repeats = [engine_numbers(engine.only(part), run) for part in engine.parts]
     unavailable = pooled.pop("unavailable")
     spread = between_runs(repeats)
     if spread is None:

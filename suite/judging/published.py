@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 
 def reference_numbers(manifest: Manifest, sides: Mapping[str, Side]) -> list[Json]:
-    """One entry a cited metric, as docs/metrics.md has them; none for a workload without any."""
+    """Returns one entry a cited metric, as docs/metrics.md has them."""
     cited = [ReferenceSpec.model_validate(each) for each in manifest.workload.get("references", [])]
     return [
         _beside_published(manifest, each, Metric(name), sides)
@@ -62,8 +62,8 @@ def _beside_published(
 
 
 def times_better(metric: Metric, ratio: Ratio) -> tuple[float | None, Interval | None, str]:
-    """(factor, its interval, why there is none): the ratio for what is better when higher, its
-    inverse for what is better when lower, so that above 1 is better in either case."""
+    """Returns (factor, its interval, why there is none): the ratio for what is better when higher,
+    its inverse for what is better when lower, so that above 1 is better in either case."""
     if ratio.value is None:
         return None, None, ratio.reason
     whole = ratio.whole_interval

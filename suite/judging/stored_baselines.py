@@ -53,7 +53,7 @@ class StoredEngine(_Stored):
 
 
 class BaselineFile(_Stored):
-    """As docs/metrics.md has it, as far as it is read."""
+    """A baseline file as docs/metrics.md has it, as far as it is read."""
 
     kind: Literal["baseline"]
     plan_digest: str
@@ -67,7 +67,7 @@ class StoredSide:
 
     label: str
     stored: StoredEngine
-    plan: str  # as of any Side
+    plan: str  # which conversations it measured, as for every Side
 
     @property
     def is_exact(self) -> bool:
@@ -118,7 +118,7 @@ class StoredBaseline:
 
 
 def write_baseline(run: MeasuredRun, path: Path) -> None:
-    """Every metric that has a value. Raises BaselineError where the run is not whole."""
+    """Stores every metric that has a value. Raises BaselineError where the run is not whole."""
     if path.is_dir():
         raise BaselineError(
             f"{path}: is a folder; name the file to write, such as {path}/main.json"
@@ -194,7 +194,7 @@ def _stored(numbers: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
 
 
 def read_baseline(path: Path) -> StoredBaseline:
-    """Raises BaselineError."""
+    """Reads a baseline file. Raises BaselineError."""
     command = f"fsbench baseline update RUN --out {quote(str(path))}"
     anew = f"write it anew with: {command}"
     try:

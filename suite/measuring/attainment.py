@@ -77,6 +77,7 @@ class Attainment:
 
 
 def planned_users(plan: Plan) -> Users:
+    """Returns the users who have a turn, in order of their first conversation."""
     turns: dict[str, int] = {}
     class_of: dict[str, str] = {}
     for conversation in plan.conversations:
@@ -95,7 +96,7 @@ def planned_users(plan: Plan) -> Users:
 
 
 def attaining_turns(turns: TurnTable, user_classes: Sequence[UserClass]) -> Bools:
-    """Which recorded turns attain. Shape [num_turns].
+    """Tells which recorded turns attain, [num_turns].
 
     The q-quantile of n gaps is ≤ bound exactly when at least ⌈q·n⌉ gaps are, so nothing is sorted.
     """
@@ -119,7 +120,8 @@ def attaining_turns(turns: TurnTable, user_classes: Sequence[UserClass]) -> Bool
 def judge_users(
     users: Users, turns: TurnTable, attains: Bools, repeats: Sequence[int]
 ) -> Attainment:
-    """Every planned user in every repeat that began; turns without a record count as missed."""
+    """Judges every planned user in every repeat that began; turns without a record count as
+    missed."""
     num_users, num_repeats = len(users.user_id), len(repeats)
     judged = Attainment(
         user_id=np.tile(users.user_id, num_repeats),
@@ -140,7 +142,8 @@ def judge_users(
 
 
 def share_intervals(users: Attainment) -> dict[str, Interval | None]:
-    """Of the shares of users and of turns; a user is a cluster, over all repeats."""
+    """Returns the intervals of the shares of users and of turns; a user is a cluster, over all
+    repeats."""
     if not len(users.repeat):
         return {"users_within_slo_ratio": None, "turn_attainment_ratio": None}
     clusters = Clusters.from_labels(np.unique(users.user_id, return_inverse=True)[1])

@@ -45,8 +45,9 @@ def fairness_numbers(
     solo: SoloLatencies | None,
     user_classes: Sequence[str],
 ) -> dict[str, Any]:
-    """Over users, each repeat's counted anew; `headroom` of each turn. The parts, in the order of
-    docs/metrics.md; `interval` and `unavailable` hold those of all of them."""
+    """Returns the numbers on fairness over users, each repeat's counted anew; `headroom` of each
+    turn. In the order of docs/metrics.md; `interval` and `unavailable` hold those of all of
+    them."""
     own_headroom = users.mean_of_turns(turns, headroom)
     service, no_service = _service(turns, repeats)
     slowdown, by_class = slowdown_numbers(turns, solo, user_classes)
@@ -109,7 +110,8 @@ def _attainment(users: Attainment) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _longest(turns: TurnTable) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Of failed turns too, so that no stall can hide behind a failure; and reasons."""
+    """Returns the longest gap and wait, of failed turns too, so that no stall can hide behind a
+    failure; and the reasons of those that are None."""
     wait = longest_wait_per_turn(turns)
     has_wait, has_gap = not np.isnan(wait).all(), len(turns.gaps) > 0
     reasons = {}
@@ -133,7 +135,7 @@ def _abandoned(turns: TurnTable, users: Attainment) -> dict[str, float]:
 
 
 def _headroom(headroom: Floats, users: Attainment) -> dict[str, Any]:
-    """`headroom` of each user."""
+    """Returns the numbers on headroom; `headroom` of each user."""
     best = int(headroom.argmax())
     top = np.sort(headroom)[::-1][: ceil(len(headroom) / 10)]
     total = float(headroom.sum())

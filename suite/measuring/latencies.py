@@ -26,7 +26,8 @@ LATENCIES = (
 def latency_summaries(
     turns: TurnTable, rows: Bools, names: Sequence[str] = LATENCIES
 ) -> dict[str, Any]:
-    """Conversations are the clusters of the intervals."""
+    """Returns the summary of each latency over the chosen turns; conversations are the clusters of
+    its intervals."""
     found = {}
     for name in names:
         values, row = samples_and_rows(turns, rows, name)
@@ -34,12 +35,9 @@ def latency_summaries(
     return found
 
 
-def samples(turns: TurnTable, rows: Bools, name: str) -> Floats:
-    return samples_and_rows(turns, rows, name)[0]
-
-
 def samples_and_rows(turns: TurnTable, rows: Bools, name: str) -> tuple[Floats, Indices]:
-    """What a latency is summarised over: one value a turn, for tbt_s one a gap; and each one's row.
+    """Returns what a latency is summarised over, one value a turn, for tbt_s one a gap; and each
+    one's row.
 
     Turns that failed count in driver_lag_s alone.
     """
@@ -55,7 +53,8 @@ def samples_and_rows(turns: TurnTable, rows: Bools, name: str) -> tuple[Floats, 
 
 
 def per_turn(turns: TurnTable, name: str) -> Floats:
-    """Shape [num_turns]; NaN where the turn has no such number (no token, a single chunk)."""
+    """Returns a latency of each turn, [num_turns]; NaN where the turn has none (no token, a single
+    chunk)."""
     match name:
         case "ttft_s":
             found = turns.first_token_at - turns.sent_at
@@ -79,7 +78,7 @@ def per_turn(turns: TurnTable, name: str) -> Floats:
 
 
 def longest_gap_per_turn(turns: TurnTable) -> Floats:
-    """Shape [num_turns]; NaN where the turn has no gap."""
+    """Returns each turn's longest gap, [num_turns]; NaN where it has none."""
     longest = np.full(len(turns), np.nan)
     num_gaps = turns.num_gaps
     first = np.cumsum(num_gaps) - num_gaps

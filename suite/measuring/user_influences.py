@@ -81,9 +81,9 @@ def _on_ratio(part: Floats, whole: Floats) -> Floats:
 
 
 def gini_draws(shares: Floats, labels: Ints, counts: Floats) -> tuple[Floats, Floats]:
-    """Gini's index of each resample of users and its standard error, [NUM_RESAMPLES] each; some
-    resamples at a time, for memory's sake. `labels`: the column of `counts` of each share."""
-    x, held = _held(shares, labels, counts.shape[1])
+    """Returns Gini's index of each resample of users and its standard error, [NUM_RESAMPLES] each,
+    some resamples at a time, for memory's sake. `labels`: the column of `counts` of each share."""
+    x, held = _share_counts(shares, labels, counts.shape[1])
     found = np.empty((2, len(counts)))
     rows = max(1, CHUNK // counts.shape[1])
     for first in range(0, len(counts), rows):
@@ -97,14 +97,14 @@ def gini_draws(shares: Floats, labels: Ints, counts: Floats) -> tuple[Floats, Fl
 
 def gini_influences(shares: Floats, labels: Ints) -> tuple[float, Floats]:
     """Gini's index and the influence of each user on it, [num_users]."""
-    x, held = _held(shares, labels, int(labels.max()) + 1)
+    x, held = _share_counts(shares, labels, int(labels.max()) + 1)
     value, influences = _gini(x, held.sum(axis=0)[None])
     return float(value[0]), (influences @ held.T)[0]
 
 
-def _held(shares: Floats, labels: Ints, num_users: int) -> tuple[Floats, Any]:
-    """(distinct shares, how often each user holds which: sparse, [num_users, num_distinct]). Turns
-    are few, so distinct shares are."""
+def _share_counts(shares: Floats, labels: Ints, num_users: int) -> tuple[Floats, Any]:
+    """Returns (distinct shares, how often each user has which: sparse, [num_users, num_distinct]).
+    A user has few turns, so few shares are distinct."""
     from scipy import sparse  # noqa: PLC0415  slow to import, and every command reads the catalogue
 
     x, place = np.unique(shares, return_inverse=True)
@@ -113,15 +113,15 @@ def _held(shares: Floats, labels: Ints, num_users: int) -> tuple[Floats, Any]:
 
 
 def _gini(x: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """G = E|x − X| / 2µ, [num_rows], and each share's influence on it, (E|x − X| − G · (x + µ)) /
-    (n · µ), [num_rows, num_shares] (Langel & Tillé, J. R. Statist. Soc. A 176, 2013). `x` ascends;
-    `weights`: how often each is there, [num_rows, num_shares]."""
+    """Returns G = E|x − X| / 2µ, [num_rows], and each share's influence on it, (E|x − X| − G · (x +
+    µ)) / (n · µ), [num_rows, num_shares] (Langel & Tillé, J. R. Statist. Soc. A 176, 2013). `x`
+    ascends; `weights`: how often each is there, [num_rows, num_shares]."""
     num = weights.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = (weights @ x)[:, None] / num
         up_to = np.cumsum(weights, axis=1) / num  # F(x)
         sum_up_to = np.cumsum(weights * x, axis=1) / num  # E[X; X ≤ x]
-        apart = x * (2 * up_to - 1) + mean - 2 * sum_up_to  # E|x − X|
-        gini = np.einsum("rx,rx->r", weights, apart)[:, None] / (2 * num * mean)
-        influences: Floats = (apart - gini * (x + mean)) / (num * mean)
+        distance = x * (2 * up_to - 1) + mean - 2 * sum_up_to  # E|x − X|
+        gini = np.einsum("rx,rx->r", weights, distance)[:, None] / (2 * num * mean)
+        influences: Floats = (distance - gini * (x + mean)) / (num * mean)
     return gini[:, 0], influences

@@ -24,8 +24,8 @@ from suite.statistics.shares import share_of_sums_interval, unmet_share
 
 
 def user_intervals(users: Attainment, headroom: Floats) -> dict[str, Interval | None]:
-    """Of the fairness numbers over users; `headroom` of each row of `users`. A user's repeats are
-    drawn together."""
+    """Returns the intervals of the fairness numbers over users; `headroom` of each row of `users`.
+    A user's repeats are drawn together."""
     labels = np.unique(users.user_id, return_inverse=True)[1]
     ratio = users.ratio
     has_any = bool(ratio.any())
@@ -39,8 +39,8 @@ def user_intervals(users: Attainment, headroom: Floats) -> dict[str, Interval | 
 
 
 def jain_interval(shares: Floats, labels: Ints) -> Interval | None:
-    """On the scale log(1/J − 1), where J is least skewed; `labels`: the user of each share, from 0.
-    None for a single user."""
+    """Returns the interval of Jain's index, on the scale log(1/J − 1), where it is least skewed;
+    `labels`: the user of each share, from 0. None for a single user."""
     num_users = int(labels.max()) + 1
     if num_users < 2:
         return None
@@ -60,7 +60,7 @@ def jain_interval(shares: Floats, labels: Ints) -> Interval | None:
 
 
 def gini_interval(shares: Floats, labels: Ints) -> Interval | None:
-    """On the log scale. None for a single user."""
+    """Returns the interval of Gini's index, on the log scale. None for a single user."""
     num_users = int(labels.max()) + 1
     if num_users < 2:
         return None
@@ -84,7 +84,7 @@ def mean_share_interval(shares: Floats, labels: Ints) -> Interval | None:
 
 
 def p5_interval(shares: Floats, labels: Ints) -> Interval | None:
-    """Two order statistics; below 72 users the low end is open."""
+    """Returns two order statistics around P5 of users; below 72 users the low end is open."""
     return clustered_percentile(shares, np.sort(shares), P5, Clusters.from_labels(labels))[1]
 
 

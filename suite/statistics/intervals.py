@@ -38,7 +38,8 @@ class Clusters:
 
     @classmethod
     def from_labels(cls, labels: Labels) -> Clusters:
-        """`labels` are small non-negative integers; those without a sample are closed up."""
+        """Numbers the clusters from 0; `labels` are small non-negative integers, of which those
+        without a sample are closed up."""
         counts = sums_by_label(labels, None, int(labels.max(initial=-1)) + 1)
         present = counts > 0
         if present.all():
@@ -87,8 +88,9 @@ def effective_samples(hits: Floats, sizes: Floats) -> float:
 
 
 def _num_degrees(squares: Floats, own: Floats) -> float:
-    """1 / the squared relative error of the design effect, itself a ratio over clusters; at most
-    C − 1. Satterthwaite's would be 2 / it: too many for what is skewed, as coverage.py shows."""
+    """Returns the degrees of freedom of the design effect: 1 / its squared relative error, itself a
+    ratio over clusters; at most C − 1. Satterthwaite's would be 2 / it: too many for what is
+    skewed, as benchmarks/coverage.py shows."""
     error = squares - squares.sum() / own.sum() * own
     total = float(squares.sum()) ** 2
     most = len(squares) - 1.0
@@ -126,9 +128,9 @@ def clustered_percentile(
 def percentile_interval(
     ascending: Floats, q: float, num_effective: float, num_clusters: int
 ) -> Interval:
-    """Two order statistics; their ranks are those for the effective number, spread over the samples
-    there are. Where clusters matter and are too few, the end towards the tail is open, and both are
-    where not one cluster is expected in the tail."""
+    """Returns two order statistics; their ranks are those for the effective number, spread over the
+    samples there are. Where clusters matter and are too few, the end towards the tail is open, and
+    both are where not one cluster is expected in the tail."""
     num = len(ascending)
     low, high = interval_ranks(num_effective, q)
     if _are_alike(num, num_effective) and num_clusters < clusters_needed(q):

@@ -16,11 +16,11 @@ _TAIL = (1 - CONFIDENCE_RATIO) / 2
 
 
 def share_interval(hits: Floats, sizes: Floats) -> Interval | None:
-    """Mid-P on the effective number; None without clusters. A count has only so many values, so no
-    interval holds every true share equally often: over 10 to 200 users and shares of 0.5 to 0.99
-    this one holds it in 95 to 97 % on average, and its ends, which gates look at, miss in at most
-    5 % each (Wilson's 16 %, Jeffreys' 10 %; Clopper & Pearson's holds 97 to 99 %: Brown, Cai &
-    DasGupta 2001; Berry & Armitage 1995)."""
+    """Returns the mid-P interval of Σ hits / Σ sizes on the effective number; None without
+    clusters. A count has only so many values, so no interval holds every true share equally often:
+    over 10 to 200 users and shares of 0.5 to 0.99 this one holds it in 95 to 97 % on average, and
+    its ends, which gates look at, miss in at most 5 % each (Wilson's 16 %, Jeffreys' 10 %; Clopper
+    & Pearson's holds 97 to 99 %: Brown, Cai & DasGupta 2001; Berry & Armitage 1995)."""
     total = float(sizes.sum())
     if not total:
         return None
@@ -30,8 +30,9 @@ def share_interval(hits: Floats, sizes: Floats) -> Interval | None:
 
 
 def _mid_p_low(found: float, num: float) -> float:
-    """The share at which P(more than found) + P(as many) / 2 is the tail: Clopper & Pearson's count
-    all of P(as many). Beta functions stand for the binomial sums, at every real number."""
+    """Returns the share at which P(more than found) + P(as many) / 2 is the tail: Clopper &
+    Pearson's count all of P(as many). Beta functions stand for the binomial sums, at every real
+    number."""
     if found <= 0:
         return 0.0
 
@@ -45,10 +46,10 @@ def _mid_p_low(found: float, num: float) -> float:
 
 
 def share_of_sums_interval(part: Floats, whole: Floats, labels: Labels) -> Interval | None:
-    """Bootstrap-t over clusters of Σ part / Σ whole, which is never above 1, on the scale
-    log(m / (1 − m)); `labels`: the cluster of each sample, from 0. Where it leaves an end open, or
-    all samples have the same share, that end is what clusters not met could make of it: a share of
-    them as large as `unmet_share` with nothing, or with all. None for a single cluster."""
+    """Returns the interval of Σ part / Σ whole, never above 1, by bootstrap-t over clusters on the
+    scale log(m / (1 − m)); `labels`: the cluster of each sample, from 0. Where it leaves an end
+    open, or all samples have the same share, that end is what clusters not met could make of it: a
+    share of them as large as `unmet_share` with nothing, or with all. None for a single cluster."""
     num_clusters = int(labels.max(initial=-1)) + 1
     if num_clusters < 2 or not whole.sum() > 0:
         return None

@@ -52,8 +52,8 @@ class Metric:
 def metrics_of(
     user_classes: Iterable[str], place: Place | None = None, place_of_classes: Place | None = None
 ) -> list[Metric]:
-    """Every gated metric of all users, then those known by class for each class; only those shown
-    in a place where one is named."""
+    """Returns every gated metric of all users, then for each class those that are known by class;
+    only those shown in a place where one is named."""
     rows = [ROWS[name] for name in METRICS]
     found = [Metric(row.name) for row in rows if place is None or place in row.shown_in]
     return found + [
@@ -65,13 +65,14 @@ def metrics_of(
 
 
 def shown_in(place: Place) -> list[Row]:
-    """The rows of a place in reading order: who was served first, the rest as in the table."""
+    """Returns the rows of a place in reading order: who was served first, the rest as in the
+    table."""
     rows = [row for row in ROWS.values() if place in row.shown_in]
     return sorted(rows, key=lambda row: row.group != "slo")
 
 
 def unknown_metric(name: str) -> str:
-    """What to say of a name that is none of METRICS."""
+    """Returns what to say of a name that is none of METRICS."""
     near = difflib.get_close_matches(name.replace("_s.", "."), METRICS, n=1)
     advice = f"did you mean {near[0]!r}? All are in docs/metrics.md, Gates" if near else None
     return f"metric {name!r} is unknown; {advice or f'choose from: {_choices()}'}"

@@ -12,7 +12,8 @@ import pyarrow as pa
 from suite.playing.environment import machine, versions
 from suite.records.run_directory import Counts, Manifest, Part
 from suite.records.turn_records import TURN_SCHEMA, write_table
-from workloads.plan import Conversation, Plan, Slo, Turn, UserClass
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, Slo, Turn, UserClass
 
 CLASSES = (
     ("interactive", 0.5, Slo(ttft_s=1.0, tbt_s=0.15, tbt_percentile=0.99, attainment_ratio=0.9)),

@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field
 
 from engines.api import Endpoint, EngineSettings, PriorityUpdates, RunningEngine
 from engines.errors import EngineError, EngineInputError
+from engines.facts import EngineFacts
 from engines.server_metrics import logged_server_metrics
 
 NO_SUCH_ROUTE = (404, 405, 501)  # some servers list no models; then the file's word counts
@@ -59,6 +60,30 @@ class OpenAISettings(EngineSettings):
     )
     timeout_s: float = Field(10.0, gt=0, description="for a look at the server")
 
+    def resolve(self, model: str | None) -> Self:
+        """Returns the settings as they are: the model's name is the server's matter, and may differ
+        from the workload's."""
+        if self.api == "chat" and self.prompts == "token_ids":
+            raise EngineInputError("api: chat takes no token ids; set prompts: text")
+        return self
+
+    @property
+    def unheard_priorities(self) -> str | None:
+        return None if self.priority else "set priority: true if its server takes them"
+
+    def facts(self) -> EngineFacts:
+        return EngineFacts(is_attached=True)
+
+    @contextmanager
+    def running(
+        self, *, name: str, directory: Path, priorities: PriorityUpdates | None
+    ) -> Iterator[RunningEngine]:
+        """Attaches to the server; nothing is started."""
+        api_key = _api_key(name, self)
+        served = _served_models(name, self, api_key)
+        with _watched_metrics(self, directory):
+            yield AttachedServer(_endpoint(name, self, served, api_key))
+
 
 @dataclass(frozen=True, slots=True)
 class AttachedServer:
@@ -70,35 +95,6 @@ class AttachedServer:
 
     def death_note(self) -> str:
         return "a server that was attached to is not watched"
-
-
-class OpenAIKind:
-    settings_type = OpenAISettings
-
-    def resolve(self, settings: EngineSettings, model: str | None) -> OpenAISettings:
-        assert isinstance(settings, OpenAISettings)
-        if settings.api == "chat" and settings.prompts == "token_ids":
-            raise EngineInputError("api: chat takes no token ids; set prompts: text")
-        return settings
-
-    def check_longest(self, settings: EngineSettings, num_tokens: int) -> None:
-        """Nothing is known of its limits: it answers for itself."""
-
-    @contextmanager
-    def running(
-        self,
-        settings: EngineSettings,
-        *,
-        name: str,
-        model: str | None,
-        directory: Path,
-        priorities: PriorityUpdates | None,
-    ) -> Iterator[RunningEngine]:
-        resolved = self.resolve(settings, model)
-        api_key = _api_key(name, resolved)
-        served = _served_models(name, resolved, api_key)
-        with _watched_metrics(resolved, directory):
-            yield AttachedServer(_endpoint(name, resolved, served, api_key))
 
 
 def _endpoint(
@@ -179,7 +175,7 @@ def _served_models(name: str, settings: OpenAISettings, api_key: str | None) -> 
 
 
 def _advice(status: int, settings: OpenAISettings) -> str:
-    """What to do about an answer that is none."""
+    """Returns what to do about an answer that is none."""
     if status in (401, 403):
         named = settings.api_key_env
         return f"is the key in {named} right?" if named else "name the key's variable: api_key_env"

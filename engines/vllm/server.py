@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import EngineError, EngineInputError
-from engines.process import KEEPER_MARGIN_S, ChildProcess, kept
+from engines.process import KEEPER_MARGIN_S, ChildProcess, with_keeper
 
 HOST = "127.0.0.1"
 NUM_PORTS_TRIED = 3
@@ -42,7 +42,7 @@ class RunningServer:
         return _exchange(self.port, "GET", path, None, timeout_s=GET_TIMEOUT_S)
 
     def version(self) -> str:
-        """As it says itself; "unknown version" where it does not."""
+        """Returns the version that the server tells; "unknown version" where it does not."""
         try:
             return str(json.loads(self.get("/version"))["version"])
         except (OSError, ValueError, KeyError, TypeError):
@@ -78,12 +78,13 @@ def running_server(
     start_timeout_s: float,
     grace_s: float,
 ) -> Iterator[RunningServer]:
-    """`command(port)` starts it. Raises EngineInputError, EngineError."""
+    """Starts the server by `command(port)`, waits until it is ready, and stops it on leaving.
+    Raises EngineInputError, EngineError."""
 
     def start() -> RunningServer:
         port = free_port()
         process = ChildProcess(
-            kept(command(port), grace_s=grace_s),
+            with_keeper(command(port), grace_s=grace_s),
             log=log,
             env=env,
             grace_s=grace_s + KEEPER_MARGIN_S,
@@ -110,7 +111,8 @@ def running_server(
 def _wait_until_ready(
     server: RunningServer, model_folder: Path, *, name: str, timeout_s: float
 ) -> None:
-    """Where it does not get there, it is stopped. Raises EngineInputError, EngineError."""
+    """Waits until the server is ready; where it does not get there, stops it. Raises
+    EngineInputError, EngineError."""
     process = server.process
     core = _CoreWatch(process, name)
     try:
@@ -128,7 +130,7 @@ def _wait_until_ready(
 
 
 class _CoreWatch:
-    """Some ways for vLLM's engine core to fail leave its server waiting for ever."""
+    """Looks out for an engine core that has died: some ways to fail leave the server waiting."""
 
     def __init__(self, process: ChildProcess, name: str) -> None:
         self._process = process
@@ -137,7 +139,7 @@ class _CoreWatch:
         self._dead_since: float | None = None
 
     def check(self) -> bool:
-        """Always False: not ready. Raises EngineError once the core has been dead for a while."""
+        """Returns False: not ready. Raises EngineError once the core has been dead for a while."""
         now = time.monotonic()
         if now < self._next_look_at:
             return False
@@ -154,7 +156,8 @@ class _CoreWatch:
 
 
 def root_cause(lines: Sequence[str]) -> str:
-    """vLLM's last words are of consequences; the first exception among them is why."""
+    """Returns the first exception among vLLM's last lines, which is why it died, else the last; its
+    very last words are of consequences."""
     found = (_EXCEPTION.match(line) for line in lines)
     return next((match[1] for match in found if match), lines[-1])
 
@@ -167,7 +170,7 @@ def free_port() -> int:
 
 
 def _is_ready(server: RunningServer, model_folder: Path) -> bool:
-    """It is healthy, and it is ours: on a port that was taken, another may answer."""
+    """Returns whether it is healthy, and ours: on a port that was taken, another may answer."""
     try:
         server.get("/health")
         served = json.loads(server.get("/v1/models"))["data"][0]

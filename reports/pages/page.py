@@ -161,9 +161,9 @@ def labels(manifest: Manifest) -> list[tuple[str, str]]:
     """(label, the engines it holds for): what of the numbers is not a machine's own."""
     found: dict[str, list[str]] = {}
     for name, settings in manifest.engines.items():
-        if settings.get("kind") == "simulated":
-            is_virtual = settings.get("time", "virtual") == "virtual"
-            label = "simulated, virtual time" if is_virtual else "simulated GPU, wall time"
+        facts = manifest.facts_of(name)
+        if facts.is_modelled:
+            label = "simulated, virtual time" if facts.is_virtual else "simulated GPU, wall time"
             found.setdefault(label, []).append(name)
         elif settings.get("link") is not None:
             found.setdefault("emulated link", []).append(name)
@@ -174,7 +174,7 @@ def cost(manifest: Manifest) -> Fact:
     """Whether the engines were given the same to work with: without that, more users served is
     no merit."""
     engines = manifest.engines
-    unknown = [name for name, each in engines.items() if each.get("kind") == "openai"]
+    unknown = [name for name in engines if manifest.facts_of(name).is_attached]
     if unknown:
         who = ", ".join(unknown)
         text = f"not known: {who} was attached to, not started; make sure it costs the same"

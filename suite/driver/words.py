@@ -7,7 +7,7 @@ tokenizer makes one each, but only the server's `usage` tells.
 
 from __future__ import annotations
 
-from workloads.plan import Turn
+from workloads.plan_parts import Turn
 
 WORDS = (  # noqa: SIM905 – a list of 253 quoted words reads worse
     "the of and to in is it you that he was for on are with as his they be at one have this from "

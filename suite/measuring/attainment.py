@@ -19,7 +19,8 @@ from suite.statistics.arrays import Bools, Floats, Ints, Strings
 from suite.statistics.intervals import Clusters
 from suite.statistics.quantiles import Interval, exact_fraction
 from suite.statistics.shares import share_interval
-from workloads.plan import Plan, UserClass
+from workloads.plan import Plan
+from workloads.plan_parts import UserClass
 
 _ROUNDING = 1e-9  # 19/20 ≥ 0.95 must hold in floating point too
 

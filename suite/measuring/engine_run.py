@@ -33,7 +33,7 @@ class EngineRun:
     measured: Measured
     parts: tuple[Part, ...]  # repeats that began
     num_repeats: int  # as planned
-    is_exact: bool
+    is_exact: bool  # in virtual time the same plan gives the same numbers, to the bit
     all_turns: TurnTable
     turns: TurnTable
     attains: Bools  # of `turns`
@@ -94,7 +94,7 @@ def read_engine(
         measured=measured,
         parts=parts,
         num_repeats=manifest.repeats,
-        is_exact=is_exact(manifest.engines[name]),
+        is_exact=manifest.facts_of(name).is_virtual,
         all_turns=all_turns,
         turns=turns,
         attains=attains,
@@ -109,11 +109,6 @@ def _is_measured(turns: TurnTable, measured: Measured) -> Bools:
         return np.ones(len(turns), dtype=bool)
     kept = {each.conversation_id for each in measured.plan.conversations}
     return np.array([each in kept for each in turns.conversation_id], dtype=bool)
-
-
-def is_exact(settings: Mapping[str, Any]) -> bool:
-    """Simulated in virtual time: the same plan gives the same numbers, to the bit."""
-    return settings.get("kind") == "simulated" and settings.get("time") != "wall"
 
 
 def counts(engine: EngineRun) -> dict[str, int]:

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 from engines.api import Endpoint, RunningEngine, VirtualEngine
 from engines.errors import EngineError, EngineInputError
-from engines.registry import kind_named
 from suite.driver.play import Drive, DriveResult, play
 from suite.playing.workload import Workload, priority_updates
 from suite.records.engine_logs import finish_engine_logs
@@ -105,13 +104,8 @@ def play_part(
 def _running(
     workload: Workload, name: str, directory: Path
 ) -> AbstractContextManager[RunningEngine | VirtualEngine]:
-    settings = workload.engines[name]
-    return kind_named(settings.kind).running(
-        settings,
-        name=name,
-        model=workload.spec.model,
-        directory=directory,
-        priorities=priority_updates(workload.plan),
+    return workload.engines[name].running(
+        name=name, directory=directory, priorities=priority_updates(workload.plan)
     )
 
 

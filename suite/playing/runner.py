@@ -81,6 +81,7 @@ def _open_manifest(workload: Workload, directory: Path) -> Manifest:
         workload=workload.as_json(),
         engines=workload.engines_as_json(),
         remarks={name: settings.remarks() for name, settings in workload.engines.items()},
+        facts={name: settings.facts() for name, settings in workload.engines.items()},
         baseline=workload.spec.baseline,
         gates=workload.spec.gates,
         repeats=workload.spec.repeats,

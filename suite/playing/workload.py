@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
+from pydantic import ValidationError, create_model
 
 from engines.api import EngineSettings, PriorityUpdates
 from engines.errors import EngineInputError
-from engines.registry import KINDS, kind_named
+from engines.registry import KINDS, settings_of_kind
 from suite.judging.catalogue.table import METRICS, unknown_metric
 from suite.judging.gate_schema import gate_schema
 from suite.judging.gate_syntax import parse_gates
@@ -80,7 +80,7 @@ def resolve_workload(source: WorkloadSource, *, plan: Plan | None = None) -> Wor
     longest = summarise(plan).context_tokens.maximum
     for name, settings in engines.items():
         try:
-            kind_named(settings.kind).check_longest(settings, longest)
+            settings.check_longest(longest)
         except EngineInputError as error:
             raise WorkloadError(f"{path}: engines.{name}.{error}") from None
     return Workload(spec=spec, plan=plan, engines=engines)
@@ -107,8 +107,8 @@ def workload_schema() -> dict[str, Any]:
     """JSON schema of a workload file, with the settings of each kind of engine and every metric."""
     schema = WorkloadSpec.model_json_schema(by_alias=True)
     kinds = []
-    for kind in KINDS.values():
-        kind_schema = TypeAdapter(kind.settings_type).json_schema(by_alias=True)
+    for settings_type in KINDS.values():
+        kind_schema = settings_type.model_json_schema(by_alias=True)
         kind_schema["required"] = sorted({*kind_schema.get("required", []), "kind"})
         kinds.append(kind_schema)
     schema["properties"]["engines"]["additionalProperties"] = {"oneOf": kinds}
@@ -143,15 +143,21 @@ def _check_cut(spec: WorkloadSpec, plan: Plan, path: Path) -> None:
         raise CutError(f"{path}: {error}") from None
 
 
-def engine_settings(kind: str, entry: dict[str, Any], overrides: Sequence[str]) -> EngineSettings:
-    """One engine's settings from the command line. Raises WorkloadError, EngineInputError."""
-    found, settings = kind_named(kind), parse_overrides(overrides)
-    model: type[BaseModel] = found.settings_type
+Settings = TypeVar("Settings", bound=EngineSettings)
+
+
+def engine_settings(
+    settings_type: type[Settings], entry: dict[str, Any], overrides: Sequence[str]
+) -> Settings:
+    """Returns one engine's settings from the command line, resolved. Raises WorkloadError,
+    EngineInputError."""
+    settings = parse_overrides(overrides)
     try:
-        given = model.model_validate(lay_over({"kind": kind, **entry}, settings))
+        given = settings_type.model_validate(lay_over(entry, settings))
     except ValidationError as error:
-        raise WorkloadError(describe(error, Path("command line"), settings, model)) from None
-    return found.resolve(cast("EngineSettings", given), None)
+        where = Path("command line")
+        raise WorkloadError(describe(error, where, settings, settings_type)) from None
+    return given.resolve(None)
 
 
 def _engine(
@@ -159,17 +165,17 @@ def _engine(
 ) -> EngineSettings:
     where = f"{source.path}: engines.{name}"
     try:
-        kind = kind_named(entry["kind"])
+        settings_type = settings_of_kind(entry["kind"])
     except EngineInputError as error:
         raise WorkloadError(f"{where}: {error}") from None
     # Within the same nesting as the file, so that the message names the full key.
-    nested = create_model("Engines", engines=(dict[str, kind.settings_type], ...))  # type: ignore[name-defined]
+    nested = create_model("Engines", engines=(dict[str, settings_type], ...))  # type: ignore[valid-type]
     raw = {"engines": {name: entry}}
     try:
         settings: EngineSettings = nested.model_validate(raw).engines[name]  # type: ignore[attr-defined]
     except ValidationError as error:
         raise WorkloadError(describe(error, source.path, source.settings, nested)) from None
     try:
-        return kind.resolve(settings, model)
+        return settings.resolve(model)
     except EngineInputError as error:
         raise WorkloadError(f"{where}: {error}") from None

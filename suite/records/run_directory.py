@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from engines.facts import EngineFacts, facts_of_old_run
+
 SCHEMA_VERSION = 2
 SOLO_FOLDER = "solo"  # inside a run: the run directory of the same plan without neighbours
 
@@ -73,6 +75,7 @@ class Manifest(BaseModel):
     workload: dict[str, Any]  # resolved: defaults and --set applied
     engines: dict[str, dict[str, Any]]  # settings as run, presets resolved
     remarks: dict[str, list[str]] = {}  # by engine: what in it is modelled or emulated
+    facts: dict[str, EngineFacts] = {}  # by engine; none in runs of before they were recorded
     baseline: str | None
     gates: list[str]
     repeats: int
@@ -80,6 +83,10 @@ class Manifest(BaseModel):
     versions: dict[str, str]
     machine: dict[str, Any]
     parts: list[Part] = []
+
+    def facts_of(self, engine: str) -> EngineFacts:
+        """Returns what a reader has to know of the engine's figures, in old runs too."""
+        return self.facts.get(engine) or facts_of_old_run(self.engines[engine])
 
     def write(self, run: Path) -> None:
         partial = run / "manifest.json.partial"

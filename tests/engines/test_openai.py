@@ -15,7 +15,7 @@ import pytest
 from engines.api import Endpoint
 from engines.arrow_log import read_arrow_logs
 from engines.errors import EngineError, EngineInputError
-from engines.openai import OpenAIKind, OpenAISettings
+from engines.openai import OpenAISettings
 
 
 @contextmanager
@@ -44,9 +44,7 @@ def server(status: int, body: object, seen: list[str | None]) -> Iterator[str]:
 
 def attach(base_url: str, **fields: Any) -> Endpoint:
     settings = OpenAISettings(base_url=base_url, **fields)
-    with OpenAIKind().running(
-        settings, name="mine", model=None, directory=Path(), priorities=None
-    ) as engine:
+    with settings.running(name="mine", directory=Path(), priorities=None) as engine:
         return engine.endpoint
 
 
@@ -95,9 +93,7 @@ def test_the_servers_metrics_page_is_kept_where_it_is_named(tmp_path: Path) -> N
     page = b"# TYPE vllm:num_preemptions counter\nvllm:num_preemptions_total 4.0\n"
     with server(200, models("a"), []) as url, server(200, page, []) as metrics_url:
         settings = OpenAISettings(base_url=url, metrics_url=metrics_url)
-        with OpenAIKind().running(
-            settings, name="mine", model=None, directory=tmp_path, priorities=None
-        ):
+        with settings.running(name="mine", directory=tmp_path, priorities=None):
             pass
     rows = read_arrow_logs([tmp_path / "server_metrics.arrows"]).to_pylist()
     assert len(rows) >= 2  # before and after, and each second
@@ -119,4 +115,4 @@ def test_tls_where_there_is_none_says_what_to_do() -> None:
 def test_chat_takes_no_token_ids() -> None:
     settings = OpenAISettings(base_url="http://127.0.0.1:9/v1", api="chat", prompts="token_ids")
     with pytest.raises(EngineInputError, match="set prompts: text"):
-        OpenAIKind().resolve(settings, None)
+        settings.resolve(None)

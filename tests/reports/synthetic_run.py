@@ -15,7 +15,8 @@ from tests.reports.synthetic_logs import (
     make_steps,
     make_transfers,
 )
-from workloads.plan import Conversation, Plan, Slo, Turn, UserClass
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, Slo, Turn, UserClass
 
 CLASSES = (
     ("interactive", 0.5, Slo(ttft_s=1.0, tbt_s=0.2, tbt_percentile=0.99, attainment_ratio=0.9)),

@@ -26,7 +26,8 @@ from tests.suite.measuring.naive_metrics import (
     percentile,
     slowdowns,
 )
-from workloads.plan import Conversation, Plan, Slo, Turn, UserClass
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, Slo, Turn, UserClass
 
 CLASSES = (  # ttft, tbt, the percentile of the gaps, attainment
     ("quick", 0.5, 0.25, 0.9, 0.75),

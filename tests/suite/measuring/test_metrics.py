@@ -16,7 +16,8 @@ from suite.judging.metrics_file import measure, write_metrics
 from suite.records.run_directory import SCHEMA_VERSION, Manifest
 from suite.records.turn_records import TurnRecord, write_turns
 from tests.reports.synthetic_run import FAST, SLOW, make_manifest, make_part, make_plan, write_run
-from workloads.plan import Conversation, Plan, Slo, Turn, UserClass
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, Slo, Turn, UserClass
 
 
 def turn(num_output_tokens=3, think_time_s=0.0):

@@ -15,6 +15,7 @@ from reports.pages.references import reference_line
 from reports.words import units
 from reports.words.numbers import interval_at, value_at
 from reports.words.wording import (
+    begun_small,
     compared_rows,
     entry_name,
     gate_name,
@@ -162,10 +163,8 @@ _LINES: dict[str, tuple[tuple[str, Read], ...]] = {
 
 
 def _lines(row: Row) -> tuple[tuple[str, Read], ...]:
-    """Returns (title, what it says) of each line of a metric; titles begin small, but for
-    abbreviations."""
-    title = row.label if row.label[:2].isupper() else row.label[0].lower() + row.label[1:]
-    return _LINES.get(row.name, ((title, _with_interval),))
+    """Returns (title, what it says) of each line of a metric."""
+    return _LINES.get(row.name, ((begun_small(row.label), _with_interval),))
 
 
 def show_plan(plan: Plan, console: Console | None = None) -> None:

@@ -29,6 +29,11 @@ def shows(row: Row) -> Callable[[float | None], str]:
     return by_kind.get(row.kind, units.count)
 
 
+def begun_small(label: str) -> str:
+    """Returns a label as it reads within a line: small at its start, but for abbreviations."""
+    return label if label[:2].isupper() else label[0].lower() + label[1:]
+
+
 def interval_text(metric: str, interval: units.Ends | None) -> str:
     """Returns the interval in its metric's unit, `0.99 s to 1.4 s`; an open end is said in
     words."""

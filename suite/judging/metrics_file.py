@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from suite.errors import RunDirectoryError
+from suite.judging.catalogue.latencies import FAMILIES
 from suite.judging.gate_syntax import Gate, parse_gates
 from suite.judging.gates import evaluate
 from suite.judging.published import reference_numbers
@@ -30,6 +31,7 @@ from suite.statistics.quantiles import CONFIDENCE_RATIO
 from workloads.plan import Plan
 
 Json = dict[str, Any]
+LATENCIES_BY_TURN = tuple(f"{each.name}_s" for each in FAMILIES if each.is_by_turn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +142,7 @@ def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) ->
         "num_conversations": len(np.unique(turns.conversation)),
         **pooled,
         "by_turn": {
-            str(number): latency_summaries(turns, turns.turn == number, ("ttft_s", "tbt_s"))
+            str(number): latency_summaries(turns, turns.turn == number, LATENCIES_BY_TURN)
             for number in np.unique(turns.turn)
         },
         "repeats": [

@@ -27,8 +27,8 @@ _OTHERS = (
 )
 
 
-def _column(row: Row) -> str:
-    """`ttft_p99_s`, `num_turns_failed`, else the metric's own key."""
+def column(row: Row) -> str:
+    """Returns a metric's column: `ttft_p99_s`, `num_turns_failed`, else its own key."""
     if row.is_latency:
         return f"{row.group}_{row.key}_s"
     return f"num_turns_{row.key}" if row.is_count_of_turns else row.key
@@ -38,16 +38,16 @@ def _column(row: Row) -> str:
 COLUMNS: dict[str, tuple[tuple[str, ...], pa.DataType]] = {
     **{name: (path, kind) for name, path, kind in _OTHERS},
     **{
-        _column(row): (row.path, pa.int64() if row.kind == "count" else pa.float64())
+        column(row): (row.path, pa.int64() if row.kind == "count" else pa.float64())
         for row in shown_in("sweep")
     },
 }
 # Those that a metrics.json may give an interval for: two more columns, …_low and …_high.
-WITH_INTERVAL = tuple(_column(row) for row in shown_in("sweep") if row.interval is not None)
+WITH_INTERVAL = tuple(column(row) for row in shown_in("sweep") if row.interval is not None)
 
 
 def engine_row(numbers: Json) -> Json:
-    """The columns of one engine in a metrics.json; None where it has no such number."""
+    """Returns the columns of one engine in a metrics.json; None where it has no such number."""
     row: Json = {"status": numbers["status"]}
     for name, ((group, key), _) in COLUMNS.items():
         values = numbers.get(group) or {}

@@ -42,7 +42,8 @@ Place = Literal[
     "side by side",
     "class table",
     "cards",
-    "sweep",
+    "sweep",  # a column of sweep.parquet
+    "sweep table",  # in the terminal, cell by cell
     "compared",
     "compared by class",
     "headline",  # worth a line in a comparison even where nothing can be told apart

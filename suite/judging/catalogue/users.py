@@ -36,6 +36,7 @@ SLO_ROWS = (
             "class table",
             "cards",
             "sweep",
+            "sweep table",
             "compared",
             "compared by class",
             "headline",

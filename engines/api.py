@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from engines.facts import EngineFacts
+from engines.separation import Separation
 
 # Arrow streams an engine may leave in its directory: its steps, the requests that ended, the
 # transfers of KV; or what another engine's server told of itself each second. Instants in them
@@ -35,6 +36,8 @@ class Endpoint:
     applies_priority_trace: bool  # the engine follows the trace itself, by iteration
     takes_priority: bool  # `priority` may stand in the request body
     names_conversation: bool = False  # by `vllm_xargs`, for fsbench's scheduler plug-in
+    separation: Separation | None = None  # None: the server starts anew with each trial
+    opening_token_ids: tuple[int, ...] = ()  # a trial's own, before each first prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,10 @@ from pydantic import AfterValidator, Field
 from engines.api import Endpoint, EngineSettings, PriorityUpdates, RunningEngine
 from engines.errors import EngineError, EngineInputError
 from engines.facts import EngineFacts
+from engines.separation import CacheSalt, PrefixCache, Server, check_prefix_cache, separate
 from engines.server_metrics import logged_server_metrics
 
+WANTS_A_KEY = (401, 403)
 NO_SUCH_ROUTE = (404, 405, 501)  # some servers list no models; then the file's word counts
 
 
@@ -53,6 +55,12 @@ class OpenAISettings(EngineSettings):
     ignore_eos: bool = Field(True, description="ask for the planned answer length exactly")
     priority: bool = Field(False, description="the server takes a `priority` field")
     extra_body: dict[str, Any] = Field(default_factory=dict, description="added to each request")
+    prefix_cache: PrefixCache = Field(
+        "isolate", description="what a trial may find there of another: isolate, shared, {reset: …}"
+    )
+    cache_salt: CacheSalt = Field(
+        "auto", description="isolate by a `cache_salt` field; auto: where the server is a vLLM"
+    )
     metrics_url: str | None = Field(
         None,
         pattern=r"^https?://",
@@ -65,6 +73,7 @@ class OpenAISettings(EngineSettings):
         from the workload's."""
         if self.api == "chat" and self.prompts == "token_ids":
             raise EngineInputError("api: chat takes no token ids; set prompts: text")
+        check_prefix_cache(self.prefix_cache, self.cache_salt, self.extra_body)
         return self
 
     @property
@@ -79,10 +88,9 @@ class OpenAISettings(EngineSettings):
         self, *, name: str, directory: Path, priorities: PriorityUpdates | None
     ) -> Iterator[RunningEngine]:
         """Attaches to the server; nothing is started."""
-        api_key = _api_key(name, self)
-        served = _served_models(name, self, api_key)
+        endpoint = find_endpoint(name, self)
         with _watched_metrics(self, directory):
-            yield AttachedServer(_endpoint(name, self, served, api_key))
+            yield AttachedServer(endpoint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +105,14 @@ class AttachedServer:
         return "a server that was attached to is not watched"
 
 
-def _endpoint(
-    name: str, settings: OpenAISettings, served: list[str], api_key: str | None
-) -> Endpoint:
+def find_endpoint(name: str, settings: OpenAISettings) -> Endpoint:
+    """Returns where and how the server is asked, its model found from what it lists.
+
+    Raises EngineError where nothing usable answers, EngineInputError where the settings lack a key
+    or a model.
+    """
+    api_key = _api_key(name, settings)
+    served = _served_models(name, settings, api_key)
     return Endpoint(
         base_url=settings.base_url.rstrip("/"),
         model=_chosen_model(name, settings, served),
@@ -113,6 +126,12 @@ def _endpoint(
         is_fsbench=False,
         applies_priority_trace=False,
         takes_priority=settings.priority,
+        separation=separate(
+            name,
+            settings.prefix_cache,
+            Server(settings.base_url, api_key, settings.timeout_s),
+            cache_salt=settings.cache_salt,
+        ),
     )
 
 
@@ -138,8 +157,7 @@ def _api_key(name: str, settings: OpenAISettings) -> str | None:
     key = os.environ.get(settings.api_key_env)
     if not key:
         raise EngineInputError(
-            f"engine {name!r}: api_key_env names {settings.api_key_env}, which is not set; "
-            "export it"
+            f"{_key(name, 'api_key_env')} names {settings.api_key_env}, which is not set; export it"
         )
     return key
 
@@ -155,46 +173,58 @@ def _served_models(name: str, settings: OpenAISettings, api_key: str | None) -> 
         with error:
             if settings.model is not None and error.code in NO_SUCH_ROUTE:
                 return [settings.model]
-            raise EngineError(
-                f"engine {name!r}: {url} answers {error.code} {error.reason}; "
-                f"{_advice(error.code, settings)}"
-            ) from None
+            refusal = EngineInputError if error.code in WANTS_A_KEY else EngineError
+            advice = _advice(error.code, name, settings)
+            raise refusal(f"{url} answers {error.code} {error.reason}; {advice}") from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
-        advice = "start the server or mend base_url"
+        advice = f"start the server or mend {_key(name, 'base_url')}"
         if isinstance(reason, ssl.SSLError):
             advice = (
                 "SSL_CERT_FILE names a file with certificates of one's own; "
                 "a server without TLS has a base_url with http://"
             )
-        raise EngineError(f"engine {name!r}: no answer from {url} ({reason}); {advice}") from None
+        why = getattr(reason, "strerror", None) or reason
+        raise EngineError(f"no answer from {url} ({why}); {advice}") from None
     except (ValueError, KeyError, TypeError):
         raise EngineError(
-            f"engine {name!r}: {url} does not list models as OpenAI's API does; check base_url"
+            f"{url} does not list models as OpenAI's API does; check {_key(name, 'base_url')}"
         ) from None
 
 
-def _advice(status: int, settings: OpenAISettings) -> str:
+def _advice(status: int, name: str, settings: OpenAISettings) -> str:
     """Returns what to do about an answer that is none."""
-    if status in (401, 403):
-        named = settings.api_key_env
-        return f"is the key in {named} right?" if named else "name the key's variable: api_key_env"
+    if status in WANTS_A_KEY and settings.api_key_env:
+        return f"is the key in {settings.api_key_env} right?"
+    if status in WANTS_A_KEY:
+        variable = f"{_key(name, 'api_key_env')}=VARIABLE"
+        return f"it wants a key: export it in an environment variable and name that, {variable}"
     if status in NO_SUCH_ROUTE:
-        return "base_url mostly ends in /v1; set model: where the server lists none"
-    return "check base_url and api_key_env"
+        return (
+            f"{_key(name, 'base_url')} mostly ends in /v1; where the server lists no models, set "
+            f"{_key(name, 'model')}"
+        )
+    return f"look at the server's log, and at {_key(name, 'base_url')}"
+
+
+def _key(name: str, key: str) -> str:
+    """Returns the key as it is named in a file's nesting and after `--set`."""
+    return f"engines.{name}.{key}"
 
 
 def _chosen_model(name: str, settings: OpenAISettings, served: list[str]) -> str:
     if settings.model is not None:
         if served and settings.model not in served:
             raise EngineInputError(
-                f"engine {name!r}: the server has no model {settings.model!r}; "
-                f"choose one of: {', '.join(served)}"
+                f"the server has no model {settings.model!r}; set {_key(name, 'model')} to one of: "
+                f"{', '.join(served)}"
             )
         return settings.model
-    if len(served) != 1:
+    if not served:
+        raise EngineInputError(f"the server lists no models; set {_key(name, 'model')}")
+    if len(served) > 1:
         raise EngineInputError(
-            f"engine {name!r}: the server lists {len(served)} models; set model: to one of: "
+            f"the server lists {len(served)} models; set {_key(name, 'model')} to one of: "
             f"{', '.join(served)}"
         )
     return served[0]

@@ -81,18 +81,16 @@ class ChildProcess:
         lines = [" ".join(line.split()) for line in tail.splitlines()]
         return [line for line in lines if line]
 
-    def wait_until(self, is_ready: Callable[[], bool], *, name: str, timeout_s: float) -> None:
+    def wait_until(self, is_ready: Callable[[], bool], *, timeout_s: float) -> None:
         """Raises EngineInputError or EngineError when it dies first, or takes too long."""
         deadline = time.monotonic() + timeout_s
         while not is_ready():
             if not self.is_alive():
                 if self._process.returncode == INPUT_ERROR:
-                    raise EngineInputError(f"engine {name!r}: {self.last_words()}")
-                raise EngineError(f"engine {name!r} died during start-up, {self.death_note()}")
+                    raise EngineInputError(self.last_words())
+                raise EngineError(f"died during start-up, {self.death_note()}")
             if time.monotonic() > deadline:
-                raise EngineError(
-                    f"engine {name!r} was not ready within {timeout_s:.0f} s; see {self.log}"
-                )
+                raise EngineError(f"was not ready within {timeout_s:.0f} s; see {self.log}")
             time.sleep(POLL_S)
 
     def stop(self) -> None:

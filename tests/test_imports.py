@@ -70,7 +70,7 @@ def test_a_circle_is_seen_however_it_is_imported(back: str) -> None:
 
 # What may say a kind's name for another reason: a file format of other tools, which calls the kind
 # of endpoint so.
-OTHER_MEANINGS = {"suite/judging/export.py"}
+OTHER_MEANINGS = {"suite/measuring/vllm_bench.py"}
 
 
 def constants(source: str) -> set[str]:

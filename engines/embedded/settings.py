@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from engines.api import PriorityUpdates, RunningEngine
 from engines.core.settings import CoreEngineSettings
 from engines.errors import EngineInputError
+from engines.extras import install_command
 from engines.facts import EngineFacts
 from engines.models.model_files import check_model
 from engines.priority_file import write_priorities
@@ -96,7 +97,7 @@ class ProcessConfig(ServingConfig):
         if find_spec("torch") is None:
             raise EngineInputError(
                 "kind fastswitch needs torch, which is not installed; "
-                "pip install 'fsbench[engine]', or use kind: openai"
+                f"{install_command('engine')}, or use kind: openai"
             )
         return self.command("engines.embedded")
 

@@ -64,7 +64,7 @@ def serving_process(
     ready_file, directory = config.ready_file, config.log_directory
     assert ready_file is not None and directory is not None, config
     with child_process(argv, log=directory / "engine.log") as process:
-        process.wait_until(ready_file.exists, name=name, timeout_s=START_TIMEOUT_S)
+        process.wait_until(ready_file.exists, timeout_s=START_TIMEOUT_S)
         port = json.loads(ready_file.read_text())["port"]
         yield RunningServer(_endpoint(config.model_name, port), process)
         ready_file.unlink()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import EngineInputError
+from engines.separation import Reset
 from engines.vllm.serve_settings import ServeSettings
 
 PLUGIN = Path(__file__).parent / "plugin"
@@ -132,6 +133,8 @@ def environment(
         # GiB that a CPU build sets aside; what is used of it is given in blocks.
         "VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1"),
     }
+    if isinstance(settings.prefix_cache, Reset):
+        given["VLLM_SERVER_DEV_MODE"] = "1"  # else it has no such endpoint
     if settings.scheduling == "trace":
         paths = [str(PLUGIN), *filter(None, [os.environ.get("PYTHONPATH")])]
         given |= {"PYTHONPATH": os.pathsep.join(paths), "FSBENCH_COUNTERS": str(counters)}

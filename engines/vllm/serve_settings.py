@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from engines.api import EngineSettings
+from engines.separation import PrefixCache
 
 Scheduling = Literal["fcfs", "priority", "trace"]
 
@@ -36,6 +37,9 @@ class ServeSettings(EngineSettings):
         "fcfs", description="fcfs and priority are vLLM's own; trace is fsbench's plug-in"
     )
     prefix_caching: bool = Field(True, description="as vLLM does by default")
+    prefix_cache: PrefixCache = Field(
+        "isolate", description="what a trial may find of another: isolate, shared, {reset: …}"
+    )
     kv_offload_gib: float | None = Field(
         None, gt=0, description="vLLM's native KV offloading to host memory; not on CPU builds"
     )

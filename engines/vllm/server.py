@@ -62,9 +62,7 @@ class RunningServer:
                 _exchange(self.port, "POST", "/v1/completions", body, timeout_s=WARM_UP_TIMEOUT_S)
             except OSError as error:
                 end = f"; it {self.process.death_note()}" if not self.process.is_alive() else ""
-                raise EngineError(
-                    f"engine {name!r}: the warm-up request failed ({error}){end}"
-                ) from None
+                raise EngineError(f"the warm-up request failed ({error}){end}") from None
 
 
 @contextmanager
@@ -114,10 +112,10 @@ def _wait_until_ready(
     """Waits until the server is ready; where it does not get there, stops it. Raises
     EngineInputError, EngineError."""
     process = server.process
-    core = _CoreWatch(process, name)
+    core = _CoreWatch(process)
     try:
         process.wait_until(
-            lambda: _is_ready(server, model_folder) or core.check(), name=name, timeout_s=timeout_s
+            lambda: _is_ready(server, model_folder) or core.check(), timeout_s=timeout_s
         )
     except (EngineError, EngineInputError) as error:
         process.stop()
@@ -132,9 +130,8 @@ def _wait_until_ready(
 class _CoreWatch:
     """Looks out for an engine core that has died: some ways to fail leave the server waiting."""
 
-    def __init__(self, process: ChildProcess, name: str) -> None:
+    def __init__(self, process: ChildProcess) -> None:
         self._process = process
-        self._name = name
         self._next_look_at = 0.0
         self._dead_since: float | None = None
 
@@ -149,7 +146,7 @@ class _CoreWatch:
         self._dead_since = self._dead_since or now
         if now - self._dead_since > CORE_DEATH_GRACE_S:
             raise EngineError(
-                f"engine {self._name!r} hangs since its core did not start: "
+                "hangs since its core did not start: "
                 f"{self._process.last_words()} (log: {self._process.log})"
             )
         return False

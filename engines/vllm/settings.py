@@ -19,11 +19,12 @@ from engines.models.model_config import PRESETS
 from engines.models.model_folder import write_model_folder
 from engines.priority_file import write_priorities
 from engines.process import ChildProcess
+from engines.separation import Server, separate
 from engines.server_metrics import logged_server_metrics
 from engines.vllm.command import check_offloading, environment, find_executable, serve_command
 from engines.vllm.plugin.fsbench_vllm.counters import read_counters
 from engines.vllm.serve_settings import ServeSettings
-from engines.vllm.server import HOST, running_server
+from engines.vllm.server import GET_TIMEOUT_S, HOST, running_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +101,18 @@ class VllmSettings(ServeSettings):
                     more=lambda: read_counters(counters),
                 ):
                     yield RunningVllm(
-                        _endpoint(self, port=server.port, served_name=served_name),
+                        _endpoint(name, self, port=server.port, served_name=served_name),
                         server.process,
                         f"vLLM {server.version()}: {self.variant}",
                     )
 
 
-def _endpoint(settings: VllmSettings, *, port: int, served_name: str) -> Endpoint:
+def _endpoint(name: str, settings: VllmSettings, *, port: int, served_name: str) -> Endpoint:
     has_plugin = settings.scheduling == "trace"
+    base_url = f"http://{HOST}:{port}/v1"
+    server = Server(base_url, api_key=None, timeout_s=GET_TIMEOUT_S)
     return Endpoint(
-        base_url=f"http://{HOST}:{port}/v1",
+        base_url=base_url,
         model=served_name,
         api="completions",
         prompt_form="token_ids",
@@ -119,6 +122,7 @@ def _endpoint(settings: VllmSettings, *, port: int, served_name: str) -> Endpoin
         applies_priority_trace=has_plugin,
         takes_priority=settings.scheduling != "fcfs",
         names_conversation=has_plugin,
+        separation=separate(name, settings.prefix_cache, server, cache_salt=True),
     )
 
 

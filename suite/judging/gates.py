@@ -6,11 +6,12 @@ bound. Numbers that have none, and those of exact (simulated) runs, are compared
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
+from suite.judging.catalogue.table import Metric
 from suite.judging.gate_syntax import Gate
 from suite.judging.gate_values import GateValue, value_of_gate
 from suite.judging.ratios import UNSEEN
@@ -90,9 +91,9 @@ def _outcome(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcom
     metric, number, found = gate.metric, side.number(gate.metric), value_of_gate(gate, side, base)
     involved = [side] if base is None else [side, base]
     is_exact = all(are_exact(side, each) for each in involved)
-    is_late = metric.row.is_timed and any(each.is_driver_valid is False for each in involved)
     whole = None if is_exact else hull(found.within, found.between)
-    judged = _judge(gate, found, whole, is_exact=is_exact, is_late=is_late)
+    doubt = _doubt(metric, involved)
+    judged = _judge(gate, found, whole, is_exact=is_exact, doubt=doubt)
     conversations = repeats = None
     if judged.lacks_repeats:
         repeats = missing_repeats(found)
@@ -119,13 +120,20 @@ def _outcome(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcom
     )
 
 
+def _doubt(metric: Metric, involved: Sequence[Side]) -> str | None:
+    """Returns the first reason not to judge by any of them; None where there is none."""
+    if metric.row.is_timed and any(each.is_driver_valid is False for each in involved):
+        return DRIVER_NOTE
+    return next((why for each in involved if (why := each.doubt(metric)) is not None), None)
+
+
 def _judge(
-    gate: Gate, found: GateValue, whole: Interval | None, *, is_exact: bool, is_late: bool
+    gate: Gate, found: GateValue, whole: Interval | None, *, is_exact: bool, doubt: str | None
 ) -> _Judged:
     if found.value is None or found.bound is None:
         return _Judged(outcome=Outcome.INCONCLUSIVE, reason=found.reason)
-    if is_late:
-        return _Judged(outcome=Outcome.INCONCLUSIVE, reason=DRIVER_NOTE)
+    if doubt is not None:
+        return _Judged(outcome=Outcome.INCONCLUSIVE, reason=doubt)
     outcome, reason = _held_against_bound(gate, found, whole)
     if outcome is Outcome.FAIL and not is_exact and _may_be_the_run(gate, found):
         return _Judged(outcome=Outcome.INCONCLUSIVE, reason=UNSEEN, lacks_repeats=True)

@@ -21,6 +21,7 @@ from suite.judging.published import reference_numbers
 from suite.judging.repeats import between_runs
 from suite.judging.sides import EngineSide, against
 from suite.judging.verdicts import compare_sides
+from suite.measuring.cache_isolation import CacheCheck
 from suite.measuring.engine_numbers import engine_numbers
 from suite.measuring.engine_run import EngineRun, read_engine, status, version, warnings
 from suite.measuring.latencies import latency_summaries
@@ -127,10 +128,11 @@ def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) ->
     `remarks` join the warnings."""
     turns = engine.turns
     pooled = engine_numbers(engine, run)
-    repeats = [pooled] if len(engine.parts) == 1 else []
+    repeats = [pooled] if len(engine.trials) == 1 else []
     if not repeats:
-        repeats = [engine_numbers(engine.only(part), run) for part in engine.parts]
+        repeats = [engine_numbers(engine.only(trial), run) for trial in engine.trials]
     unavailable = pooled.pop("unavailable")
+    cache = CacheCheck(engine)
     spread = between_runs(repeats)
     if spread is None:
         unavailable = {**unavailable, "between_runs": "needs at least 2 repeats that were recorded"}
@@ -139,6 +141,7 @@ def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) ->
         "version": version(engine),
         "is_exact": engine.is_exact,
         "is_driver_valid": engine.is_driver_valid,
+        "prefix_cache": cache.as_json(),
         "num_conversations": len(np.unique(turns.conversation)),
         **pooled,
         "by_turn": {
@@ -146,10 +149,10 @@ def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) ->
             for number in np.unique(turns.turn)
         },
         "repeats": [
-            {"repeat": part.repeat, "status": part.status, "note": part.note, **mine}
-            for part, mine in zip(engine.parts, repeats, strict=True)
+            {"repeat": trial.repeat, "status": trial.status, "note": trial.note, **mine}
+            for trial, mine in zip(engine.trials, repeats, strict=True)
         ],
         "between_runs": spread,
-        "warnings": [*warnings(engine, pooled["steady_state"]), *remarks],
+        "warnings": [*warnings(engine, pooled["steady_state"]), *cache.warnings(), *remarks],
         "unavailable": unavailable,
     }

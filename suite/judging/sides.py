@@ -8,9 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from suite.judging.catalogue.row import Row
 from suite.judging.catalogue.table import Metric
 from suite.judging.look_up import Number, look_up, repeats_of
 from suite.judging.paired_samples import PairedSamples
+from suite.measuring.cache_isolation import why_doubted
 from suite.measuring.engine_run import EngineRun
 
 
@@ -25,6 +27,9 @@ class Side(Protocol):
 
     @property
     def is_driver_valid(self) -> bool | None: ...
+
+    def doubt(self, metric: Metric) -> str | None:
+        """Returns why its number is not to be judged by; None where it is."""
 
     @property
     def num_conversations(self) -> int: ...
@@ -68,6 +73,9 @@ class EngineSide:
         found: bool | None = self.numbers["is_driver_valid"]
         return found
 
+    def doubt(self, metric: Metric) -> str | None:
+        return reason_to_doubt(metric.row, self.numbers.get("prefix_cache", {}))
+
     @property
     def num_conversations(self) -> int:
         return int(self.numbers["num_conversations"])
@@ -95,6 +103,14 @@ class EngineSide:
 
     def between_runs(self, metric: Metric) -> Mapping[str, Any] | None:
         return repeats_of(self.numbers, metric)
+
+
+def reason_to_doubt(row: Row, prefix_cache: Mapping[str, Any]) -> str | None:
+    """Returns why a warm prefix cache falsifies a metric; `prefix_cache` as in metrics.json, empty
+    in files of before it stood there. None where it does not."""
+    if row.is_true_of_a_warm_cache:
+        return None
+    return why_doubted(prefix_cache, with_solo=row.computed_from == "solo run")
 
 
 def plan_key(digest: str, measured: Mapping[str, Any]) -> str:

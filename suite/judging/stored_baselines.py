@@ -15,7 +15,7 @@ from suite.judging.catalogue.table import Metric, metrics_of
 from suite.judging.look_up import Number, look_up, repeats_of
 from suite.judging.metrics_file import MeasuredRun
 from suite.judging.paired_samples import PairedSamples
-from suite.judging.sides import plan_key
+from suite.judging.sides import plan_key, reason_to_doubt
 from suite.records.run_directory import SCHEMA_VERSION
 from suite.statistics.intervals import as_json
 from suite.statistics.quantiles import CONFIDENCE_RATIO, Interval
@@ -47,6 +47,7 @@ class StoredNumber(_Stored):
 class StoredEngine(_Stored):
     is_exact: bool
     is_driver_valid: bool | None
+    prefix_cache: dict[str, Any] = {}  # as in metrics.json
     num_conversations: int
     repeats: int
     metrics: dict[str, StoredNumber]
@@ -76,6 +77,9 @@ class StoredSide:
     @property
     def is_driver_valid(self) -> bool | None:
         return self.stored.is_driver_valid
+
+    def doubt(self, metric: Metric) -> str | None:
+        return reason_to_doubt(metric.row, self.stored.prefix_cache)
 
     @property
     def num_conversations(self) -> int:
@@ -187,6 +191,7 @@ def _stored(numbers: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
     return {
         "is_exact": numbers["is_exact"],
         "is_driver_valid": numbers["is_driver_valid"],
+        "prefix_cache": numbers["prefix_cache"],
         "num_conversations": numbers["num_conversations"],
         "repeats": len(numbers["repeats"]),
         "metrics": found,

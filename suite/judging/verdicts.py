@@ -22,6 +22,9 @@ def compare_sides(side: Side, base: Side) -> list[dict[str, Any]]:
 def _compared(side: Side, base: Side, metric: Metric) -> dict[str, Any]:
     mine, other, ratio = side.number(metric), base.number(metric), ratio_of(side, base, metric)
     verdict, reason = _verdict(metric, mine, other, ratio, is_exact=are_exact(side, base))
+    doubt = side.doubt(metric) or base.doubt(metric)
+    if doubt is not None and verdict not in ("same", "missing"):
+        verdict, reason = "unclear", doubt
     return {
         "metric": metric.name,
         "user_class": metric.user_class,

@@ -43,7 +43,8 @@ class ExportError(InputError):
 
 
 def export_run(run: Path, out: Path, *, form: str, engine: str | None, repeat: int) -> None:
-    """Writes every engine (CSV) or one part (vllm-bench). Raises ExportError, RunDirectoryError."""
+    """Writes every engine (CSV) or one trial (vllm-bench). Raises ExportError,
+    RunDirectoryError."""
     if form not in FORMATS:
         raise ExportError(f"--format {form!r} is unknown; choose one of: {', '.join(FORMATS)}")
     manifest, plan = read_run(run)
@@ -73,9 +74,9 @@ def _only_part(engines: Mapping[str, EngineRun], run: Path, repeat: int) -> Engi
             f"say --engine with one of: {', '.join(engines)}"
         )
     [(name, only)] = engines.items()
-    if repeat > len(only.parts):
+    if repeat > len(only.trials):
         raise ExportError(
-            f"{run}: engine {name!r} has no repeat {repeat}; choose one of 1 to {len(only.parts)}"
+            f"{run}: engine {name!r} has no repeat {repeat}; choose one of 1 to {len(only.trials)}"
         )
     if not (only.all_turns.repeat == repeat).any():
         raise ExportError(f"repeat {repeat} recorded no turn, there is nothing to write")

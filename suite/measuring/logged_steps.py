@@ -32,8 +32,8 @@ def logged_steps(run: Path, engine: str | None) -> tuple[str, dict[str, npt.NDAr
             f"{run}: engine must be one that logs a real device's steps "
             f"({', '.join(names) or 'none in this run'}), got {name or 'none'}"
         )
-    parts = [part for part in manifest.parts if part.engine == name]
-    paths = [part.directory(run) / "steps.parquet" for part in parts]
+    trials = [trial for trial in manifest.trials if trial.engine == name]
+    paths = [trial.directory(run) / "steps.parquet" for trial in trials]
     tables = [read_table(path) for path in paths if path.exists()]
     if not tables:
         raise RunDirectoryError(f"{run}: engine {name} has left no steps.parquet")

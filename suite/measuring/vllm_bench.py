@@ -1,4 +1,4 @@
-"""One part of a run as `vllm bench serve --save-result --save-detailed` writes it."""
+"""One trial of a run as `vllm bench serve --save-result --save-detailed` writes it."""
 
 from __future__ import annotations
 

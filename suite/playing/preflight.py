@@ -1,4 +1,5 @@
-"""What a workload asks for that can be known to fail before anything is started or built."""
+"""Checks before anything is started or built: what a workload asks for that can be known to
+fail."""
 
 from __future__ import annotations
 
@@ -43,8 +44,10 @@ def unheard_priorities(spec: WorkloadSpec, engines: Mapping[str, EngineSettings]
 
 
 def check_size(spec: WorkloadSpec, base_directory: Path) -> None:
-    """That a plan of so many conversations fits into this machine, judged by the first of them.
-    Raises WorkloadError."""
+    """Refuses a plan of more conversations than fit into this machine, judged by the first of them.
+
+    Raises WorkloadError.
+    """
     count = spec.conversations.count
     if count is None or count <= NUM_UNQUESTIONED:
         return
@@ -62,7 +65,7 @@ def check_size(spec: WorkloadSpec, base_directory: Path) -> None:
 
 
 def plan_bytes(plan: Plan) -> int:
-    """About what it takes in memory."""
+    """Returns about how much memory the plan takes."""
     turns = [turn for each in plan.conversations for turn in each.turns]
     tokens = sum(turn.new_prompt_token_ids.nbytes for turn in turns)
     return tokens + OBJECT_BYTES * (len(turns) + len(plan.conversations))

@@ -36,11 +36,12 @@ class Workload:
 
     @property
     def is_virtual(self) -> bool:
-        """Nothing in it runs in wall time, so that nothing beside it can disturb it."""
+        """Whether nothing in it runs in wall time, where other work beside it would disturb it."""
         return all(settings.is_virtual for settings in self.engines.values())
 
     def as_json(self) -> dict[str, Any]:
-        """The file as resolved, for the manifest; without the matrix it may be a cell of."""
+        """Returns the file as resolved, for the manifest, without the matrix it may be a cell
+        of."""
         return self.spec.model_dump(mode="json", by_alias=True)
 
     def engines_as_json(self) -> dict[str, dict[str, Any]]:
@@ -51,8 +52,10 @@ class Workload:
 
 
 def load_workload(path: Path, overrides: Sequence[str] = ()) -> Workload:
-    """A single one, without a matrix. Raises WorkloadError or GateError, one line, before anything
-    is started."""
+    """Returns the file's workload, which has no matrix; nothing is started.
+
+    Raises WorkloadError or GateError, one line.
+    """
     source = read_source(path, overrides)
     matrix = read_matrix(source)
     if matrix is not None:
@@ -64,7 +67,10 @@ def load_workload(path: Path, overrides: Sequence[str] = ()) -> Workload:
 
 
 def resolve_workload(source: WorkloadSource, *, plan: Plan | None = None) -> Workload:
-    """All of it checked; `plan` instead of a new one. Raises WorkloadError or GateError."""
+    """Returns the workload with all of it checked; `plan` instead of a new one.
+
+    Raises WorkloadError or GateError.
+    """
     path, spec = source.path, spec_of(source)
     engines = engines_of(source)
     plan = plan or _plan(spec, path)
@@ -87,13 +93,14 @@ def resolve_workload(source: WorkloadSource, *, plan: Plan | None = None) -> Wor
 
 
 def engines_of(source: WorkloadSource) -> dict[str, EngineSettings]:
-    """Their settings by name, presets resolved; no plan is made. Raises WorkloadError."""
+    """Returns the engines' settings by name, presets resolved; makes no plan. Raises
+    WorkloadError."""
     spec = spec_of(source)
     return {name: _engine(name, entry, spec.model, source) for name, entry in spec.engines.items()}
 
 
 def priority_updates(plan: Plan) -> PriorityUpdates | None:
-    """The plan's trace in an engine's words: by conversation id and iteration."""
+    """Returns the plan's priority trace in an engine's words: by conversation id and iteration."""
     if plan.priorities is None:
         return None
     return PriorityUpdates(
@@ -104,7 +111,7 @@ def priority_updates(plan: Plan) -> PriorityUpdates | None:
 
 
 def workload_schema() -> dict[str, Any]:
-    """JSON schema of a workload file, with the settings of each kind of engine and every metric."""
+    """Returns the JSON schema of a workload file, with each kind of engine and every metric."""
     schema = WorkloadSpec.model_json_schema(by_alias=True)
     kinds = []
     for settings_type in KINDS.values():
@@ -128,7 +135,7 @@ def _plan(spec: WorkloadSpec, path: Path) -> Plan:
 
 
 def _check_references(spec: WorkloadSpec, path: Path) -> None:
-    """Engines are known to the spec, metrics only here. Raises WorkloadError."""
+    """Refuses a reference to a metric that does not exist. Raises WorkloadError."""
     for place, cited in enumerate(spec.references):
         for name in cited.metrics:
             if name not in METRICS:
@@ -136,7 +143,7 @@ def _check_references(spec: WorkloadSpec, path: Path) -> None:
 
 
 def _check_cut(spec: WorkloadSpec, plan: Plan, path: Path) -> None:
-    """That something is left to measure: said before anything is played. Raises CutError."""
+    """Refuses a cut that leaves nothing to measure, before anything is played. Raises CutError."""
     try:
         measured(plan, spec.model_dump(mode="json", include={"measure"}))
     except CutError as error:

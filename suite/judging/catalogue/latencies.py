@@ -148,6 +148,7 @@ def _row(family: Latency, statistic: str) -> Row:
         better="lower",
         computed_from="turns",
         is_timed=family.is_timed,
+        is_true_of_a_warm_cache=not family.is_timed,  # the driver's own
         interval=_interval(statistic),
         is_latency=True,
         pooled_by="extreme" if statistic == "max" else "mean",

@@ -246,6 +246,7 @@ _turns = partial(
     better="lower",
     computed_from="number of turns",
     is_timed=False,
+    is_true_of_a_warm_cache=True,
     pooled_by="sum",
 )
 TURN_COUNT_ROWS = (

@@ -62,11 +62,11 @@ def export_run(run: Path, out: Path, *, form: str, engine: str | None, repeat: i
         case "users-csv":
             _write_users(engines, out)
         case "vllm-bench":
-            document = vllm_bench(manifest, _only_part(engines, run, repeat), repeat)
+            document = vllm_bench(manifest, _only_engine(engines, run, repeat), repeat)
             out.write_text(json.dumps(document, allow_nan=False) + "\n")
 
 
-def _only_part(engines: Mapping[str, EngineRun], run: Path, repeat: int) -> EngineRun:
+def _only_engine(engines: Mapping[str, EngineRun], run: Path, repeat: int) -> EngineRun:
     """Returns the only engine, of which the repeat has turns. Raises ExportError."""
     if len(engines) > 1:
         raise ExportError(

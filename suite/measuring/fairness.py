@@ -156,15 +156,15 @@ def _service(
     if is_uncounted.any():
         why = f"the server did not count the prompt tokens of {int(is_uncounted.sum()):,} turns"
         return dict.fromkeys(SERVICE_KEYS), dict.fromkeys(SERVICE_KEYS, why)
-    parts = [backlogs(turns.where(turns.repeat == repeat)) for repeat in repeats]
-    rates = np.array([rate for part in parts for rate in service_rates(part).values()])
-    differences = [max_service_difference(part) for part in parts]
+    waits = [backlogs(turns.where(turns.repeat == repeat)) for repeat in repeats]
+    rates = np.array([rate for each in waits for rate in service_rates(each).values()])
+    differences = [max_service_difference(each) for each in waits]
     known = [each for each in differences if each is not None]
     found = {
         "jain_service_index": jain_index(rates),
         "gini_service_index": gini_index(rates),
         "max_service_difference": max(known) if len(known) == len(differences) else None,
-        **_in_windows(parts),
+        **_in_windows(waits),
     }
     why_not = {
         "max_service_difference": f"more than {MAX_PAIRS:,} pairs of waits overlap",
@@ -176,8 +176,9 @@ def _service(
     return found, unavailable
 
 
-def _in_windows(parts: Sequence[list[Backlog]]) -> dict[str, float | None]:
-    found = [each for each in map(service_windows, parts) if each is not None]
+def _in_windows(waits: Sequence[list[Backlog]]) -> dict[str, float | None]:
+    """Returns the numbers on service in windows; `waits`: the backlogs of each repeat."""
+    found = [each for each in map(service_windows, waits) if each is not None]
     differences = np.concatenate([np.zeros(0), *(each.differences() for each in found)])
     has_any = len(differences) > 0
     return {

@@ -130,6 +130,7 @@ def _numbers(engine: EngineRun) -> dict[str, Any]:
         "counts": {"recorded": len(turns)},
         "is_exact": False,
         "is_driver_valid": engine.is_driver_valid,
+        "pace": None,
         "num_conversations": len(np.unique(turns.conversation)),
     }
 

@@ -25,6 +25,7 @@ from suite.measuring.cache_isolation import CacheCheck
 from suite.measuring.engine_numbers import engine_numbers
 from suite.measuring.engine_run import EngineRun, read_engine, status, version, warnings
 from suite.measuring.latencies import latency_summaries
+from suite.measuring.pace import pace_of
 from suite.measuring.window import Measured, measured
 from suite.records.reading import read_run
 from suite.records.run_directory import SCHEMA_VERSION, Manifest
@@ -128,20 +129,16 @@ def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) ->
     `remarks` join the warnings."""
     turns = engine.turns
     pooled = engine_numbers(engine, run)
-    repeats = [pooled] if len(engine.trials) == 1 else []
-    if not repeats:
-        repeats = [engine_numbers(engine.only(trial), run) for trial in engine.trials]
+    repeats = _numbers_of_repeats(engine, run, pooled)
     unavailable = pooled.pop("unavailable")
-    cache = CacheCheck(engine)
     spread = between_runs(repeats)
     if spread is None:
         unavailable = {**unavailable, "between_runs": "needs at least 2 repeats that were recorded"}
+    trust, warned = _trust(engine)
     return {
         "status": status(engine),
         "version": version(engine),
-        "is_exact": engine.is_exact,
-        "is_driver_valid": engine.is_driver_valid,
-        "prefix_cache": cache.as_json(),
+        **trust,
         "num_conversations": len(np.unique(turns.conversation)),
         **pooled,
         "by_turn": {
@@ -153,6 +150,24 @@ def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) ->
             for trial, mine in zip(engine.trials, repeats, strict=True)
         ],
         "between_runs": spread,
-        "warnings": [*warnings(engine, pooled["steady_state"]), *cache.warnings(), *remarks],
+        "warnings": [*warnings(engine, pooled["steady_state"]), *warned, *remarks],
         "unavailable": unavailable,
     }
+
+
+def _numbers_of_repeats(engine: EngineRun, run: Path, pooled: Json) -> list[Json]:
+    """Returns each repeat's numbers; of a single one they are the pooled ones."""
+    if len(engine.trials) == 1:
+        return [pooled]
+    return [engine_numbers(engine.only(trial), run) for trial in engine.trials]
+
+
+def _trust(engine: EngineRun) -> tuple[Json, list[str]]:
+    """Returns what tells how far the numbers can be trusted, and what to warn of."""
+    pace, cache = pace_of(engine), CacheCheck(engine)
+    return {
+        "is_exact": engine.is_exact,
+        "is_driver_valid": engine.is_driver_valid,
+        "pace": None if pace is None else pace.as_json(),
+        "prefix_cache": cache.as_json(),
+    }, [*([] if pace is None else pace.warnings()), *cache.warnings()]

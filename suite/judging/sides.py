@@ -12,8 +12,9 @@ from suite.judging.catalogue.row import Row
 from suite.judging.catalogue.table import Metric
 from suite.judging.look_up import Number, look_up, repeats_of
 from suite.judging.paired_samples import PairedSamples
-from suite.measuring.cache_isolation import why_doubted
+from suite.measuring.cache_isolation import doubt as cache_doubt
 from suite.measuring.engine_run import EngineRun
+from suite.measuring.pace import doubt as pace_doubt
 
 
 class Side(Protocol):
@@ -74,7 +75,8 @@ class EngineSide:
         return found
 
     def doubt(self, metric: Metric) -> str | None:
-        return reason_to_doubt(metric.row, self.numbers.get("prefix_cache", {}))
+        cache, pace = self.numbers.get("prefix_cache", {}), self.numbers.get("pace")
+        return reason_to_doubt(metric.row, cache, pace)
 
     @property
     def num_conversations(self) -> int:
@@ -105,12 +107,16 @@ class EngineSide:
         return repeats_of(self.numbers, metric)
 
 
-def reason_to_doubt(row: Row, prefix_cache: Mapping[str, Any]) -> str | None:
-    """Returns why a warm prefix cache falsifies a metric; `prefix_cache` as in metrics.json, empty
-    in files of before it stood there. None where it does not."""
-    if row.is_true_of_a_warm_cache:
-        return None
-    return why_doubted(prefix_cache, with_solo=row.computed_from == "solo run")
+def reason_to_doubt(
+    row: Row, prefix_cache: Mapping[str, Any], pace: Mapping[str, Any] | None
+) -> str | None:
+    """Returns why a warm prefix cache or a missed pace falsifies a metric, None where neither does.
+    Both as in metrics.json; files of before they stood there have none."""
+    if not row.is_true_of_a_warm_cache:
+        why = cache_doubt(prefix_cache, with_solo=row.computed_from == "solo run")
+        if why is not None:
+            return why
+    return pace_doubt(pace) if row.is_timed else None
 
 
 def plan_key(digest: str, measured: Mapping[str, Any]) -> str:

@@ -47,6 +47,7 @@ class StoredNumber(_Stored):
 class StoredEngine(_Stored):
     is_exact: bool
     is_driver_valid: bool | None
+    pace: dict[str, Any] | None = None  # as in metrics.json
     prefix_cache: dict[str, Any] = {}  # as in metrics.json
     num_conversations: int
     repeats: int
@@ -79,7 +80,7 @@ class StoredSide:
         return self.stored.is_driver_valid
 
     def doubt(self, metric: Metric) -> str | None:
-        return reason_to_doubt(metric.row, self.stored.prefix_cache)
+        return reason_to_doubt(metric.row, self.stored.prefix_cache, self.stored.pace)
 
     @property
     def num_conversations(self) -> int:
@@ -191,6 +192,7 @@ def _stored(numbers: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
     return {
         "is_exact": numbers["is_exact"],
         "is_driver_valid": numbers["is_driver_valid"],
+        "pace": numbers["pace"],
         "prefix_cache": numbers["prefix_cache"],
         "num_conversations": numbers["num_conversations"],
         "repeats": len(numbers["repeats"]),

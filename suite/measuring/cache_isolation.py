@@ -98,7 +98,7 @@ class CacheCheck:
         return found
 
 
-def why_doubted(found: Mapping[str, Any], *, with_solo: bool) -> str | None:
+def doubt(found: Mapping[str, Any], *, with_solo: bool) -> str | None:
     """Returns why numbers can not be trusted, by `prefix_cache` of metrics.json; None where they
     can. `with_solo`: numbers that the solo run's go into as well."""
     is_warm = found.get("is_isolated") is False

@@ -139,7 +139,7 @@ def _batches(blocks: Sequence[int]) -> list[tuple[str, int | None, Batch]]:
 
 
 def _step_s(device: TorchDevice, batch: Batch, limit_s: float) -> Json:
-    """A step gives token ids back, so it is through. Three warm up, where there is time for them."""
+    """A step gives token ids back, so it is through. Three warm up, where there is time."""
     ends_at = time.perf_counter() + limit_s
     times = []
     while len(times) < 3 + NUM_REPEATS and (not times or time.perf_counter() < ends_at):

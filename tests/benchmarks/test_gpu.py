@@ -125,11 +125,11 @@ def test_the_plan_is_inside_nine_minutes_with_what_matters_first() -> None:
 @pytest.fixture
 def measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> gpu.Measurement:
     """Presets on a CPU, with what is measured below them left out."""
-    given = ["--quick", "--device", "cpu", "--model", "tiny-llama", "--out", str(tmp_path)]
+    given = "--quick --rate 1000 --device cpu --model tiny-llama --out".split()
     monkeypatch.setattr(gpu, "ways_of_stepping", lambda _: {})
     monkeypatch.setattr(gpu, "ways_of_swapping", lambda _: [])
     monkeypatch.setattr(gpu, "measure_peaks", lambda _: {"memory_bytes_per_s": 1.0})
-    return gpu.Measurement(gpu.arguments(given))
+    return gpu.Measurement(gpu.arguments([*given, str(tmp_path)]))
 
 
 def written(folder: Path) -> Any:

@@ -9,18 +9,20 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from engines.core.device import Device
 from engines.core.engine import Engine
 from engines.core.engine_logs import EngineLogs
-from engines.core.request import Request, RequestOutput, SamplingParams
-from engines.core.settings import CoreSettings, FastSwitchSettings, LinkSettings
-from engines.embedded.devices.link import EmulatedLink
+from engines.core.request import Request, RequestOutput
+from engines.core.sampling_params import SamplingParams
+from engines.core.settings import CoreSettings
 from engines.embedded.devices.loading import LoadedModel, load_model
+from engines.embedded.devices.paced import PacedDevice
 from engines.embedded.devices.torch_device import TorchDevice
-from engines.embedded.kind import ProcessConfig
+from engines.embedded.settings import FastSwitchSettings, ProcessConfig
 from engines.errors import EngineInputError
 from engines.priority_file import read_priorities
 from engines.serving.admission import ServedModel
@@ -30,6 +32,9 @@ from engines.serving.engine_thread import EngineThread
 from engines.serving.serve import bind, serve
 from engines.serving.serving_process import process_main
 from engines.serving.tokenizer import Detokenizer
+from engines.simulated.paced_engine import PacedClock, PacedEngine
+from engines.simulated.virtual_engine import modelled_device
+from engines.urgency import Claimant, claim_urgency
 
 
 def run(config: ProcessConfig) -> None:
@@ -46,17 +51,17 @@ def run(config: ProcessConfig) -> None:
         torch_device=settings.torch_device,
     )
     served = _served_model(config, loaded)
-    core = settings.core()
-    torch_device = _torch_device(settings, loaded)
-    device = _over_link(torch_device, settings.link)
+    device = _torch_device(settings, loaded)
     logs = EngineLogs(config.log_directory) if config.log_directory else None
+    if settings.pace is not None:
+        claim_urgency(Claimant.PACED_ENGINE)
 
     def set_up() -> None:
-        torch_device.prepare()
-        warm_up(core, device, max_context_tokens=served.max_context_tokens)
+        device.prepare()
+        warm_up(settings.core(), device, max_context_tokens=served.max_context_tokens)
 
     try:
-        make_engine = _engine_factory(config, core, device, logs, set_up)
+        make_engine = _engine_factory(config, device, logs, set_up)
         app = create_app(served, make_engine, api_key=api_key, max_live=settings.max_live)
         host, port = listener.getsockname()[:2]
         greeting = f"{served.name} at http://{host}:{port}/v1 (Ctrl-C stops it)"
@@ -102,22 +107,8 @@ def _torch_device(settings: FastSwitchSettings, loaded: LoadedModel) -> TorchDev
     return device
 
 
-def _over_link(device: Device, link: LinkSettings | None) -> Device:
-    if link is None:
-        return device
-    return EmulatedLink(
-        device,
-        bandwidth_bytes_per_s=link.bytes_per_s,
-        seconds_per_copy=link.seconds_per_copy,
-    )
-
-
 def _engine_factory(
-    config: ProcessConfig,
-    core: CoreSettings,
-    device: Device,
-    logs: EngineLogs | None,
-    set_up: Callable[[], None],
+    config: ProcessConfig, device: Device, logs: EngineLogs | None, set_up: Callable[[], None]
 ) -> EngineFactory:
     priorities = read_priorities(config.priorities) if config.priorities else None
 
@@ -126,10 +117,9 @@ def _engine_factory(
         on_outputs: Callable[[list[RequestOutput]], None],
         on_failure: Callable[[BaseException], None],
     ) -> EngineThread:
-        engine = Engine(
-            core,
+        engine = _engine(
+            config.settings,
             device,
-            clock=time.monotonic,
             priorities=priorities,
             on_step=logs.step if logs else None,
             on_request=logs.request if logs else None,
@@ -138,6 +128,17 @@ def _engine_factory(
         return EngineThread(engine, on_outputs=on_outputs, on_failure=on_failure, set_up=set_up)
 
     return make
+
+
+def _engine(settings: FastSwitchSettings, device: Device, **listeners: Any) -> Engine:
+    """Returns an engine as fast as its device, or one that keeps the pace of a profile's GPU."""
+    pace = settings.named_pace
+    if pace is None:
+        return Engine(settings.core(), device, clock=time.monotonic, **listeners)
+    clock = PacedClock()
+    modelled = modelled_device(settings, pace.loaded_profile(), clock)
+    paced = PacedDevice(device, modelled, clock)
+    return PacedEngine(settings.core(), paced, clock=clock, **listeners)
 
 
 def warm_up(core: CoreSettings, device: Device, *, max_context_tokens: int) -> None:

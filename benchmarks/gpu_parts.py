@@ -28,6 +28,7 @@ BLOCK_SIZE = 16
 NUM_TOKENS = 1000
 NUM_BLOCKS = 63  # of one context of so many tokens
 BATCH_SIZES = (1, 32, 128)
+NUM_REPEATS = 10  # of a step
 Json = dict[str, Any]
 T = TypeVar("T")
 
@@ -86,6 +87,17 @@ def _seconds(what: Callable[[], object]) -> float:
     return time.perf_counter() - began_at
 
 
+def compile_kernels(decoder: Decoder, max_graph_rows: int) -> None:
+    """What the first device would pay for all others."""
+
+    def use(device: TorchDevice) -> None:
+        device.prepare()
+        device.execute(Batch(chunks=[chunk([*range(NUM_BLOCKS)], NUM_TOKENS, 512)]))
+
+    pools = {"num_device_blocks": NUM_BLOCKS, "num_host_blocks": 1, "copy": "merged"}
+    with_device(decoder, use, **pools, max_graph_rows=max_graph_rows)
+
+
 def ways_of_stepping(device: torch.device) -> dict[str, Json]:
     ways: dict[str, Json] = {"torch": {"attention": "torch"}}
     if default_attention(device) == "triton":
@@ -94,7 +106,7 @@ def ways_of_stepping(device: torch.device) -> dict[str, Json]:
     return ways
 
 
-def measure_steps(decoder: Decoder, way: str, peaks: Json, *, num_repeats: int = 10) -> list[Json]:
+def measure_steps(decoder: Decoder, way: str, peaks: Json, limit_s: float) -> list[Json]:
     """Decode steps of 1, 32 and 128 contexts of 1,000 tokens beside the time in which the memory
     could bring weights and KV, and 512 tokens of a prompt behind 488."""
     settings = ways_of_stepping(decoder.device)[way]
@@ -107,7 +119,7 @@ def measure_steps(decoder: Decoder, way: str, peaks: Json, *, num_repeats: int =
             {
                 "by": way,
                 "step": name,
-                "step_s": _step_s(device, batch, num_repeats),
+                **_step_s(device, batch, limit_s / (len(BATCH_SIZES) + 1)),
                 "floor_s": _floor_s(device, decoder, num_contexts, peaks),
             }
             for name, num_contexts, batch in _batches(blocks)
@@ -126,10 +138,14 @@ def _batches(blocks: Sequence[int]) -> list[tuple[str, int | None, Batch]]:
     ]
 
 
-def _step_s(device: TorchDevice, batch: Batch, num_repeats: int) -> float:
-    """Gives token ids back, so it is through."""
-    times = [_seconds(lambda: device.execute(batch)) for _ in range(3 + num_repeats)]
-    return statistics.median(times[3:])
+def _step_s(device: TorchDevice, batch: Batch, limit_s: float) -> Json:
+    """A step gives token ids back, so it is through. Three warm up, where there is time."""
+    ends_at = time.perf_counter() + limit_s
+    times = []
+    while len(times) < 3 + NUM_REPEATS and (not times or time.perf_counter() < ends_at):
+        times.append(_seconds(lambda: device.execute(batch)))
+    measured = times[3:] or times[-1:]
+    return {"step_s": statistics.median(measured), "num_repeats": len(measured)}
 
 
 def _floor_s(

@@ -119,17 +119,17 @@ def test_the_plan_is_inside_nine_minutes_with_what_matters_first() -> None:
     presets = [name for name in names if name in PRESETS]
     assert presets[:3] == ["fastswitch", "vllm-0.3", "recompute-prefix"]
     assert sorted(presets) == sorted(PRESETS)
-    assert names.index("steps") < names.index("recompute-prefix") < names.index("swaps")
+    assert names.index("recompute-prefix") < names.index("steps") < names.index("fastswitch-x")
 
 
 @pytest.fixture
 def measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> gpu.Measurement:
     """Presets on a CPU, with what is measured below them left out."""
-    given = ["--quick", "--device", "cpu", "--model", "tiny-llama", "--out", str(tmp_path)]
+    given = ["--quick", "--rate", "1000", "--device", "cpu", "--model", "tiny-llama", "--out"]
     monkeypatch.setattr(gpu, "ways_of_stepping", lambda _: {})
     monkeypatch.setattr(gpu, "ways_of_swapping", lambda _: [])
     monkeypatch.setattr(gpu, "measure_peaks", lambda _: {"memory_bytes_per_s": 1.0})
-    return gpu.Measurement(gpu.arguments(given))
+    return gpu.Measurement(gpu.arguments([*given, str(tmp_path)]))
 
 
 def written(folder: Path) -> Any:
@@ -176,7 +176,19 @@ def test_a_device_is_gone_before_the_next_is_built(
     for preset in ("fastswitch", "vllm-0.3"):
         row = gpu.play_preset(preset, measurement._plan, measurement._loaded, measurement.args, 0.5)
         assert row["num_turns"] > 0
-    assert len(pools) == 2
+    assert len(pools) == 3  # with the one that the kernels were compiled for
+
+
+def test_steps_end_in_time_with_one_measured_at_least(
+    measurement: gpu.Measurement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_parts, "BATCH_SIZES", (1, 2))
+    measurement._prepare(10.0)
+    rows = gpu_parts.measure_steps(measurement._loaded, "torch", {"memory_bytes_per_s": 1e9}, 0.0)
+    assert [row["step"] for row in rows] == ["decode 1", "decode 2", "prefill 512"]
+    assert [row["num_repeats"] for row in rows] == [1, 1, 1]
+    assert all(row["step_s"] > 0 for row in rows)
+    assert rows[0]["floor_s"] < rows[1]["floor_s"]
 
 
 def test_a_device_that_somebody_keeps_is_told(measurement: gpu.Measurement) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from reports.blocks.ratios import bases, comparison_blocks, gate_bounds
-from reports.pages import page
-from reports.pages.offline_page import write_page
+from reports.pages import first_screen
+from reports.pages.html_file import write_page
 from reports.pages.references import cited_tables
 from reports.pages.tables import Cell, Table, gate_table, sort_key
 from reports.words import units
@@ -83,11 +83,11 @@ def _summary(label: str, entries: Sequence[Json]) -> tuple[str, str, str]:
     said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
     if users is None or users["ratio"] is None:
         return label, f"Of {len(entries)} numbers: {said}.", "none"
-    alone = users["verdict"] in ("better", "worse") and page.holds_one(users["interval"])
+    alone = users["verdict"] in ("better", "worse") and first_screen.holds_one(users["interval"])
     text = (
         f"Users within SLO {units.percent(users['baseline'])} → {units.percent(users['value'])}, "
         f"{units.times(users['ratio'])} (95 % {times_interval_text(users['interval'])}): "
-        f"{users['verdict']}{f', {page.THESE_ALONE}' if alone else ''}. "
+        f"{users['verdict']}{f', {first_screen.THESE_ALONE}' if alone else ''}. "
         f"Of {len(entries)} numbers: {said}."
     )
     return label, text, MARKS.get(users["verdict"], "none")

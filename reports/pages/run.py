@@ -11,9 +11,9 @@ from reports.blocks.block import Block, RunData, read_data
 from reports.blocks.order import all_blocks
 from reports.blocks.ratios import gate_bounds
 from reports.drawing.palette import looks
-from reports.pages import page, side_by_side, tables
+from reports.pages import first_screen, side_by_side, tables
 from reports.pages.cards import cards
-from reports.pages.offline_page import write_page
+from reports.pages.html_file import write_page
 from reports.pages.references import cited_tables
 from reports.views.sweep import read_metrics
 from reports.words import units
@@ -42,10 +42,10 @@ def render(data: RunData, path: Path) -> Path:
         title=manifest.name,
         manifest=manifest,
         look=data.look,
-        verdict=page.verdict(metrics),
-        facts=page.first_screen(metrics, manifest),
-        labels=page.labels(manifest),
-        warnings=page.warnings(metrics),
+        verdict=first_screen.verdict(metrics),
+        facts=first_screen.first_screen(metrics, manifest),
+        labels=first_screen.labels(manifest),
+        warnings=first_screen.warnings(metrics),
         num_warnings=MAX_WARNINGS,
         cards=cards(metrics, data.look),
         gates=tables.gate_table(metrics["gates"]) if metrics["gates"] else None,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from reports.pages.entries import entry
+from reports.pages.compared import entry
 from reports.pages.tables import Cell, Table, sort_key
 from reports.words import units
 from reports.words.wording import times_interval_text

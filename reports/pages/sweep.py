@@ -11,10 +11,10 @@ from typing import Any
 from reports.blocks.block import Block, Figure
 from reports.drawing.palette import Look, looks
 from reports.figures.sweep import Read, along_setting, pareto
-from reports.pages import page
+from reports.pages import first_screen
 from reports.pages.capacity import capacity_headline, capacity_table
 from reports.pages.cited_sweep import cited_along, published_block
-from reports.pages.offline_page import write_page
+from reports.pages.html_file import write_page
 from reports.pages.tables import Cell, Table, sort_key
 from reports.views.sweep import Sweep, read_sweep
 from reports.words import units
@@ -235,7 +235,7 @@ def _labels(runs: Sequence[Path]) -> list[tuple[str, str]]:
     """What of the numbers is no machine's own, in any of the runs."""
     found: dict[str, list[str]] = {}
     for run in runs:
-        for label, engines in page.labels(read_run(run)[0]):
+        for label, engines in first_screen.labels(read_run(run)[0]):
             found.setdefault(label, []).append(engines)
     return [(label, ", ".join(dict.fromkeys(engines))) for label, engines in found.items()]
 

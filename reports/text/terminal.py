@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reports.pages import page
+from reports.pages import first_screen
 from reports.pages.references import reference_line
 from reports.words import units
 from reports.words.wording import (
@@ -47,11 +47,11 @@ def show_summary(metrics: Json, report: Path | None, console: Console | None = N
     console = console or console_for_output()
     gates = worst_first(metrics["gates"])
     _print_gates([each for each in gates if each["outcome"] == "fail"], console)
-    for engines, text in page.warnings(metrics):
+    for engines, text in first_screen.warnings(metrics):
         line = Text.assemble(("! ", "yellow"), (engines, "bold"), f" {text}")
         console.print(line, soft_wrap=True)
     console.print(engine_table(metrics))
-    if contrast := page.verdict(metrics).contrast:
+    if contrast := first_screen.verdict(metrics).contrast:
         console.print(Text(contrast), soft_wrap=True)
     for name, engine in metrics["engines"].items():
         if engine["version"] is not None:  # not this project's own

@@ -10,7 +10,7 @@ import pytest
 
 from reports.blocks.ratios import gate_bounds
 from reports.pages.comparison import write_comparison
-from reports.pages.page import cost
+from reports.pages.first_screen import cost
 from reports.pages.run import write_report
 from suite.judging.metrics_file import write_metrics
 from suite.records.run_directory import Manifest

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.pages.entries import entry
+from reports.pages.compared import entry
 from reports.words import units
 from reports.words.wording import times_interval_text
 from suite.judging.ratios import UNSEEN

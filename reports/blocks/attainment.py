@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from reports.blocks.block import Block, Figure, RunData
-from reports.figures import attainment as draw
-from reports.views.attainment import HeatMap
+from reports.sections import attainment as draw
+from reports.sections.heat_map import HeatMap, slo_heat_map
 
 
 def attainment(data: RunData) -> Block:
@@ -41,7 +41,7 @@ def heat_maps(data: RunData) -> Block:
                 figure_id=f"heat-{name}",
                 title=name,
                 note=_note(each.heat_map),
-                figure=draw.slo_heat_map(each.heat_map),
+                figure=slo_heat_map(each.heat_map),
             )
             for name, each in data.engines.items()
             if each.heat_map is not None

@@ -9,8 +9,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from reports.blocks.engine_view import EngineView, read_engine_view
 from reports.drawing.palette import Look
-from reports.views.engine_view import EngineView, read_engine_view
 from suite.records.run_directory import Manifest
 from workloads.plan import Plan
 

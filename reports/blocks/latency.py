@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from reports.blocks.block import Block, Figure, Json, RunData
 from reports.drawing.thinning import Ecdf
-from reports.figures import latency as draw
+from reports.sections.by_turn import latency_by_turn
+from reports.sections.distributions import latency_ecdf
+from reports.sections.tails import TAIL, tail_percentiles
 from reports.words import units
 from workloads.plan import UserClass
 
@@ -16,7 +18,7 @@ def tails(data: RunData) -> Block:
     for key, title in (("ttft_s", "Time to first token"), ("tbt_s", "Time between tokens")):
         summaries = {name: each[key] for name, each in data.numbers.items() if each[key]["count"]}
         if summaries:
-            figure = draw.tail_percentiles(summaries, data.look, title.lower())
+            figure = tail_percentiles(summaries, data.look, title.lower())
             note = _left_out(summaries)
             shown.append(Figure(figure_id=f"tail-{key}", title=title, note=note, figure=figure))
     return Block(
@@ -31,7 +33,7 @@ def tails(data: RunData) -> Block:
 
 def _left_out(summaries: Mapping[str, Json]) -> str:
     missing = [
-        f"{name}: {', '.join(draw.TAIL[each] for each in summary['unavailable'])}"
+        f"{name}: {', '.join(TAIL[each] for each in summary['unavailable'])}"
         for name, summary in summaries.items()
         if summary["unavailable"]
     ]
@@ -69,7 +71,7 @@ def _class_ecdf(data: RunData, key: str, user_class: UserClass) -> Figure | None
         figure_id=f"ecdf-{key}-{user_class.name}",
         title=user_class.name,
         note=_thinned(found.values()),
-        figure=draw.latency_ecdf(found, data.look, title, slo_s),
+        figure=latency_ecdf(found, data.look, title, slo_s),
     )
 
 
@@ -95,7 +97,7 @@ def by_turn(data: RunData) -> Block:
         figure_id="ttft-by-turn",
         title="Time to first token",
         note="Turn numbers with too few samples for a percentile are left out.",
-        figure=draw.latency_by_turn(found, data.look, "time to first token"),
+        figure=latency_by_turn(found, data.look, "time to first token"),
     )
     return Block(
         title="Later turns",
@@ -116,7 +118,7 @@ def driver_lag(data: RunData) -> Block:
     shown: tuple[Figure, ...] = ()
     if any(each.num_samples for each in found.values()):
         note = " ".join(["Lags below 1 µs are drawn at 1 µs.", _thinned(found.values())]).strip()
-        figure = draw.latency_ecdf(found, data.look, "sent after the planned instant", None)
+        figure = latency_ecdf(found, data.look, "sent after the planned instant", None)
         shown = (Figure(figure_id="driver-lag", title="Driver lag", note=note, figure=figure),)
     return Block(
         title="Can the driver be trusted",

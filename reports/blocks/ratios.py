@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reports.blocks.block import Block, Figure
-from reports.figures.ratios import ratio_intervals
+from reports.sections.ratios import ratio_intervals
 from reports.words import units
 from reports.words.wording import (
     entry_name,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from reports.blocks.block import Block, Figure, RunData
-from reports.figures import service as draw
-from reports.views.service import ServiceView
+from reports.sections.lorenz import lorenz_curves
+from reports.sections.service import ServiceView, service_over_time
 from reports.words import units
 
 
@@ -20,7 +20,7 @@ def over_time(data: RunData) -> Block:
                 figure_id=f"service-{name}",
                 title=name,
                 note=_note(each.service, data, name),
-                figure=draw.service_over_time(each.service),
+                figure=service_over_time(each.service),
             )
             for name, each in data.engines.items()
             if each.service is not None
@@ -56,7 +56,7 @@ def lorenz(data: RunData) -> Block:
             if (curve := each.lorenz[key]) is not None
         }
         if curves:
-            figure = draw.lorenz_curves(curves, data.look)
+            figure = lorenz_curves(curves, data.look)
             shown.append(Figure(figure_id=f"lorenz-{key}", title=title, note="", figure=figure))
     return Block(
         title="How evenly it was spread",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from reports.blocks.block import Block, Figure, RunData
-from reports.figures import shares as draw_shares
-from reports.figures import switching as draw
-from reports.views.switching import KvView, SlowRequest
+from reports.sections import latency_shares as draw_shares
+from reports.sections.copies import blocks_per_copy
+from reports.sections.kv_over_time import KvView, kv_over_time
+from reports.sections.slow_request import SlowRequest
+from reports.sections.slow_request import slow_requests as draw_slow_requests
 from reports.words import units
 from suite.plurals import several
 
@@ -47,7 +49,7 @@ def slow_requests(data: RunData) -> Block:
         figure_id="slow-request",
         title="From its arrival to its last token",
         note=notes,
-        figure=draw_shares.slow_requests(slow),
+        figure=draw_slow_requests(slow),
     )
     return Block(
         title="A slow request, moment by moment",
@@ -79,7 +81,7 @@ def kv(data: RunData) -> Block:
                 figure_id=f"kv-{name}",
                 title=name,
                 note=_kv_note(each.switching.kv),
-                figure=draw.kv_over_time(each.switching.kv, data.look[name]),
+                figure=kv_over_time(each.switching.kv, data.look[name]),
             )
             for name, each in data.engines.items()
             if each.switching.kv is not None
@@ -107,7 +109,7 @@ def copies(data: RunData) -> Block:
         figure_id="blocks-per-copy",
         title="Blocks per copy",
         note=" ".join(f"{name}: {each.num_transfers:,} transfers." for name, each in views.items()),
-        figure=draw.blocks_per_copy(views, data.look),
+        figure=blocks_per_copy(views, data.look),
     )
     return Block(
         title="How large the copies are",

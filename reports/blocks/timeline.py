@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from reports.blocks.block import Block, Figure, RunData
-from reports.figures.timeline import turn_timeline
-from reports.views.timeline import Timeline
+from reports.sections.timeline import Timeline, turn_timeline
 
 FALLBACK_RANGE_S = (0.1, 1.0)  # of a run without a single gap
 

@@ -7,7 +7,6 @@ from statistics import median
 
 from reports.blocks.block import Block, Figure
 from reports.drawing.palette import Look
-from reports.figures.references import beside_published
 from reports.pages.references import (
     CitedTable,
     band_text,
@@ -16,7 +15,8 @@ from reports.pages.references import (
     published_label,
 )
 from reports.pages.tables import Cell, Table
-from reports.views.sweep import CitedPoint, Sweep
+from reports.sections.published import beside_published
+from reports.sections.sweep_points import CitedPoint, Sweep
 from reports.words import units
 
 _Key = tuple[str, str, str, str, str]  # published as, ours as, engine, baseline, panel

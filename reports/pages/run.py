@@ -15,7 +15,7 @@ from reports.pages import first_screen, side_by_side, tables
 from reports.pages.cards import cards
 from reports.pages.html_file import write_page
 from reports.pages.references import cited_tables
-from reports.views.sweep import read_metrics
+from reports.sections.sweep_points import read_metrics
 from reports.words import units
 from suite.records.reading import read_run
 from suite.records.run_directory import Manifest

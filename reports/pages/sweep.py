@@ -10,13 +10,14 @@ from typing import Any
 
 from reports.blocks.block import Block, Figure
 from reports.drawing.palette import Look, looks
-from reports.figures.sweep import Read, along_setting, pareto
 from reports.pages import first_screen
 from reports.pages.capacity import capacity_headline, capacity_table
 from reports.pages.cited_sweep import cited_along, published_block
 from reports.pages.html_file import write_page
 from reports.pages.tables import Cell, Table, sort_key
-from reports.views.sweep import Sweep, read_sweep
+from reports.sections.along_setting import Read, along_setting
+from reports.sections.pareto import pareto
+from reports.sections.sweep_points import Sweep, read_sweep
 from reports.words import units
 from suite.records.reading import read_run
 from suite.sweep.capacity_result import CapacityResult

@@ -12,11 +12,22 @@ from hypothesis import strategies as st
 from reports.drawing.axes import folded, log_ticks, nines, time_axis
 from reports.drawing.palette import COLOURS, STATE_COLOURS, looks, text_on
 from reports.drawing.thinning import Ecdf, ecdf
-from reports.figures import attainment, latency, service, shares, switching, timeline
-from reports.views.attainment import HeatMap
-from reports.views.service import Lorenz
-from reports.views.switching import KvView, SlowRequest
-from reports.views.timeline import Bar
+from reports.sections import (
+    attainment,
+    distributions,
+    heat_map,
+    kv_over_time,
+    latency_shares,
+    lorenz,
+    slow_request,
+    tails,
+    timeline,
+)
+from reports.sections.heat_map import HeatMap
+from reports.sections.kv_over_time import KvView
+from reports.sections.lorenz import Lorenz
+from reports.sections.slow_request import SlowRequest
+from reports.sections.timeline import Bar
 from suite.statistics.summaries import summarise
 
 LOOK = looks(["a", "b"])
@@ -35,7 +46,7 @@ def test_an_engine_looks_the_same_everywhere_and_unlike_the_others():
 
 def test_tails_show_percentiles_and_whiskers_and_skip_what_is_not_available():
     summary = summarise(np.arange(1, 401) / 400).as_json()
-    (trace,) = latency.tail_percentiles({"a": summary}, LOOK, "t").data
+    (trace,) = tails.tail_percentiles({"a": summary}, LOOK, "t").data
     assert list(trace.y) == [summary[name] for name in ("p50", "p90", "p95", "p99", "max")]
     low, high = summary["interval"]["p50"]
     assert trace.error_y.array[0] == pytest.approx(high - summary["p50"])
@@ -44,15 +55,15 @@ def test_tails_show_percentiles_and_whiskers_and_skip_what_is_not_available():
 
 
 def test_an_open_whisker_leaves_the_figure():
-    figure = latency.tail_percentiles(
-        {"a": summarise(np.arange(1, 201) / 200).as_json()}, LOOK, "t"
-    )
+    figure = tails.tail_percentiles({"a": summarise(np.arange(1, 201) / 200).as_json()}, LOOK, "t")
     (trace,) = figure.data
     assert np.log10(trace.y[3] + trace.error_y.array[3]) > figure.layout.yaxis.range[1]
 
 
 def test_an_ecdf_draws_the_middle_of_each_step_on_the_axis_of_nines():
-    figure = latency.latency_ecdf({"a": one_each(np.arange(1.0, 11.0))}, LOOK, "t", slo_s=20.0)
+    figure = distributions.latency_ecdf(
+        {"a": one_each(np.arange(1.0, 11.0))}, LOOK, "t", slo_s=20.0
+    )
     band, steps = figure.data
     assert steps.y[-1] == pytest.approx(nines(np.array([0.95]))[0])
     assert np.isfinite(steps.y).all()
@@ -62,7 +73,7 @@ def test_an_ecdf_draws_the_middle_of_each_step_on_the_axis_of_nines():
 
 def test_a_band_holds_the_line_and_runs_to_the_edge_where_it_is_open():
     samples = np.random.default_rng(1).lognormal(size=300)
-    figure = latency.latency_ecdf({"a": one_each(samples)}, LOOK, "t", slo_s=None)
+    figure = distributions.latency_ecdf({"a": one_each(samples)}, LOOK, "t", slo_s=None)
     band, _ = figure.data
     low, high = np.split(band.x, 2)
     assert (low <= high[::-1]).all()
@@ -71,7 +82,7 @@ def test_a_band_holds_the_line_and_runs_to_the_edge_where_it_is_open():
 
 def test_a_few_gaps_of_no_length_do_not_take_half_of_the_axis():
     samples = np.concatenate([[1e-7], np.linspace(0.01, 0.1, 999)])
-    figure = latency.latency_ecdf({"a": one_each(samples)}, LOOK, "t", slo_s=None)
+    figure = distributions.latency_ecdf({"a": one_each(samples)}, LOOK, "t", slo_s=None)
     assert 10 ** figure.layout.xaxis.range[0] > 0.005
     assert figure.data[1].x[0] == 1e-7  # still in the line
 
@@ -110,7 +121,7 @@ def test_the_parts_of_a_bar_are_the_shares_in_the_order_of_a_requests_life():
         "stalled_ratio": 0.05,
         "computing_ratio": 0.2,
     }
-    figure = shares.latency_shares({"a": ratios, "b": {**ratios, "queued_ratio": 0.0}})
+    figure = latency_shares.latency_shares({"a": ratios, "b": {**ratios, "queued_ratio": 0.0}})
     assert [f"{trace.name.replace(' ', '_')}_ratio" for trace in figure.data] == list(ratios)
     assert [trace.x[0] for trace in figure.data] == list(ratios.values())
     assert [list(trace.y) for trace in figure.data] == [["a", "b"]] * 6
@@ -136,7 +147,7 @@ def test_a_slow_request_shows_its_states_in_their_places():
         num_requests=200,
         spans=(("queued", 0.0, 1.0), ("computing", 1.0, 2.5), ("queued", 2.5, 3.0)),
     )
-    traces = {trace.name: trace for trace in shares.slow_requests({"a": slow}).data}
+    traces = {trace.name: trace for trace in slow_request.slow_requests({"a": slow}).data}
     assert list(traces["queued"].base) == [0.0, 2.5]
     assert list(traces["queued"].x) == [1.0, 0.5]
     assert list(traces["computing"].x) == [1.5]
@@ -153,7 +164,7 @@ def test_a_heat_map_is_even_about_the_slo_and_marks_what_has_no_answer():
         num_users=2,
         num_turns=2,
     )
-    heat, missed = attainment.slo_heat_map(view).data
+    heat, missed = heat_map.slo_heat_map(view).data
     assert heat.z[0].tolist() == [0.0, 2.0]
     assert heat.z[1][0] == -1.0
     assert (heat.zmin, heat.zmax) == (-3, 3)
@@ -204,7 +215,7 @@ def test_the_bandwidth_of_swapping_has_its_own_panel_on_the_same_time():
         swap_out_bytes_per_s=np.array([2e6, 0.0]),
         swap_in_bytes_per_s=np.array([0.0, 1e6]),
     )
-    figure = switching.kv_over_time(view, LOOK["a"])
+    figure = kv_over_time.kv_over_time(view, LOOK["a"])
     traces = {trace.name: trace for trace in figure.data}
     assert list(traces["swap-out"].y) == [2.0, 0.0]  # upwards
     assert list(traces["swap-in"].y) == [0.0, -1.0]  # downwards
@@ -212,14 +223,16 @@ def test_the_bandwidth_of_swapping_has_its_own_panel_on_the_same_time():
     assert traces["swap-out"].yaxis == "y3"
     assert figure.layout.yaxis3.domain[1] < figure.layout.yaxis.domain[0]
     without = replace(view, swap_out_bytes_per_s=None, swap_in_bytes_per_s=None)
-    assert "swap-out" not in {each.name for each in switching.kv_over_time(without, LOOK["a"]).data}
+    assert "swap-out" not in {
+        each.name for each in kv_over_time.kv_over_time(without, LOOK["a"]).data
+    }
 
 
 def test_lorenz_curves_name_their_gini():
     curve = Lorenz(
         user_ratio=np.array([0.0, 0.5, 1.0]), share_ratio=np.array([0.0, 0.25, 1.0]), gini=0.25
     )
-    even, line = service.lorenz_curves({"a": curve}, LOOK).data
+    even, line = lorenz.lorenz_curves({"a": curve}, LOOK).data
     assert list(even.y) == [0, 1]
     assert line.name == "a, Gini 0.25"
     assert list(line.y) == [0.0, 0.25, 1.0]
@@ -239,7 +252,7 @@ def test_an_open_end_of_a_band_takes_the_next_percentile_that_has_one():
     low, high = each.band.low.copy(), each.band.high.copy()
     low[20], high[10] = np.nan, np.nan
     band = replace(each.band, low=low, high=high)
-    figure = latency.latency_ecdf({"a": replace(each, band=band)}, LOOK, "t", slo_s=None)
+    figure = distributions.latency_ecdf({"a": replace(each, band=band)}, LOOK, "t", slo_s=None)
     outline = np.array(figure.data[0].x)
     lows, highs = np.split(outline, 2)
     assert lows[20] == np.nanmax(low[:20])

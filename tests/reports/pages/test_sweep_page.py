@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from reports.figures.sweep import pareto_front
 from reports.pages.sweep import write_sweep
+from reports.sections.pareto import pareto_front
 from suite.sweep.capacity_result import CapacityResult, SeedCapacity, engine_capacities
 from suite.sweep.manifest import AxisEntry, CellEntry, SweepManifest
 from tests.reports.pages.test_html import Page

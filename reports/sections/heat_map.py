@@ -1,13 +1,17 @@
-"""What the SLO heat map draws of an engine: how much of its SLO each turn of each user took."""
+"""How much of its SLO each turn of each user took: users by turns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 
+from reports.drawing.axes import MARGIN, base_layout
 from reports.drawing.thinning import evenly
+from reports.words import units
 from suite.measuring.attainment import Attainment
 from suite.measuring.deadlines import tbt_percentile
 from suite.records.turn_table import TurnTable
@@ -17,6 +21,10 @@ from workloads.plan import Plan, UserClass
 
 MAX_USERS = 60
 MAX_TURNS = 60  # of one user
+# Times the SLO: blue kept, orange missed (Tol's "sunset" ends), white at the SLO itself.
+SCALE = ((0.0, "#364B9A"), (0.25, "#6EA6CD"), (0.5, "#EAECCC"), (0.75, "#F67E4B"), (1.0, "#A50026"))
+REACH = 3  # the scale ends at 2 ** ±REACH times the SLO
+ALL_TICKS = 20  # users, from which on the colour bar is long enough for every power of two
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,3 +97,93 @@ def _used(turns: TurnTable, user_classes: Sequence[UserClass]) -> Floats:
         tbt = tbt_percentile(turns, rows, exact_fraction(each.slo.tbt_percentile))
         used[rows] = np.maximum(delay[rows] / each.slo.ttft_s, tbt / each.slo.tbt_s)
     return used
+
+
+def slo_heat_map(view: HeatMap) -> go.Figure:
+    """Users by turns: how many times its SLO a turn took, on a log scale about 1."""
+    num_users, num_turns = view.used.shape
+    figure = go.Figure(layout=_heat_layout(view, num_users, num_turns))
+    figure.add_heatmap(
+        name="times the SLO",
+        z=np.round(np.clip(np.log2(np.maximum(view.used, 1e-6)), -REACH, REACH), 2),
+        x=list(range(1, num_turns + 1)),
+        y=list(range(num_users)),
+        text=_texts(view),
+        hovertemplate="%{text}<extra></extra>",
+        hoverongaps=False,
+        zmin=-REACH,
+        zmax=REACH,
+        colorscale=SCALE,
+        xgap=1,
+        ygap=1 if num_users <= 30 else 0,
+        colorbar={
+            "title": {"text": "times the SLO", "side": "right"},
+            **_powers(range(-REACH, REACH + 1, 1 if num_users >= ALL_TICKS else REACH)),
+            "thickness": 12,
+            "outlinewidth": 0,
+        },
+    )
+    users, turns = np.nonzero(view.is_missed)
+    figure.add_scatter(
+        name="failed or lost",
+        showlegend=len(users) > 0,
+        mode="markers",
+        x=turns + 1,
+        y=users,
+        marker={"symbol": "x", "size": 7, "color": "#888"},
+        text=[
+            f"{view.user_id[user]}, turn {turn + 1}"
+            for user, turn in zip(users, turns, strict=True)
+        ],
+        hovertemplate="%{text}: no whole answer<extra></extra>",
+    )
+    return figure
+
+
+def _powers(powers: Sequence[int]) -> dict[str, Any]:
+    """Ticks of the colour bar, whose ends hold all that is beyond."""
+    beyond = {-REACH: "≤ ", REACH: "≥ "}
+    return {
+        "tickvals": list(powers),
+        "ticktext": [f"{beyond.get(power, '')}{2.0**power:g}×" for power in powers],
+    }
+
+
+def _heat_layout(view: HeatMap, num_users: int, num_turns: int) -> go.Layout:
+    return base_layout(
+        height=max(240, min(560, 110 + 12 * num_users)),
+        margin={**MARGIN, "r": 8},
+        xaxis={
+            "title": {"text": "turn of the user"},
+            "range": [0.5, num_turns + 0.5],
+            "dtick": max(1, num_turns // 10),
+            "showgrid": False,
+            "zeroline": False,
+        },
+        yaxis={
+            "title": {"text": "users, worst on top"},
+            "range": [num_users - 0.5, -0.5],
+            "showticklabels": False,
+            "ticks": "",
+            "showgrid": False,
+            "zeroline": False,
+        },
+    )
+
+
+def _texts(view: HeatMap) -> list[list[str]]:
+    return [
+        [_text(view, user, turn) for turn in range(view.used.shape[1])]
+        for user in range(view.used.shape[0])
+    ]
+
+
+def _text(view: HeatMap, user: int, turn: int) -> str:
+    used = view.used[user, turn]
+    if np.isnan(used):
+        return ""
+    kept = "kept" if used <= 1 else "missed"
+    return (
+        f"{view.user_id[user]} ({view.user_class[user]}), turn {turn + 1}: "
+        f"{units.times(float(used))} its SLO, {kept}"
+    )

@@ -1,4 +1,4 @@
-"""A sweep drawn: numbers along the setting that is varied, and what is bought with what."""
+"""Numbers along the setting that a sweep varies."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ import plotly.graph_objects as go
 
 from reports.drawing.axes import base_layout, count_axis, time_axis
 from reports.drawing.palette import Look
-from reports.views.sweep import Sweep, SweepPoint
+from reports.sections.sweep_points import Sweep, SweepPoint
 from reports.words import units
 
 Json = Mapping[str, Any]
 Read = Callable[[Json], tuple[float | None, units.Ends | None]]  # (value, its interval)
-MAX_NAMED = 5  # points of the front, beyond which names would run into each other
 MAX_TICKS = 9  # values, beyond which they could not all be named below an axis
+_SHOW: dict[str, Callable[[float | None], str]] = {
+    "share": units.percent,
+    "duration": units.duration,
+    "count": units.count,
+}
 
 
 def along_setting(
@@ -57,13 +61,14 @@ def _marks(
         mode="markers",
         legendgroup=engine,
         marker={
-            "symbol": [_symbol(point, look) for point, _, _ in known],
+            "symbol": [symbol_of(point, look) for point, _, _ in known],
             "size": 8,
             "color": look[engine].colour,
         },
         error_y=whiskers([(value, ends) for _, value, ends in known]),
         customdata=[
-            [_label(point), show(value), units.interval(ends, show)] for point, value, ends in known
+            [label_of(point), show(value), units.interval(ends, show)]
+            for point, value, ends in known
         ],
         hovertemplate="%{customdata[0]}: %{customdata[1]} (95 %: %{customdata[2]})",
     )
@@ -97,20 +102,13 @@ def _value_axis(title: str, seen: Sequence[float], kind: str) -> dict[str, Any]:
     return axis
 
 
-def _symbol(point: SweepPoint, look: Mapping[str, Look]) -> str:
+def symbol_of(point: SweepPoint, look: Mapping[str, Look]) -> str:
     return look[point.engine].symbol + ("-open" if point.is_overloaded else "")
 
 
-def _label(point: SweepPoint) -> str:
+def label_of(point: SweepPoint) -> str:
     words = [point.at.label, point.at.panel, "overloaded" if point.is_overloaded else ""]
     return ", ".join(filter(None, words))
-
-
-_SHOW: dict[str, Callable[[float | None], str]] = {
-    "share": units.percent,
-    "duration": units.duration,
-    "count": units.count,
-}
 
 
 def whiskers(values: Sequence[tuple[float, units.Ends | None]]) -> dict[str, Any]:
@@ -137,64 +135,3 @@ def setting_axis(sweep: Sweep) -> dict[str, Any]:
         "ticktext": [label for _, label in sweep.ticks],
         "zeroline": False,
     }
-
-
-def pareto(
-    sweep: Sweep, look: Mapping[str, Look], across: tuple[str, Read], up: tuple[str, Read]
-) -> go.Figure:
-    """Both are better when larger, `up` a share; points on the front of all engines are ringed, and
-    only they are named, of many the ends: the others' names are in their tooltips."""
-    figure = go.Figure(layout=base_layout(height=380))
-    places = [
-        (point, x, y)
-        for point in sweep.points
-        for x, y in [(across[1](point.numbers)[0], up[1](point.numbers)[0])]
-        if x is not None and y is not None
-    ]
-    front = pareto_front([(x, y) for _, x, y in places])
-    shown = front if len(front) <= MAX_NAMED else (front[0], front[-1])
-    named = {id(places[place][0]) for place in shown}
-    for engine in sweep.engines:
-        mine = [place for place in places if place[0].engine == engine]
-        figure.add_scatter(
-            name=engine,
-            x=[x for _, x, _ in mine],
-            y=[y for _, _, y in mine],
-            mode="markers+text",
-            marker={
-                "symbol": [_symbol(point, look) for point, _, _ in mine],
-                "size": 9,
-                "color": look[engine].colour,
-            },
-            text=[_label(point) if id(point) in named else "" for point, _, _ in mine],
-            textposition="bottom center",
-            customdata=[_words(point, x, y) for point, x, y in mine],
-            hovertemplate="%{customdata}",
-        )
-    figure.add_scatter(
-        name="front",
-        x=[places[place][1] for place in front],
-        y=[places[place][2] for place in front],
-        mode="markers",
-        marker={"symbol": "circle-open", "size": 17, "color": "#888", "line": {"width": 2}},
-        hoverinfo="skip",
-    )
-    figure.update_xaxes(title={"text": across[0]}, zeroline=False)
-    figure.update_yaxes(title={"text": up[0]}, range=[0, 1.08], tickformat=".0%", zeroline=False)
-    return figure
-
-
-def _words(point: SweepPoint, x: float, y: float) -> str:
-    return f"{_label(point)}: {units.count(x)}, {units.percent(y)}"
-
-
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices, in order of x, of the points that no other reaches in both directions at once."""
-    by_x = sorted(range(len(points)), key=lambda place: (-points[place][0], -points[place][1]))
-    front: list[int] = []
-    highest = float("-inf")
-    for place in by_x:
-        if points[place][1] > highest:
-            front.append(place)
-            highest = points[place][1]
-    return front[::-1]

@@ -1,18 +1,83 @@
-"""What switching between users costs, drawn: KV pools and copies over time, copies by size."""
+"""KV pools, preemptions and swapping over time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from reports.drawing.axes import base_layout, even_ticks
 from reports.drawing.palette import FAILED, SWAP_IN, SWAP_OUT, Look
-from reports.views.switching import COPY_SIZES, CopyView, KvView
+from reports.drawing.thinning import buckets, spread_over
 from reports.words import units
+from suite.records.engine_logs import EngineLogs
 from suite.statistics.arrays import Floats
+
+MAX_STRETCHES = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KvView:
+    """Of one repeat, in equal stretches of time; all arrays [num_stretches]."""
+
+    repeat: int
+    num_steps: int
+    stretch_s: float
+    at: Floats
+    device_ratio: Floats
+    host_ratio: Floats
+    preemptions: Floats
+    swap_out_bytes_per_s: Floats | None  # None without a transfer log
+    swap_in_bytes_per_s: Floats | None
+
+
+def kv_view(repeat: int, logs: EngineLogs) -> KvView:
+    log = logs.steps
+    assert log is not None
+    at = _floats(log, "at")
+    stretches = buckets(at, MAX_STRETCHES)
+    rates = {
+        direction: None
+        if logs.transfers is None
+        else _bandwidth(logs.transfers, direction, stretches.edges) / stretches.width_s
+        for direction in ("swap_out", "swap_in")
+    }
+    device = _share(log, "num_used_device_blocks", "num_device_blocks")
+    host = _share(log, "num_used_host_blocks", "num_host_blocks")
+    return KvView(
+        repeat=repeat,
+        num_steps=len(log),
+        stretch_s=stretches.width_s,
+        at=stretches.at,
+        device_ratio=stretches.largest(device),
+        host_ratio=stretches.largest(host),
+        preemptions=stretches.total(_floats(log, "num_preemptions")),
+        swap_out_bytes_per_s=rates["swap_out"],
+        swap_in_bytes_per_s=rates["swap_in"],
+    )
+
+
+def _bandwidth(transfers: pa.Table, direction: str, edges: Floats) -> Floats:
+    """Bytes in each stretch, a transfer's spread evenly over the time it was being copied."""
+    mine = transfers.filter(pc.equal(transfers["direction"], direction))
+    columns = [_floats(mine, name) for name in ("copying_at", "copied_at", "num_bytes")]
+    return spread_over(edges, *columns)
+
+
+def _floats(table: pa.Table, name: str) -> Floats:
+    values: Floats = table[name].to_numpy().astype(np.float64)
+    return values
+
+
+def _share(log: pa.Table, used: str, pool: str) -> Floats:
+    """0 where the engine has no such pool."""
+    size = _floats(log, pool)
+    return np.divide(_floats(log, used), size, out=np.zeros(len(size)), where=size > 0)
 
 
 def kv_over_time(view: KvView, look: Look) -> go.Figure:
@@ -46,11 +111,13 @@ def kv_over_time(view: KvView, look: Look) -> go.Figure:
         ("swap-in", view.swap_in_bytes_per_s, SWAP_IN, -1),
     ):
         if rates is not None:
-            figure.add_trace(_bandwidth(name, view.at, rates, colour, sign))
+            figure.add_trace(_bandwidth_line(name, view.at, rates, colour, sign))
     return figure
 
 
-def _bandwidth(name: str, at: Floats, bytes_per_s: Floats, colour: str, sign: int) -> go.Scatter:
+def _bandwidth_line(
+    name: str, at: Floats, bytes_per_s: Floats, colour: str, sign: int
+) -> go.Scatter:
     return go.Scatter(
         name=name,
         x=at,
@@ -120,31 +187,3 @@ def _mirrored(view: KvView) -> dict[str, Any]:
         "tickvals": ticks,
         "ticktext": [units.count(abs(tick)) for tick in ticks],
     }
-
-
-def blocks_per_copy(views: Mapping[str, CopyView], look: Mapping[str, Look]) -> go.Figure:
-    """Histogram: share of the moved blocks by how many went in one copy."""
-    figure = go.Figure(layout=base_layout(barmode="group", bargap=0.2, height=300))
-    ends = [*(each - 1 for each in COPY_SIZES[1:]), None]
-    names = [
-        f"{low}+" if high is None else str(low) if low == high else f"{low}–{high}"
-        for low, high in zip(COPY_SIZES, ends, strict=True)
-    ]
-    for engine, view in views.items():
-        figure.add_bar(
-            name=engine,
-            x=names,
-            y=view.block_ratio,
-            marker={"color": look[engine].colour},
-            customdata=[units.percent(float(ratio)) for ratio in view.block_ratio],
-            hovertemplate="%{x} blocks a copy: %{customdata} of the blocks",
-        )
-    figure.update_xaxes(title={"text": "blocks in one copy"}, type="category", showgrid=False)
-    figure.update_yaxes(
-        title={"text": "share of the moved blocks"},
-        tickformat=".0%",
-        range=[0, 1.02],
-        dtick=0.25,
-        zeroline=False,
-    )
-    return figure

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports.views.attainment import HeatMap, heat_map
-from reports.views.latency import LatencyView, latency_view
-from reports.views.service import Lorenz, ServiceView, service_views
-from reports.views.switching import SwitchingView, switching_view
-from reports.views.timeline import Timeline, timeline_view
+from reports.sections.distributions import LatencyView, latency_view
+from reports.sections.heat_map import HeatMap, heat_map
+from reports.sections.lorenz import Lorenz
+from reports.sections.service import ServiceView, service_views
+from reports.sections.switching import SwitchingView, switching_view
+from reports.sections.timeline import Timeline, timeline_view
 from suite.measuring.engine_run import read_engine
 from suite.measuring.window import measured
 from suite.records.engine_logs import read_engine_logs

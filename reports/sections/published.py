@@ -8,9 +8,9 @@ import plotly.graph_objects as go
 
 from reports.drawing.axes import base_layout, times_axis
 from reports.drawing.palette import Look
-from reports.figures.sweep import median_line, setting_axis, whiskers
 from reports.pages.references import band_text
-from reports.views.sweep import CitedPoint, Sweep
+from reports.sections.along_setting import median_line, setting_axis, whiskers
+from reports.sections.sweep_points import CitedPoint, Sweep
 from reports.words import units
 
 BAND_COLOUR = "#DDCC77"  # Tol's "muted": no engine has it

@@ -1,15 +1,20 @@
-"""What the service figures draw of an engine: who was served how fast, over time and over users."""
+"""Service that waiting users received, over time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
+from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 
-from reports.drawing.thinning import evenly
+from reports.drawing.axes import base_layout
+from reports.drawing.palette import CLASS_COLOURS, DASHES
+from reports.sections.lorenz import Lorenz, lorenz
+from reports.words import units
 from suite.measuring.attainment import Attainment
-from suite.measuring.fairness import gini_index
 from suite.measuring.service import (
     Backlog,
     ServiceGap,
@@ -21,7 +26,6 @@ from suite.measuring.service import (
 from suite.records.turn_table import TurnTable
 from suite.statistics.arrays import Floats
 
-MAX_LORENZ_POINTS = 120
 NUM_GAPS = 200  # instants at which the largest gap is looked for
 
 
@@ -44,15 +48,6 @@ class ServiceView:
     window_s: float
     rate_by_class: Mapping[str, Floats]  # per second of waiting; NaN where nobody waited
     gaps: Gaps | None  # None where too many waits overlap
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lorenz:
-    """The worst served `user_ratio` of the users have `share_ratio` of all there is."""
-
-    user_ratio: Floats
-    share_ratio: Floats
-    gini: float
 
 
 def service_views(
@@ -127,15 +122,64 @@ def _gaps(stretches: list[Backlog], start: float, end: float) -> Gaps | None:
     return Gaps(at=at, tokens=tokens, widest=found[place], widest_at=float(at[place]))
 
 
-def lorenz(shares: Floats) -> Lorenz | None:
-    """Of one non-negative number a user; None where all are 0."""
-    ascending = np.sort(shares)
-    total = float(ascending.sum())
-    if total <= 0.0:
-        return None
-    count = len(ascending)
-    so_far = np.concatenate([[0.0], np.cumsum(ascending)]) / total
-    gini = gini_index(ascending)
-    assert gini is not None, total
-    drawn = evenly(count + 1, MAX_LORENZ_POINTS)
-    return Lorenz(user_ratio=drawn / count, share_ratio=so_far[drawn], gini=gini)
+def service_over_time(view: ServiceView) -> go.Figure:
+    """Weighted tokens a second that a waiting user of each class got; below, on the same time, how
+    far two waiting users are apart."""
+    figure = go.Figure(layout=_layout(view.gaps is not None))
+    for index, (name, rate) in enumerate(view.rate_by_class.items()):
+        figure.add_scatter(
+            name=name,
+            x=view.at,
+            y=rate,
+            mode="lines+markers",
+            line={
+                "color": CLASS_COLOURS[index % len(CLASS_COLOURS)],
+                "dash": DASHES[index % len(DASHES)],
+                "width": 2,
+            },
+            marker={"size": 4},
+            customdata=_texts(rate),
+            hovertemplate="%{customdata} tokens/s",
+        )
+    if view.gaps is not None:
+        figure.add_scatter(
+            name="largest gap",
+            x=view.gaps.at,
+            y=view.gaps.tokens,
+            yaxis="y2",
+            mode="lines",
+            fill="tozeroy",
+            line={"color": "#8A8F98", "width": 1.2, "shape": "hvh"},
+            customdata=_texts(view.gaps.tokens),
+            hovertemplate="%{customdata} tokens",
+        )
+    return figure
+
+
+def _texts(values: Floats) -> list[str]:
+    return [units.count(None if isnan(value) else value) for value in values.tolist()]
+
+
+def _layout(has_gaps: bool) -> go.Layout:
+    axes: dict[str, Any] = {
+        "xaxis": {
+            "title": {"text": "seconds after the start"},
+            "zeroline": False,
+            "anchor": "y2" if has_gaps else "y",
+        },
+        "yaxis": {
+            "title": {"text": "tokens/s, weighted"},
+            "rangemode": "tozero",
+            "zeroline": False,
+            "domain": [0.42, 1.0] if has_gaps else [0.0, 1.0],
+        },
+    }
+    if has_gaps:
+        axes["yaxis2"] = {
+            "title": {"text": "gap, tokens"},
+            "domain": [0.0, 0.3],
+            "rangemode": "tozero",
+            "zeroline": False,
+            "nticks": 4,
+        }
+    return base_layout(hovermode="x unified", height=420 if has_gaps else 340, **axes)

@@ -1,0 +1,76 @@
+"""What is bought with what: two numbers of every run, and the front that no run beats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+
+from reports.drawing.axes import base_layout
+from reports.drawing.palette import Look
+from reports.sections.along_setting import Read, label_of, symbol_of
+from reports.sections.sweep_points import Sweep, SweepPoint
+from reports.words import units
+
+MAX_NAMED = 5  # points of the front, beyond which names would run into each other
+
+
+def pareto(
+    sweep: Sweep, look: Mapping[str, Look], across: tuple[str, Read], up: tuple[str, Read]
+) -> go.Figure:
+    """Both are better when larger, `up` a share; points on the front of all engines are ringed, and
+    only they are named, of many the ends: the others' names are in their tooltips."""
+    figure = go.Figure(layout=base_layout(height=380))
+    places = [
+        (point, x, y)
+        for point in sweep.points
+        for x, y in [(across[1](point.numbers)[0], up[1](point.numbers)[0])]
+        if x is not None and y is not None
+    ]
+    front = pareto_front([(x, y) for _, x, y in places])
+    shown = front if len(front) <= MAX_NAMED else (front[0], front[-1])
+    named = {id(places[place][0]) for place in shown}
+    for engine in sweep.engines:
+        mine = [place for place in places if place[0].engine == engine]
+        figure.add_scatter(
+            name=engine,
+            x=[x for _, x, _ in mine],
+            y=[y for _, _, y in mine],
+            mode="markers+text",
+            marker={
+                "symbol": [symbol_of(point, look) for point, _, _ in mine],
+                "size": 9,
+                "color": look[engine].colour,
+            },
+            text=[label_of(point) if id(point) in named else "" for point, _, _ in mine],
+            textposition="bottom center",
+            customdata=[_words(point, x, y) for point, x, y in mine],
+            hovertemplate="%{customdata}",
+        )
+    figure.add_scatter(
+        name="front",
+        x=[places[place][1] for place in front],
+        y=[places[place][2] for place in front],
+        mode="markers",
+        marker={"symbol": "circle-open", "size": 17, "color": "#888", "line": {"width": 2}},
+        hoverinfo="skip",
+    )
+    figure.update_xaxes(title={"text": across[0]}, zeroline=False)
+    figure.update_yaxes(title={"text": up[0]}, range=[0, 1.08], tickformat=".0%", zeroline=False)
+    return figure
+
+
+def _words(point: SweepPoint, x: float, y: float) -> str:
+    return f"{label_of(point)}: {units.count(x)}, {units.percent(y)}"
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices, in order of x, of the points that no other reaches in both directions at once."""
+    by_x = sorted(range(len(points)), key=lambda place: (-points[place][0], -points[place][1]))
+    front: list[int] = []
+    highest = float("-inf")
+    for place in by_x:
+        if points[place][1] > highest:
+            front.append(place)
+            highest = points[place][1]
+    return front[::-1]

@@ -8,11 +8,11 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from reports.blocks.ratios import bases, comparison_blocks, gate_bounds
 from reports.pages import first_screen
 from reports.pages.html_file import write_page
 from reports.pages.references import cited_tables
 from reports.pages.tables import Cell, Table, gate_table, sort_key
+from reports.sections.ratios import bases, comparison_sections, gate_bounds
 from reports.words import units
 from reports.words.wording import (
     VERDICTS,
@@ -36,7 +36,7 @@ def write_comparison(comparison: Json, path: Path, gates: Sequence[Json] = ()) -
     return write_page(
         path,
         "comparison.html.j2",
-        blocks=[*comparison_blocks(comparison), *([bounds] if bounds.figures else [])],
+        sections=[*comparison_sections(comparison), *([bounds] if bounds.figures else [])],
         title=_title(base_of),
         comparison=comparison,
         base_of=base_of,

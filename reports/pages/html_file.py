@@ -18,13 +18,13 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from reports.blocks.block import Block
+from reports.sections.section import Section
 from reports.words.glossary import GLOSSARY
 
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
-def write_page(path: Path, template: str, *, blocks: Sequence[Block], **values: Any) -> Path:
+def write_page(path: Path, template: str, *, sections: Sequence[Section], **values: Any) -> Path:
     """Whole or not at all: a page that is being read is never half written."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -35,8 +35,8 @@ def write_page(path: Path, template: str, *, blocks: Sequence[Block], **values: 
     )
     html = environment.get_template(template).render(
         **values,
-        blocks=blocks,
-        figures=Markup(_packed(_figures_json(blocks).encode())),
+        sections=sections,
+        figures=Markup(_packed(_figures_json(sections).encode())),
         glossary=GLOSSARY,
         css=_asset("page.css"),
         javascript=_asset("page.js"),
@@ -47,12 +47,12 @@ def write_page(path: Path, template: str, *, blocks: Sequence[Block], **values: 
     return partial.replace(path)
 
 
-def _figures_json(blocks: Sequence[Block]) -> str:
+def _figures_json(sections: Sequence[Section]) -> str:
     """{figure id: Plotly figure}, in the page's order."""
     each = (
         f"{json.dumps(figure.figure_id)}: {figure.figure.to_json()}"
-        for block in blocks
-        for figure in block.figures
+        for section in sections
+        for figure in section.figures
     )
     return "{" + ",\n".join(each) + "}"
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from reports.blocks.block import Block, Figure
 from reports.drawing.palette import Look, looks
 from reports.pages import first_screen
 from reports.pages.capacity import capacity_headline, capacity_table
-from reports.pages.cited_sweep import cited_along, published_block
 from reports.pages.html_file import write_page
 from reports.pages.tables import Cell, Table, sort_key
-from reports.sections.along_setting import Read, along_setting
-from reports.sections.pareto import pareto
+from reports.sections.along_setting import NUMBERS, USERS, number_sections, users_section
+from reports.sections.pareto import pareto_section
+from reports.sections.published import cited_along, published_section
+from reports.sections.section import Section
 from reports.sections.sweep_points import Sweep, read_sweep
 from reports.words import units
 from suite.records.reading import read_run
@@ -40,7 +40,7 @@ def write_sweep(
     return write_page(
         path,
         "sweep.html.j2",
-        blocks=_blocks(sweep, look),
+        sections=_sections(sweep, look),
         title=_title(sweep, capacity),
         sweep=sweep,
         look=look,
@@ -61,98 +61,21 @@ def _title(sweep: Sweep, capacity: CapacityResult | None) -> str:
     return f"{sweep.setting} from {sweep.ticks[0][1]} to {sweep.ticks[-1][1]}{beside}"
 
 
-def _number(group: str, key: str) -> Read:
-    """From an engine's part of metrics.json; None where the group was not measured."""
-
-    def read(numbers: Json) -> tuple[float | None, units.Ends | None]:
-        found = numbers[group] or {}
-        return found.get(key), (found.get("interval") or {}).get(key)
-
-    return read
-
-
-_USERS = _number("slo", "users_within_slo_ratio")
-_TOKENS = _number("throughput", "output_tokens_per_s")
-# (id, title, axis, how it is read, kind)
-_MULTIPLES: tuple[tuple[str, str, Read, str], ...] = (
-    ("attainment", "Turns within SLO", _number("slo", "turn_attainment_ratio"), "share"),
-    ("ttft", "P99 TTFT", _number("ttft_s", "p99"), "duration"),
-    ("tbt", "P99 TBT", _number("tbt_s", "p99"), "duration"),
-    ("tokens", "Output tokens/s", _TOKENS, "count"),
-    ("goodput", "Turns within SLO/s", _number("throughput", "goodput_turns_per_s"), "count"),
-    ("preemptions", "Preemptions", _number("context_switch", "num_preemptions"), "count"),
-)
-
-
-def _blocks(sweep: Sweep, look: Mapping[str, Look]) -> list[Block]:
-    users = _panels(sweep, look, ("users", "Users within SLO", _USERS, "share"))
-    front = Figure(
-        figure_id="sweep-pareto",
-        title="Output tokens/s against users within SLO",
-        note="",
-        figure=pareto(sweep, look, ("output tokens/s", _TOKENS), ("users within SLO", _USERS)),
-    )
-    return [
-        Block(
-            title=f"Users within SLO against {sweep.setting}",
-            term="users_within_slo",
-            how_to_read="The longer a line stays up, the more load the engine carries before it "
-            "breaks its promises; whiskers are 95 % intervals, hollow marks were overloaded.",
-            figures=users,
-        ),
-        *_number_blocks(sweep, look),
-        *([cited] if (cited := published_block(sweep, look)).figures else []),
-        Block(
-            title="What is bought with what",
-            term="pareto",
-            how_to_read="Up and to the right is better in both; each point is a run, and ringed "
-            "ones are those that no other beats in both directions.",
-            figures=(front,),
-        ),
+def _sections(sweep: Sweep, look: Mapping[str, Look]) -> list[Section]:
+    sections = [
+        users_section(sweep, look),
+        *number_sections(sweep, look),
+        published_section(sweep, look),
+        pareto_section(sweep, look),
     ]
-
-
-def _panels(
-    sweep: Sweep, look: Mapping[str, Look], multiple: tuple[str, str, Read, str]
-) -> tuple[Figure, ...]:
-    """A figure for each combination of the other settings, all on the same axes."""
-    name, title, read, kind = multiple
-    return tuple(
-        Figure(
-            figure_id=f"sweep-{name}-{number}" if panel else f"sweep-{name}",
-            title=panel or title,
-            note="",
-            figure=along_setting(sweep, look, title, read, kind, panel=panel),
-        )
-        for number, panel in enumerate(sweep.panels)
-    )
-
-
-def _number_blocks(sweep: Sweep, look: Mapping[str, Look]) -> list[Block]:
-    """All numbers in one block; with panels, one block a number."""
-    how = (
-        f"Every figure has {sweep.setting} across; where a time bends upwards or a share falls, "
-        "the engine has reached its limit. Times are on a log scale."
-    )
-    drawn = {
-        title: _panels(sweep, look, (name, title, read, kind))
-        for name, title, read, kind in _MULTIPLES
-        if any(read(point.numbers)[0] is not None for point in sweep.points)
-    }
-    blocks = {f"{title} against {sweep.setting}": figures for title, figures in drawn.items()}
-    if not sweep.others:
-        blocks = {"The same, number by number": tuple(f for each in drawn.values() for f in each)}
-    return [
-        Block(title=title, term="interval", how_to_read=how, figures=figures)
-        for title, figures in blocks.items()
-    ]
+    return [each for each in sections if each.figures]
 
 
 def _users_along(sweep: Sweep, engine: str) -> dict[str, list[float]]:
     """Setting ▸ users within SLO of each of its runs (seeds), where anything was measured."""
     found: dict[str, list[float]] = {label: [] for _, label in sweep.ticks}
     for point in sweep.of(engine):
-        value, _ = _USERS(point.numbers)
+        value, _ = USERS(point.numbers)
         if value is not None:
             found[point.at.label].append(value)
     return found
@@ -203,8 +126,8 @@ def _users_cell(ratios: Sequence[float]) -> Cell:
 
 
 def _table(sweep: Sweep) -> Table:
-    reads = [("Users within SLO", _USERS, "share")] + [
-        (title, read, kind) for _, title, read, kind in _MULTIPLES
+    reads = [("Users within SLO", USERS, "share")] + [
+        (title, read, kind) for _, title, read, kind in NUMBERS
     ]
     shows = {"share": units.percent, "duration": units.duration, "count": units.count}
     return Table(

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from reports.drawing.axes import base_layout, count_axis, time_axis
 from reports.drawing.palette import Look
+from reports.sections.section import Figure, Section
 from reports.sections.sweep_points import Sweep, SweepPoint
 from reports.words import units
 
@@ -135,3 +136,73 @@ def setting_axis(sweep: Sweep) -> dict[str, Any]:
         "ticktext": [label for _, label in sweep.ticks],
         "zeroline": False,
     }
+
+
+def number_of(group: str, key: str) -> Read:
+    """From an engine's part of metrics.json; None where the group was not measured."""
+
+    def read(numbers: Json) -> tuple[float | None, units.Ends | None]:
+        found = numbers[group] or {}
+        return found.get(key), (found.get("interval") or {}).get(key)
+
+    return read
+
+
+USERS = number_of("slo", "users_within_slo_ratio")
+TOKENS = number_of("throughput", "output_tokens_per_s")
+# (id, title, axis, how it is read, kind)
+NUMBERS: tuple[tuple[str, str, Read, str], ...] = (
+    ("attainment", "Turns within SLO", number_of("slo", "turn_attainment_ratio"), "share"),
+    ("ttft", "P99 TTFT", number_of("ttft_s", "p99"), "duration"),
+    ("tbt", "P99 TBT", number_of("tbt_s", "p99"), "duration"),
+    ("tokens", "Output tokens/s", TOKENS, "count"),
+    ("goodput", "Turns within SLO/s", number_of("throughput", "goodput_turns_per_s"), "count"),
+    ("preemptions", "Preemptions", number_of("context_switch", "num_preemptions"), "count"),
+)
+
+
+def users_section(sweep: Sweep, look: Mapping[str, Look]) -> Section:
+    """Users within SLO, a figure a panel."""
+    return Section(
+        title=f"Users within SLO against {sweep.setting}",
+        term="users_within_slo",
+        how_to_read="The longer a line stays up, the more load the engine carries before it "
+        "breaks its promises; whiskers are 95 % intervals, hollow marks were overloaded.",
+        figures=_panels(sweep, look, ("users", "Users within SLO", USERS, "share")),
+    )
+
+
+def _panels(
+    sweep: Sweep, look: Mapping[str, Look], multiple: tuple[str, str, Read, str]
+) -> tuple[Figure, ...]:
+    """A figure for each combination of the other settings, all on the same axes."""
+    name, title, read, kind = multiple
+    return tuple(
+        Figure(
+            figure_id=f"sweep-{name}-{number}" if panel else f"sweep-{name}",
+            title=panel or title,
+            note="",
+            figure=along_setting(sweep, look, title, read, kind, panel=panel),
+        )
+        for number, panel in enumerate(sweep.panels)
+    )
+
+
+def number_sections(sweep: Sweep, look: Mapping[str, Look]) -> list[Section]:
+    """All numbers in one block; with panels, one block a number."""
+    how = (
+        f"Every figure has {sweep.setting} across; where a time bends upwards or a share falls, "
+        "the engine has reached its limit. Times are on a log scale."
+    )
+    drawn = {
+        title: _panels(sweep, look, (name, title, read, kind))
+        for name, title, read, kind in NUMBERS
+        if any(read(point.numbers)[0] is not None for point in sweep.points)
+    }
+    sections = {f"{title} against {sweep.setting}": figures for title, figures in drawn.items()}
+    if not sweep.others:
+        sections = {"The same, number by number": tuple(f for each in drawn.values() for f in each)}
+    return [
+        Section(title=title, term="interval", how_to_read=how, figures=figures)
+        for title, figures in sections.items()
+    ]

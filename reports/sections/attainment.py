@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from reports.drawing.axes import MARGIN, READABLE_OR_NONE, base_layout, folded
 from reports.drawing.palette import Look, text_on
+from reports.sections.section import Figure, RunFacts, Section, from_metrics
 from reports.words import units
 
 Json = Mapping[str, Any]
@@ -142,3 +143,29 @@ def _labels_above(bars: Sequence[_Bar], engine: str) -> go.Scatter:
         textposition="top center",
         textfont={"size": 11},
     )
+
+
+def _show(facts: RunFacts) -> Section:
+    shown = []
+    for key, title in (
+        ("users_within_slo_ratio", "Users within SLO"),
+        ("turn_attainment_ratio", "Turns within SLO"),
+    ):
+        found = {
+            name: {"all": each["slo"], **each["slo"]["by_class"]}
+            for name, each in facts.numbers.items()
+            if each["slo"]
+        }
+        if found:
+            figure = attainment_by_class(found, key, facts.look, title)
+            shown.append(Figure(figure_id=f"slo-{key}", title=title, note="", figure=figure))
+    return Section(
+        title="Who was served as promised",
+        term="users_within_slo",
+        how_to_read="Higher is better; each group of bars is one user class against its own SLO, "
+        "whiskers are 95 % intervals.",
+        figures=tuple(shown),
+    )
+
+
+ATTAINMENT = from_metrics(_show)

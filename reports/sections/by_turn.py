@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from reports.drawing.axes import base_layout, time_axis
 from reports.drawing.palette import Look
+from reports.sections.section import Figure, RunFacts, Section, from_metrics
 from reports.sections.tails import TAIL
 from reports.words import units
 
@@ -49,3 +50,27 @@ def latency_by_turn(
 def _whole_step(by_turn: Mapping[str, Mapping[str, Json]]) -> int:
     longest = max((int(turn) + 1 for each in by_turn.values() for turn in each), default=1)
     return max(1, longest // 10)
+
+
+def _show(facts: RunFacts) -> Section:
+    found = {
+        name: {turn: each["ttft_s"] for turn, each in engine["by_turn"].items()}
+        for name, engine in facts.numbers.items()
+    }
+    is_worth_it = any(len(each) > 1 for each in found.values())
+    figure = Figure(
+        figure_id="ttft-by-turn",
+        title="Time to first token",
+        note="Turn numbers with too few samples for a percentile are left out.",
+        figure=latency_by_turn(found, facts.look, "time to first token"),
+    )
+    return Section(
+        title="Later turns",
+        term="ttft",
+        how_to_read="A line that climbs means that a longer history makes the user wait longer; "
+        "KV reuse keeps it flat. Thick: median, thin: P90.",
+        figures=(figure,) if is_worth_it else (),
+    )
+
+
+BY_TURN = from_metrics(_show)

@@ -11,6 +11,8 @@ import pyarrow as pa
 
 from reports.drawing.axes import base_layout
 from reports.drawing.palette import Look
+from reports.sections.engine_records import EngineRecords, column, reading
+from reports.sections.section import Figure, RunFacts, RunSection, Section
 from reports.words import units
 from suite.statistics.arrays import Floats
 
@@ -27,19 +29,14 @@ class CopyView:
 
 def copy_view(transfers: Sequence[pa.Table]) -> CopyView | None:
     empty = np.zeros(0)
-    blocks = np.concatenate([empty, *(_floats(table, "num_blocks") for table in transfers)])
-    runs = np.concatenate([empty, *(_floats(table, "num_copy_runs") for table in transfers)])
+    blocks = np.concatenate([empty, *(column(table, "num_blocks") for table in transfers)])
+    runs = np.concatenate([empty, *(column(table, "num_copy_runs") for table in transfers)])
     blocks, runs = blocks[runs > 0], runs[runs > 0]
     if not blocks.sum():
         return None
     place = np.digitize(blocks / runs, COPY_SIZES) - 1
     moved = np.bincount(place, weights=blocks, minlength=len(COPY_SIZES))
     return CopyView(block_ratio=moved / blocks.sum(), num_transfers=len(blocks))
-
-
-def _floats(table: pa.Table, name: str) -> Floats:
-    values: Floats = table[name].to_numpy().astype(np.float64)
-    return values
 
 
 def blocks_per_copy(views: Mapping[str, CopyView], look: Mapping[str, Look]) -> go.Figure:
@@ -68,3 +65,28 @@ def blocks_per_copy(views: Mapping[str, CopyView], look: Mapping[str, Look]) -> 
         zeroline=False,
     )
     return figure
+
+
+def _read(records: EngineRecords) -> CopyView | None:
+    with reading("transfers"):
+        return copy_view([each.transfers for _, each in records.logs if each.transfers is not None])
+
+
+def _show(facts: RunFacts, views: Mapping[str, CopyView]) -> list[Section]:
+    figure = Figure(
+        figure_id="blocks-per-copy",
+        title="Blocks per copy",
+        note=" ".join(f"{name}: {each.num_transfers:,} transfers." for name, each in views.items()),
+        figure=blocks_per_copy(views, facts.look),
+    )
+    section = Section(
+        title="How large the copies are",
+        term="blocks_per_copy",
+        how_to_read="Further right is better: many neighbouring blocks moved at once use the link, "
+        "one at a time pays the cost of a call for each.",
+        figures=(figure,) if views else (),
+    )
+    return [section]
+
+
+COPIES = RunSection(read=_read, show=_show)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from math import log10
 
 import numpy as np
@@ -12,40 +11,16 @@ import plotly.graph_objects as go
 from reports.drawing.axes import base_layout, nines, nines_axis, time_axis
 from reports.drawing.palette import Look, faded
 from reports.drawing.thinning import Ecdf, ecdf
+from reports.sections.engine_records import EngineRecords
+from reports.sections.section import Figure, RunFacts, RunSection, Section
 from reports.words import units
 from suite.measuring.latencies import samples_and_rows
 from suite.records.turn_table import TurnTable
 from suite.statistics.arrays import Bools
-from workloads.plan import Plan
+from workloads.plan import Plan, UserClass
 
 SHOWN = ("first_token_delay_s", "tbt_s")
-SMALLEST_LAG_S = 1e-6  # what a log axis can show
 FIRST_RATIO = 0.01  # of the samples, the fastest, may lie left of the figure
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatencyView:
-    by_class: Mapping[tuple[str, str], Ecdf]  # (latency, user class)
-    driver_lag: Ecdf
-
-
-def latency_view(turns: TurnTable, plan: Plan) -> LatencyView:
-    everyone = np.ones(len(turns), dtype=bool)
-    return LatencyView(
-        by_class={
-            (key, each.name): _ecdf(turns, turns.user_class == each.name, key)
-            for key in SHOWN
-            for each in plan.user_classes
-        },
-        driver_lag=_ecdf(turns, everyone, "driver_lag_s", at_least=SMALLEST_LAG_S),
-    )
-
-
-def _ecdf(turns: TurnTable, rows: Bools, key: str, at_least: float = 0.0) -> Ecdf:
-    values, row = samples_and_rows(turns, rows, key)
-    if at_least:  # a copy, which millions of gaps are spared
-        values = np.maximum(values, at_least)
-    return ecdf(values, turns.conversation[row])
 
 
 def latency_ecdf(
@@ -128,3 +103,84 @@ def _draw_slo(figure: go.Figure, slo_s: float) -> None:
         xanchor="right",
         yanchor="bottom",
     )
+
+
+def class_ecdfs(turns: TurnTable, plan: Plan) -> dict[tuple[str, str], Ecdf]:
+    """(latency, user class) ▸ its distribution."""
+    return {
+        (key, each.name): _ecdf(turns, turns.user_class == each.name, key)
+        for key in SHOWN
+        for each in plan.user_classes
+    }
+
+
+def _ecdf(turns: TurnTable, rows: Bools, key: str) -> Ecdf:
+    values, row = samples_and_rows(turns, rows, key)
+    return ecdf(values, turns.conversation[row])
+
+
+def _read(records: EngineRecords) -> Mapping[tuple[str, str], Ecdf]:
+    return class_ecdfs(records.turns, records.plan)
+
+
+def _show(facts: RunFacts, views: Mapping[str, Mapping[tuple[str, str], Ecdf]]) -> list[Section]:
+    return [_section(facts, views, key) for key in SHOWN]
+
+
+def _section(
+    facts: RunFacts, views: Mapping[str, Mapping[tuple[str, str], Ecdf]], key: str
+) -> Section:
+    is_tbt = key == "tbt_s"
+    shown = [
+        _class_figure(
+            {name: each[key, user_class.name] for name, each in views.items()},
+            facts.look,
+            key,
+            user_class,
+        )
+        for user_class in facts.plan.user_classes
+    ]
+    what = "token gaps" if is_tbt else "turns"
+    judged = (
+        "the SLO judges a percentile of each turn's gaps, this pools the gaps of all turns"
+        if is_tbt
+        else "the delay counts from the planned instant, as the SLO does"
+    )
+    return Section(
+        title="Time between tokens, per class" if is_tbt else "First token, per class",
+        term="tbt" if is_tbt else "first_token_delay",
+        how_to_read=f"How many {what} were at most this slow: further left is better. Each step "
+        "up the axis is one more nine, so the tail gets its room. Bands: 95 %, open "
+        f"ends take the next percentile's. Dashed: the class's SLO ({judged}).",
+        figures=tuple(each for each in shown if each is not None),
+    )
+
+
+def _class_figure(
+    found: Mapping[str, Ecdf], look: Mapping[str, Look], key: str, user_class: UserClass
+) -> Figure | None:
+    if not any(each.num_samples for each in found.values()):
+        return None
+    slo_s = user_class.slo.tbt_s if key == "tbt_s" else user_class.slo.ttft_s
+    title = "time between tokens" if key == "tbt_s" else "first-token delay"
+    return Figure(
+        figure_id=f"ecdf-{key}-{user_class.name}",
+        title=user_class.name,
+        note=thinned_note(found.values()),
+        figure=latency_ecdf(found, look, title, slo_s),
+    )
+
+
+def thinned_note(ecdfs: Iterable[Ecdf]) -> str:
+    thinned = [each for each in ecdfs if each.is_thinned]
+    if not thinned:
+        return ""
+    most = max(each.num_samples for each in thinned)
+    drawn = max(len(each.value) for each in thinned)
+    return (
+        f"Drawn from up to {units.count(most)} samples by at most {drawn} of them per line; the "
+        "slowest 100 are all there."
+    )
+
+
+DISTRIBUTIONS = RunSection(read=_read, show=_show)

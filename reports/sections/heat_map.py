@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ import plotly.graph_objects as go
 
 from reports.drawing.axes import MARGIN, base_layout
 from reports.drawing.thinning import evenly
+from reports.sections.engine_records import EngineRecords
+from reports.sections.section import Figure, RunFacts, RunSection, Section
 from reports.words import units
 from suite.measuring.attainment import Attainment
 from suite.measuring.deadlines import tbt_percentile
@@ -187,3 +189,35 @@ def _text(view: HeatMap, user: int, turn: int) -> str:
         f"{view.user_id[user]} ({view.user_class[user]}), turn {turn + 1}: "
         f"{units.times(float(used))} its SLO, {kept}"
     )
+
+
+def _read(records: EngineRecords) -> HeatMap | None:
+    return heat_map(records.turns, records.users, records.plan, records.repeat)
+
+
+def _show(_: RunFacts, views: Mapping[str, HeatMap]) -> list[Section]:
+    section = Section(
+        title="Each user, turn by turn",
+        term="slo_use",
+        how_to_read="One row a user, one cell a turn: blue kept the SLO, orange to red missed it, "
+        "× got no whole answer. A red row is a user let down; a red column a bad moment.",
+        figures=tuple(
+            Figure(
+                figure_id=f"heat-{name}", title=name, note=_note(view), figure=slo_heat_map(view)
+            )
+            for name, view in views.items()
+        ),
+    )
+    return [section]
+
+
+def _note(view: HeatMap) -> str:
+    notes = [f"Repeat {view.repeat}."]
+    if view.num_users > len(view.user_id):
+        notes.append(f"{len(view.user_id)} of {view.num_users:,} users, evenly from worst to best.")
+    if view.num_turns > view.used.shape[1]:
+        notes.append(f"The first {view.used.shape[1]} of up to {view.num_turns:,} turns.")
+    return " ".join(notes)
+
+
+HEAT_MAP = RunSection(read=_read, show=_show)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -14,6 +15,8 @@ import pyarrow.compute as pc
 from reports.drawing.axes import base_layout, even_ticks
 from reports.drawing.palette import FAILED, SWAP_IN, SWAP_OUT, Look
 from reports.drawing.thinning import buckets, spread_over
+from reports.sections.engine_records import EngineRecords, column, reading
+from reports.sections.section import Figure, RunFacts, RunSection, Section
 from reports.words import units
 from suite.records.engine_logs import EngineLogs
 from suite.statistics.arrays import Floats
@@ -39,7 +42,7 @@ class KvView:
 def kv_view(repeat: int, logs: EngineLogs) -> KvView:
     log = logs.steps
     assert log is not None
-    at = _floats(log, "at")
+    at = column(log, "at")
     stretches = buckets(at, MAX_STRETCHES)
     rates = {
         direction: None
@@ -56,7 +59,7 @@ def kv_view(repeat: int, logs: EngineLogs) -> KvView:
         at=stretches.at,
         device_ratio=stretches.largest(device),
         host_ratio=stretches.largest(host),
-        preemptions=stretches.total(_floats(log, "num_preemptions")),
+        preemptions=stretches.total(column(log, "num_preemptions")),
         swap_out_bytes_per_s=rates["swap_out"],
         swap_in_bytes_per_s=rates["swap_in"],
     )
@@ -65,19 +68,14 @@ def kv_view(repeat: int, logs: EngineLogs) -> KvView:
 def _bandwidth(transfers: pa.Table, direction: str, edges: Floats) -> Floats:
     """Bytes in each stretch, a transfer's spread evenly over the time it was being copied."""
     mine = transfers.filter(pc.equal(transfers["direction"], direction))
-    columns = [_floats(mine, name) for name in ("copying_at", "copied_at", "num_bytes")]
+    columns = [column(mine, name) for name in ("copying_at", "copied_at", "num_bytes")]
     return spread_over(edges, *columns)
-
-
-def _floats(table: pa.Table, name: str) -> Floats:
-    values: Floats = table[name].to_numpy().astype(np.float64)
-    return values
 
 
 def _share(log: pa.Table, used: str, pool: str) -> Floats:
     """0 where the engine has no such pool."""
-    size = _floats(log, pool)
-    return np.divide(_floats(log, used), size, out=np.zeros(len(size)), where=size > 0)
+    size = column(log, pool)
+    return np.divide(column(log, used), size, out=np.zeros(len(size)), where=size > 0)
 
 
 def kv_over_time(view: KvView, look: Look) -> go.Figure:
@@ -187,3 +185,44 @@ def _mirrored(view: KvView) -> dict[str, Any]:
         "tickvals": ticks,
         "ticktext": [units.count(abs(tick)) for tick in ticks],
     }
+
+
+def _read(records: EngineRecords) -> KvView | None:
+    for repeat, logs in records.logs:
+        if logs.steps is not None and len(logs.steps):
+            with reading("steps"):
+                return kv_view(repeat, logs)
+    return None
+
+
+def _show(facts: RunFacts, views: Mapping[str, KvView]) -> list[Section]:
+    section = Section(
+        title="KV cache, preemptions and swapping over time",
+        term="kv_occupancy",
+        how_to_read="Lines: used share of the KV blocks on the device and on the host; red bars: "
+        "preemptions, which begin when the device line reaches the top. Below: how fast KV was "
+        "swapped, out upwards and in downwards.",
+        figures=tuple(
+            Figure(
+                figure_id=f"kv-{name}",
+                title=name,
+                note=_note(view),
+                figure=kv_over_time(view, facts.look[name]),
+            )
+            for name, view in views.items()
+        ),
+    )
+    return [section]
+
+
+def _note(view: KvView) -> str:
+    note = f"Repeat {view.repeat}."
+    if len(view.at) < view.num_steps:
+        note += (
+            f" {view.num_steps:,} steps in stretches of {units.duration(view.stretch_s)}: "
+            "the highest occupancy, the sum of preemptions and the mean bandwidth of each."
+        )
+    return note
+
+
+KV_OVER_TIME = RunSection(read=_read, show=_show)

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from reports.drawing.axes import LEGEND, MARGIN, READABLE_OR_NONE, base_layout, folded
 from reports.drawing.palette import STATE_COLOURS, text_on
+from reports.sections.section import Figure, RunFacts, Section, from_metrics
 from reports.words import units
 
 NAME_WIDTH = 22  # letters a line: the bars need the room
@@ -51,3 +52,32 @@ def latency_shares(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
     )
     figure.update_yaxes(autorange="reversed", showgrid=False, automargin=True)
     return figure
+
+
+def _show(facts: RunFacts) -> Section:
+    shown = []
+    switching = {name: engine["context_switch"] or {} for name, engine in facts.numbers.items()}
+    for key, title in (
+        ("latency_shares", "All requests"),
+        ("latency_shares_p99", "The slowest 1 %"),
+    ):
+        shares = {name: each[key] for name, each in switching.items() if each.get(key)}
+        if shares:
+            note = " ".join(
+                f"{name}: {each['unavailable'][key]}."
+                for name, each in switching.items()
+                if each and name not in shares and key in each["unavailable"]
+            )
+            figure = latency_shares(shares)
+            shown.append(Figure(figure_id=key, title=title, note=note, figure=figure))
+    return Section(
+        title="Where the time went",
+        term="latency_shares",
+        how_to_read="What the latency of the requests was spent on inside the engine; only the "
+        "last part of each bar is work, all before it is waiting. What switching costs is "
+        "preempted, swap wait and stalled. The parts of a bar add up to 100\u00a0%.",
+        figures=tuple(shown),
+    )
+
+
+LATENCY_SHARES = from_metrics(_show)

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from reports.drawing.axes import base_layout
 from reports.drawing.palette import Look
 from reports.drawing.thinning import evenly
+from reports.sections.section import Figure, Section
 from suite.measuring.fairness import gini_index
 from suite.statistics.arrays import Floats
 
@@ -26,7 +27,7 @@ class Lorenz:
     gini: float
 
 
-def lorenz(shares: Floats) -> Lorenz | None:
+def lorenz_curve(shares: Floats) -> Lorenz | None:
     """Of one non-negative number a user; None where all are 0."""
     ascending = np.sort(shares)
     total = float(ascending.sum())
@@ -64,3 +65,25 @@ def lorenz_curves(curves: Mapping[str, Lorenz], look: Mapping[str, Look]) -> go.
     figure.update_xaxes(title={"text": "users, the worst served first"}, range=[0, 1.005], **share)
     figure.update_yaxes(title={"text": "their share of all"}, range=[0, 1.02], **share)
     return figure
+
+
+def evenness_section(
+    curves: Mapping[str, Mapping[str, Lorenz | None]], look: Mapping[str, Look]
+) -> Section:
+    """`curves`: engine ▸ "service" and "attainment" ▸ its curve, if it has one."""
+    shown = []
+    for key, title in (
+        ("service", "Service per second of waiting"),
+        ("attainment", "Turns within SLO"),
+    ):
+        found = {name: curve for name, each in curves.items() if (curve := each[key]) is not None}
+        if found:
+            figure = lorenz_curves(found, look)
+            shown.append(Figure(figure_id=f"lorenz-{key}", title=title, note="", figure=figure))
+    return Section(
+        title="How evenly it was spread",
+        term="lorenz",
+        how_to_read="The nearer to the dotted diagonal, the more even. Where a line is at 20 %, "
+        "the users left of it together had a fifth of all.",
+        figures=tuple(shown),
+    )

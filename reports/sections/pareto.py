@@ -8,7 +8,8 @@ import plotly.graph_objects as go
 
 from reports.drawing.axes import base_layout
 from reports.drawing.palette import Look
-from reports.sections.along_setting import Read, label_of, symbol_of
+from reports.sections.along_setting import TOKENS, USERS, Read, label_of, symbol_of
+from reports.sections.section import Figure, Section
 from reports.sections.sweep_points import Sweep, SweepPoint
 from reports.words import units
 
@@ -74,3 +75,19 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
             front.append(place)
             highest = points[place][1]
     return front[::-1]
+
+
+def pareto_section(sweep: Sweep, look: Mapping[str, Look]) -> Section:
+    front = Figure(
+        figure_id="sweep-pareto",
+        title="Output tokens/s against users within SLO",
+        note="",
+        figure=pareto(sweep, look, ("output tokens/s", TOKENS), ("users within SLO", USERS)),
+    )
+    return Section(
+        title="What is bought with what",
+        term="pareto",
+        how_to_read="Up and to the right is better in both; each point is a run, and ringed "
+        "ones are those that no other beats in both directions.",
+        figures=(front,),
+    )

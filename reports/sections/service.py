@@ -12,7 +12,9 @@ import plotly.graph_objects as go
 
 from reports.drawing.axes import base_layout
 from reports.drawing.palette import CLASS_COLOURS, DASHES
-from reports.sections.lorenz import Lorenz, lorenz
+from reports.sections.engine_records import EngineRecords
+from reports.sections.lorenz import Lorenz, evenness_section, lorenz_curve
+from reports.sections.section import Figure, Json, RunFacts, RunSection, Section
 from reports.words import units
 from suite.measuring.attainment import Attainment
 from suite.measuring.service import (
@@ -69,8 +71,8 @@ def service_views(
             class_of = dict(zip(mine.user_id, mine.user_class, strict=True))
             over_time = _over_time(stretches, class_of, classes, repeat)
     curves = {
-        "service": lorenz(np.array(rates)) if rates else None,
-        "attainment": lorenz(users.ratio) if len(users.repeat) else None,
+        "service": lorenz_curve(np.array(rates)) if rates else None,
+        "attainment": lorenz_curve(users.ratio) if len(users.repeat) else None,
     }
     return over_time, curves
 
@@ -183,3 +185,56 @@ def _layout(has_gaps: bool) -> go.Layout:
             "nticks": 4,
         }
     return base_layout(hovermode="x unified", height=420 if has_gaps else 340, **axes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    over_time: ServiceView | None
+    curves: Mapping[str, Lorenz | None]
+
+
+def _read(records: EngineRecords) -> _View:
+    classes = [each.name for each in records.plan.user_classes]
+    over_time, curves = service_views(records.turns, records.users, classes, records.repeat)
+    return _View(over_time=over_time, curves=curves)
+
+
+def _show(facts: RunFacts, views: Mapping[str, _View]) -> list[Section]:
+    over_time = Section(
+        title="Service received, over time",
+        term="service",
+        how_to_read="Lines close together: the classes were served alike while they waited; a line "
+        "at the bottom: a class that waited in vain. Below, in grey: how far two of the users who "
+        "wait are apart in what they got since both have been waiting.",
+        figures=tuple(
+            Figure(
+                figure_id=f"service-{name}",
+                title=name,
+                note=_note(each.over_time, facts.numbers[name]),
+                figure=service_over_time(each.over_time),
+            )
+            for name, each in views.items()
+            if each.over_time is not None
+        ),
+    )
+    curves = {name: each.curves for name, each in views.items()}
+    return [over_time, evenness_section(curves, facts.look)]
+
+
+def _note(view: ServiceView, numbers: Json) -> str:
+    notes = [f"Repeat {view.repeat}, windows of {units.duration(view.window_s)}."]
+    if view.gaps is None:
+        notes.append("Too many waits overlap to look for the largest gap.")
+    elif view.gaps.widest is not None:
+        gap = view.gaps.widest
+        notes.append(
+            f"Largest gap drawn: {units.count(gap.tokens)} weighted tokens, {gap.most} ahead of "
+            f"{gap.least}, after {units.duration(view.gaps.widest_at)}."
+        )
+    difference = (numbers["fairness"] or {}).get("max_service_difference")
+    if difference is not None:
+        notes.append(f"Over any stretch of the run: {units.count(difference)} weighted tokens.")
+    return " ".join(notes)
+
+
+SERVICE = RunSection(read=_read, show=_show)

@@ -12,12 +12,14 @@ import pyarrow.compute as pc
 
 from reports.drawing.axes import LEGEND, base_layout, folded
 from reports.drawing.palette import STATE_COLOURS
+from reports.sections.engine_records import EngineRecords, column, reading
+from reports.sections.latency_shares import NAME_WIDTH
+from reports.sections.section import Figure, RunFacts, RunSection, Section
 from reports.words import units
-from suite.statistics.arrays import Floats
+from suite.plurals import several
 from suite.statistics.quantiles import PERCENTILES, quantile_rank, samples_needed
 
 MAX_SPANS = 400
-NAME_WIDTH = 22  # letters a line: the bars need the room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,7 @@ def slow_request(requests: Sequence[pa.Table]) -> SlowRequest | None:
     if not finished:
         return None
     latency = np.concatenate(
-        [_floats(table, "finished_at") - _floats(table, "arrived_at") for table in finished]
+        [column(table, "finished_at") - column(table, "arrived_at") for table in finished]
     )
     count, p99 = len(latency), PERCENTILES["p99"]
     is_p99 = count >= samples_needed(p99)
@@ -71,12 +73,7 @@ def _spans(
     return tuple(sorted(longest, key=lambda span: span[1]))
 
 
-def _floats(table: pa.Table, name: str) -> Floats:
-    values: Floats = table[name].to_numpy().astype(np.float64)
-    return values
-
-
-def slow_requests(slow: Mapping[str, SlowRequest]) -> go.Figure:
+def slow_requests_figure(slow: Mapping[str, SlowRequest]) -> go.Figure:
     """One bar an engine: the states of one slow request from its arrival on, in their order."""
     figure = go.Figure(
         layout=base_layout(
@@ -116,3 +113,39 @@ def slow_requests(slow: Mapping[str, SlowRequest]) -> go.Figure:
         automargin=True,
     )
     return figure
+
+
+def _read(records: EngineRecords) -> SlowRequest | None:
+    with reading("requests"):
+        return slow_request(
+            [each.requests for _, each in records.logs if each.requests is not None]
+        )
+
+
+def _show(_: RunFacts, views: Mapping[str, SlowRequest]) -> list[Section]:
+    figure = Figure(
+        figure_id="slow-request",
+        title="From its arrival to its last token",
+        note=" ".join(_note(name, each) for name, each in views.items()),
+        figure=slow_requests_figure(views),
+    )
+    section = Section(
+        title="A slow request, moment by moment",
+        term="latency_shares",
+        how_to_read="One bar an engine, the request at its P99 latency from left to right, in the "
+        "colours of the figure above: long stretches that are not computing are what made it slow. "
+        "Drag to zoom.",
+        figures=(figure,) if views else (),
+    )
+    return [section]
+
+
+def _note(name: str, slow: SlowRequest) -> str:
+    requests = several(slow.num_requests, "request")
+    rank = "P99 of" if slow.is_p99 else "the slowest (a P99 needs 100) of"
+    return (
+        f"{name}: {rank} {requests}, {units.duration(slow.latency_s)}, of {slow.conversation_id}."
+    )
+
+
+SLOW_REQUEST = RunSection(read=_read, show=_show)

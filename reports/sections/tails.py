@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from reports.drawing.axes import base_layout, time_axis
 from reports.drawing.palette import Look
+from reports.sections.section import Figure, RunFacts, Section, from_metrics
 from reports.words import units
 
 Json = Mapping[str, Any]
@@ -84,3 +85,33 @@ def _whiskers(
         "array": [high - value for high, value in zip(highs, values, strict=True)],
         "arrayminus": [value - low for low, value in zip(lows, values, strict=True)],
     }
+
+
+def _show(facts: RunFacts) -> Section:
+    shown = []
+    for key, title in (("ttft_s", "Time to first token"), ("tbt_s", "Time between tokens")):
+        summaries = {name: each[key] for name, each in facts.numbers.items() if each[key]["count"]}
+        if summaries:
+            figure = tail_percentiles(summaries, facts.look, title.lower())
+            note = _left_out(summaries)
+            shown.append(Figure(figure_id=f"tail-{key}", title=title, note=note, figure=figure))
+    return Section(
+        title="How far the tails go",
+        term="interval",
+        how_to_read="Lower is better, and flat to the right means no stalls. Whiskers are 95 % "
+        "intervals; where those of two engines overlap, the run does not tell them apart. One that "
+        "leaves the figure is open: too few samples to bound it. Time is on a log scale.",
+        figures=tuple(shown),
+    )
+
+
+def _left_out(summaries: Mapping[str, Json]) -> str:
+    missing = [
+        f"{name}: {', '.join(TAIL[each] for each in summary['unavailable'])}"
+        for name, summary in summaries.items()
+        if summary["unavailable"]
+    ]
+    return f"Too few samples to show {'; '.join(missing)}." if missing else ""
+
+
+TAILS = from_metrics(_show)

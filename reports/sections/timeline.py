@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import Any
@@ -14,6 +14,8 @@ from plotly.colors import sample_colorscale
 from reports.drawing.axes import base_layout
 from reports.drawing.palette import FAILED, STALL_SCALE, WAITING
 from reports.drawing.thinning import evenly
+from reports.sections.engine_records import EngineRecords
+from reports.sections.section import Figure, RunFacts, RunSection, Section
 from reports.words import units
 from suite.measuring.latencies import longest_gap_per_turn
 from suite.records.turn_table import TurnTable
@@ -22,6 +24,7 @@ from suite.statistics.arrays import Bools, Floats
 MAX_LANES = 120
 MAX_BARS = 1500
 MAX_GAPS_LOOKED_AT = 200_000
+FALLBACK_RANGE_S = (0.1, 1.0)  # of a run without a single gap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,3 +231,43 @@ def _gap_scale(low: int, high: int) -> go.Scatter:
             },
         },
     )
+
+
+def _read(records: EngineRecords) -> Timeline | None:
+    return timeline_view(records.all_turns, records.repeat)
+
+
+def _show(_: RunFacts, views: Mapping[str, Timeline]) -> list[Section]:
+    """Draws all engines on one scale of colours."""
+    ranges = [each.gap_range_s for each in views.values() if each.gap_range_s is not None]
+    typical_s = min((low for low, _ in ranges), default=FALLBACK_RANGE_S[0])
+    longest_s = max((high for _, high in ranges), default=FALLBACK_RANGE_S[1])
+    section = Section(
+        title="Every turn, over time",
+        term="timeline",
+        how_to_read="One lane per conversation, grey while waiting for the first token, then "
+        "brighter the longer the longest gap of the stream. Bright bars that line up in a column: "
+        "the whole engine stalled there. Hover for the numbers, drag to zoom.",
+        figures=tuple(
+            Figure(
+                figure_id=f"timeline-{name}",
+                title=name,
+                note=_note(view),
+                figure=turn_timeline(
+                    view.bars, view.failures, view.num_lanes, (typical_s, longest_s)
+                ),
+            )
+            for name, view in views.items()
+        ),
+    )
+    return [section]
+
+
+def _note(view: Timeline) -> str:
+    note = f"Repeat {view.repeat}."
+    if view.num_lanes < view.num_conversations:
+        note += f" {view.num_lanes} of {view.num_conversations:,} conversations, evenly spread."
+    return note
+
+
+TIMELINE = RunSection(read=_read, show=_show)

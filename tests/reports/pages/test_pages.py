@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from reports.blocks.ratios import gate_bounds
 from reports.pages.comparison import write_comparison
 from reports.pages.first_screen import cost
 from reports.pages.run import write_report
+from reports.sections.ratios import gate_bounds
 from suite.judging.metrics_file import write_metrics
 from suite.records.run_directory import Manifest
 from tests.reports.drawing.test_browser import comparison_of

@@ -1,20 +1,20 @@
-"""A block of the page: figures that are read in the same way, with their words."""
+"""A section of a page: figures that are read in the same way, with their words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import plotly.graph_objects as go
 
-from reports.blocks.engine_view import EngineView, read_engine_view
 from reports.drawing.palette import Look
+from reports.sections.engine_records import EngineRecords
 from suite.records.run_directory import Manifest
 from workloads.plan import Plan
 
 Json = Mapping[str, Any]
+View = TypeVar("View")
 LONGEST_NAME = 34  # letters, in a legend of a figure that has a third of the page
 
 
@@ -27,8 +27,8 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """Figures side by side where there is room."""
+class Section:
+    """Figures side by side where there is room. One without figures is left out of the page."""
 
     title: str
     term: str  # key of the glossary
@@ -44,30 +44,30 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunData:
-    """What the figures need of a run, read once."""
+class RunFacts:
+    """What every section may know of the run besides the records."""
 
     manifest: Manifest
     plan: Plan
     metrics: Json
-    engines: Mapping[str, EngineView]
     look: Mapping[str, Look]
 
     @property
     def numbers(self) -> Mapping[str, Json]:
-        """metrics.json's, engine by engine."""
+        """The engines' parts of metrics.json."""
         found: Mapping[str, Json] = self.metrics["engines"]
         return found
 
 
-def read_data(
-    run: Path, manifest: Manifest, plan: Plan, metrics: Json, look: Mapping[str, Look]
-) -> RunData:
-    """One engine after the other, so that the records of one at a time are in memory."""
-    return RunData(
-        manifest=manifest,
-        plan=plan,
-        metrics=metrics,
-        engines={name: read_engine_view(run, manifest, plan, name) for name in manifest.engines},
-        look=look,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSection(Generic[View]):
+    """How a section of a run's page is made: what it keeps of each engine's records, and how it
+    shows that."""
+
+    read: Callable[[EngineRecords], View | None]  # None: this engine has nothing to show here
+    show: Callable[[RunFacts, Mapping[str, View]], list[Section]]  # engine ▸ what was read
+
+
+def from_metrics(show: Callable[[RunFacts], Section]) -> RunSection[Any]:
+    """Returns a section that needs no records: metrics.json has all its numbers."""
+    return RunSection(read=lambda _: None, show=lambda facts, _: [show(facts)])

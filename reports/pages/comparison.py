@@ -11,6 +11,7 @@ from typing import Any
 from reports.pages import first_screen
 from reports.pages.html_file import write_page
 from reports.pages.references import cited_tables
+from reports.pages.remarks import pairs, remark_facts
 from reports.pages.tables import Cell, Table, gate_table, sort_key
 from reports.sections.ratios import bases, comparison_sections, gate_bounds
 from reports.words import units
@@ -31,6 +32,8 @@ def write_comparison(comparison: Json, path: Path, gates: Sequence[Json] = ()) -
     """`comparison` as in docs/metrics.md, Comparisons; `gates` the outcomes against the same
     baseline, if any were judged."""
     comparison = _relabelled(comparison)
+    labels = [each["label"] for each in comparison["sides"]]
+    remarks = {each["label"]: each.get("remarks", []) for each in comparison["sides"]}
     base_of = bases(comparison)
     bounds = gate_bounds(gates)
     return write_page(
@@ -39,6 +42,8 @@ def write_comparison(comparison: Json, path: Path, gates: Sequence[Json] = ()) -
         sections=[*comparison_sections(comparison), *([bounds] if bounds.figures else [])],
         title=_title(base_of),
         comparison=comparison,
+        remarks=remark_facts(pairs(remarks), labels),
+        warnings=_warnings(comparison["warnings"], remarks),
         base_of=base_of,
         summaries=[_summary(label, each) for label, each in comparison["comparisons"].items()],
         tables=[
@@ -49,6 +54,12 @@ def write_comparison(comparison: Json, path: Path, gates: Sequence[Json] = ()) -
         cited=cited_tables(comparison.get("references", [])),
         sides=_sides_table(comparison["sides"]),
     )
+
+
+def _warnings(warnings: Sequence[str], remarks: Mapping[str, Sequence[str]]) -> list[str]:
+    """Returns the warnings (`WHO: TEXT`) without the remarks, which the first screen says."""
+    said = {f": {text}" for _, text in pairs(remarks)}
+    return [each for each in warnings if not each.endswith(tuple(said))]
 
 
 def _relabelled(comparison: Json) -> Json:

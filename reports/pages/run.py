@@ -12,6 +12,8 @@ from reports.pages import first_screen, side_by_side, tables
 from reports.pages.cards import cards
 from reports.pages.html_file import write_page
 from reports.pages.references import cited_tables
+from reports.pages.remarks import pairs, remark_facts, remarks_of
+from reports.pages.validity import warnings
 from reports.sections.attainment import ATTAINMENT
 from reports.sections.by_turn import BY_TURN
 from reports.sections.copies import COPIES
@@ -63,6 +65,7 @@ def write_report(run: Path) -> Path:
     facts = RunFacts(manifest=manifest, plan=plan, metrics=read_metrics(run), look=look)
     shown, left_out = _read_sections(run, facts)
     metrics = facts.metrics
+    remarks = remarks_of(manifest, metrics["engines"])
     return write_page(
         run / "report.html",
         "report.html.j2",
@@ -72,8 +75,8 @@ def write_report(run: Path) -> Path:
         look=look,
         verdict=first_screen.verdict(metrics),
         facts=first_screen.first_screen(metrics, manifest),
-        labels=first_screen.labels(manifest),
-        warnings=first_screen.warnings(metrics),
+        remarks=remark_facts(pairs(remarks), manifest.engines),
+        warnings=warnings(metrics, besides={text for _, text in pairs(remarks)}),
         num_warnings=MAX_WARNINGS,
         cards=cards(metrics, look),
         gates=tables.gate_table(metrics["gates"]) if metrics["gates"] else None,

@@ -10,9 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reports.text.terminal import console_for_output
+from reports.pages.fact import joined
+from reports.pages.remarks import pairs
+from reports.text.terminal import console_for_output, print_warnings
 from reports.words import units
+from suite.judging.run_comparison import said_once
 from suite.plurals import several
+from suite.records.run_directory import Manifest
 from suite.sweep.capacity_result import CapacityResult, EngineCapacity
 from suite.sweep.manifest import SweepManifest
 
@@ -30,6 +34,7 @@ def show_sweep(manifest: SweepManifest, directory: Path, console: Console | None
     if not manifest.rows:
         console.print("nothing was measured")
         return
+    _print_remarks(directory, console)
     console.print(sweep_table(manifest))
     console.print(Text("users within SLO · TTFT P99 · TBT P99", style="dim"))
     num_cells = len({row["cell"] for row in manifest.rows})
@@ -67,6 +72,17 @@ def _numbers(row: Mapping[str, Any] | None) -> Text:
     return Text(text + mark, style="" if is_sound else "yellow")
 
 
+def _print_remarks(directory: Path, console: Console) -> None:
+    """Prints what of the engines is simulated, paced or emulated, as the runs' manifests say."""
+    manifests = [
+        Manifest.read(path.parent) for path in sorted(directory.glob("cells/*/manifest.json"))
+    ]
+    engines = dict.fromkeys(name for each in manifests for name in each.engines)
+    said = dict.fromkeys(pair for each in manifests for pair in pairs(each.remarks))
+    once = said_once(said).items()
+    print_warnings([(joined(names, engines), text) for text, names in once], console)
+
+
 def show_capacity(result: CapacityResult, path: Path, console: Console | None = None) -> None:
     """Engines with the rate each carries."""
     console = console or console_for_output()
@@ -85,6 +101,7 @@ def show_capacity(result: CapacityResult, path: Path, console: Console | None = 
         table.add_column(title, justify="right")
     for engine in result.engines:
         table.add_row(*_capacity_cells(engine, has_baseline=result.baseline is not None))
+    _print_remarks(path.parent, console)
     console.print(table)
     for engine in result.engines:
         if engine.note is not None:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reports.pages.comparison import write_comparison
-from reports.pages.first_screen import cost
+from reports.pages.cost import cost
 from reports.pages.run import write_report
 from reports.sections.ratios import gate_bounds
 from suite.judging.metrics_file import write_metrics
@@ -69,20 +69,23 @@ def test_a_killed_run_shows_what_it_kept_and_that_it_was_cut(tmp_path: Path) -> 
     assert "planned turns left no record" in page.text
 
 
-def test_what_is_simulated_or_emulated_is_said_on_the_first_screen(tmp_path: Path) -> None:
+def test_unequal_cost_is_said_on_the_first_screen(tmp_path: Path) -> None:
     run = run_of(tmp_path, "a", "b")
     manifest = Manifest.read(run)
-    engines = {
-        "a": {"kind": "simulated", "kv_tokens": 8192},
-        "b": {"kind": "fastswitch", "kv_tokens": 4096, "link": {"bytes_per_s": 1e9}},
-    }
+    engines = {name: {"kind": "k", "kv_tokens": size} for name, size in (("a", 8192), ("b", 4096))}
     manifest.model_copy(update={"engines": engines}).write(run)
     text = page_of(run).text
     first_screen = text[: text.index("Users within SLO")]
-    assert "simulated, virtual time" in first_screen
-    assert "emulated link" in first_screen
     assert "Unequal cost" in first_screen
     assert "KV cache tokens 8,192 (a), 4,096 (b)" in first_screen
+
+
+def test_what_a_server_that_was_running_already_costs_is_not_known(tmp_path: Path) -> None:
+    manifest = Manifest.read(run_of(tmp_path, "a", "b"))
+    engines = {"a": {"kind": "k", "base_url": "http://127.0.0.1:8000/v1"}, "b": {"kv_tokens": 1}}
+    fact = cost(manifest.model_copy(update={"engines": engines}))
+    assert fact.outcome == "inconclusive"
+    assert fact.text.startswith("not known: a was attached to, not started")
 
 
 def test_what_one_kind_has_no_setting_for_is_not_called_unequal(tmp_path: Path) -> None:

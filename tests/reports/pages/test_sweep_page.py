@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from reports.pages.capacity import write_capacity
 from reports.pages.sweep import write_sweep
 from reports.sections.pareto import pareto_front
 from suite.sweep.capacity_result import CapacityResult, SeedCapacity, engine_capacities
@@ -48,8 +49,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("run"), {"mine": FAST}, plan=PLAN, repeats=1)
 
 
-def page_of(manifest: SweepManifest, run: Path, path: Path, **more: Any) -> Page:
-    return Page(write_sweep(manifest, runs_of(manifest, run), path, **more).read_text())
+def page_of(manifest: SweepManifest, run: Path, path: Path) -> Page:
+    return Page(write_sweep(manifest, runs_of(manifest, run), path).read_text())
 
 
 def test_a_sweep_has_its_setting_across_and_every_run_in_it(run: Path, tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_a_search_for_capacity_says_what_each_engine_carries(run: Path, tmp_path
         engines=engine_capacities({"mine": seeds}, None),
     )
     manifest = manifest_of({"arrivals.rate": rates, "seed": [7]}, kind="capacity")
-    page = page_of(manifest, run, tmp_path / "s", capacity=found)
+    page = Page(write_capacity(manifest, runs_of(manifest, run), tmp_path / "s", found).read_text())
     assert (
         "Conversations a second carried with 95 % of the users within SLO: mine 1.3." in page.text
     )

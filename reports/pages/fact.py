@@ -1,0 +1,21 @@
+"""A line of a page's first screen with a mark before it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+ORDER = ("fail", "inconclusive", "none", "pass")  # the worst first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    outcome: str  # one of ORDER; or label: it judges nothing
+    label: str
+    text: str
+
+
+def joined(names: Sequence[str], everyone: Collection[str]) -> str:
+    """`a, b`; what holds for each of three or more needs no list of their names."""
+    is_everyone = set(names) == set(everyone) and len(names) > 2
+    return "every engine" if is_everyone else ", ".join(names)

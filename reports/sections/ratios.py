@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import plotly.graph_objects as go
 
 from reports.drawing.axes import base_layout, times_axis
+from reports.drawing.palette import faded
 from reports.sections.section import Figure, Section
 from reports.words import units
 from reports.words.wording import (
@@ -31,21 +33,42 @@ MARKS = {
 }
 OPEN = 1000.0  # an open end is drawn this many times further than the value
 MAX_REACH = 100.0  # of the axis, in times to either side
+# What of a comparison is drawn; the table holds all of it.
+DRAWN = (
+    "slo.users_within_slo_ratio",
+    "slo.turn_attainment_ratio",
+    *(f"{name}.{each}" for name in ("ttft", "tbt") for each in ("p50", "p99", "p999")),
+    "max_tbt.p99",
+    "e2e.p99",
+    "throughput.output_tokens_per_s",
+    "fairness.jain_index",
+)
+EXACT_NOTE = "Runs in virtual time always come out alike: they are told apart by the number alone."
+KEPT = "#009988"  # shade of the side on which a bound is kept
 
 
-def ratio_intervals(
-    rows: Sequence[tuple[str, float, units.Ends | None, str, str]], title: str
-) -> go.Figure:
-    """Per row: name, ratio, its interval, verdict, the words of the tooltip. The line is at 1, on
-    a log scale, so that half and double are equally far."""
-    seen = [end for _, ratio, ends, _, _ in rows for end in (ratio, *(ends or ())) if end]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    name: str
+    ratio: float
+    ends: units.Ends | None
+    verdict: str  # key of MARKS
+    words: str  # of the tooltip
+    kept: Literal["below", "above"] | None = None  # the side of 1 to shade
+
+
+def ratio_intervals(rows: Sequence[Row], title: str) -> go.Figure:
+    """Draws a mark a row, with the interval of its ratio as a whisker. The line is at 1, on a log
+    scale, so that half and double are equally far."""
+    seen = [end for row in rows for end in (row.ratio, *(row.ends or ())) if end]
     figure = go.Figure(layout=_layout(len(rows), seen, title))
+    figure.update_layout(shapes=[*figure.layout.shapes, *_kept_sides(rows)])
     for verdict, (colour, symbol) in MARKS.items():
-        mine = [(place, row) for place, row in enumerate(rows) if row[3] == verdict]
+        mine = [(place, row) for place, row in enumerate(rows) if row.verdict == verdict]
         if not mine:
             continue
-        ratios = [row[1] for _, row in mine]
-        ends = [row[2] or (row[1], row[1]) for _, row in mine]
+        ratios = [row.ratio for _, row in mine]
+        ends = [row.ends or (row.ratio, row.ratio) for _, row in mine]
         figure.add_scatter(
             name=verdict,
             mode="markers",
@@ -61,14 +84,14 @@ def ratio_intervals(
                 "width": 5,
                 "color": colour,
             },
-            text=[row[4] for _, row in mine],
+            text=[row.words for _, row in mine],
             hovertemplate="%{text}<extra></extra>",
         )
     figure.update_yaxes(tickvals=list(range(len(rows))))
     for place, row in enumerate(rows):
         # Above its line, for beside it a long name leaves a narrow page no room for the figure.
         figure.add_annotation(
-            text=row[0],
+            text=row.name,
             showarrow=False,
             xref="x domain",
             x=0,
@@ -80,11 +103,30 @@ def ratio_intervals(
     return figure
 
 
+def _kept_sides(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Returns a band for each row that has a bound, over the side on which it is kept."""
+    far = OPEN * MAX_REACH  # beyond the axis
+    return [
+        {
+            "type": "rect",
+            "x0": 1,
+            "x1": far if row.kept == "above" else 1 / far,
+            "y0": place - 0.62,  # the name, above the mark, stands in it
+            "y1": place + 0.3,
+            "line": {"width": 0},
+            "fillcolor": faded(KEPT),
+            "layer": "below",
+        }
+        for place, row in enumerate(rows)
+        if row.kept is not None
+    ]
+
+
 def _distances(
     ratios: Sequence[float], ends: Sequence[float | None], open_at: float
 ) -> list[float]:
     return [
-        abs((ratio * open_at if end is None else end) - ratio)
+        abs((end or ratio * open_at) - ratio)  # a log axis has no 0 either
         for ratio, end in zip(ratios, ends, strict=True)
     ]
 
@@ -120,21 +162,8 @@ def _layout(num_rows: int, seen: Sequence[float], title: str) -> go.Layout:
     )
 
 
-# What of a comparison is drawn; the table holds all of it.
-DRAWN = (
-    "slo.users_within_slo_ratio",
-    "slo.turn_attainment_ratio",
-    *(f"{name}.{each}" for name in ("ttft", "tbt") for each in ("p50", "p99", "p999")),
-    "max_tbt.p99",
-    "e2e.p99",
-    "throughput.output_tokens_per_s",
-    "fairness.jain_index",
-)
-EXACT_NOTE = "Runs in virtual time always come out alike: they are told apart by the number alone."
-
-
 def gate_bounds(gates: Sequence[Json]) -> Section:
-    """Times the bound, turned so that to the left of 1 is kept; a bound of 0 has no multiple."""
+    """Draws each gate's number in multiples of its bound; a bound of 0 has no multiple."""
     rows = [_gate_row(gate) for gate in gates if _has_multiple(gate)]
     left_out = len(gates) - len(rows)
     note = f"{left_out} with a bound or a value of 0, or without a value, stand in the table only."
@@ -147,8 +176,10 @@ def gate_bounds(gates: Sequence[Json]) -> Section:
     return Section(
         title="Gates against their bounds",
         term="gates",
-        how_to_read="Left of the dashed line the bound is kept. A whisker that crosses the line: "
-        "inconclusive, more conversations or repeats would tell.",
+        how_to_read="At the dashed line a number is as large as its bound, and in the shaded part "
+        "of its row it keeps the bound: to the left for at most (<=), to the right for at least "
+        "(>=). A whisker that crosses the line: inconclusive, more conversations or repeats would "
+        "tell.",
         figures=(figure,) if rows else (),
     )
 
@@ -157,22 +188,21 @@ def _has_multiple(gate: Json) -> bool:
     return bool(gate["observed"]) and bool(gate["bound"])
 
 
-def _gate_row(gate: Json) -> tuple[str, float, units.Ends | None, str, str]:
-    metric, is_upper = gate["metric"], gate["operator"].startswith("<")
-    bound: float = gate["bound"]
-
-    def multiple(value: float) -> float:
-        return value / bound if is_upper else bound / max(value, 1e-12)
-
+def _gate_row(gate: Json) -> Row:
+    metric, bound = gate["metric"], gate["bound"]
     ends = gate["interval"]
-    if ends is not None:
-        low, high = (None if end is None else multiple(end) for end in ends)
-        ends = (low, high) if is_upper else (high, low)
     words = (
-        f"{value_text(metric, gate['observed'])} ({interval_text(metric, gate['interval'])}), "
-        f"bound {gate['operator']} {value_text(metric, gate['bound'])}: {gate['outcome']}"
+        f"{value_text(metric, gate['observed'])} ({interval_text(metric, ends)}), "
+        f"bound {gate['operator']} {value_text(metric, bound)}: {gate['outcome']}"
     )
-    return gate_name(gate), multiple(gate["observed"]), ends, gate["outcome"], words
+    return Row(
+        name=gate_name(gate),
+        ratio=gate["observed"] / bound,
+        ends=ends and [None if end is None else end / bound for end in ends],
+        verdict=gate["outcome"],
+        words=words,
+        kept="below" if gate["operator"].startswith("<") else "above",
+    )
 
 
 def bases(comparison: Json) -> dict[str, str]:
@@ -226,10 +256,16 @@ def _drawn(entries: Sequence[Json]) -> list[Json]:
     )
 
 
-def _entry_row(entry: Json) -> tuple[str, float, units.Ends | None, str, str]:
+def _entry_row(entry: Json) -> Row:
     before, after = (value_text(entry["metric"], entry[key]) for key in ("baseline", "value"))
     text = (
         f"{before} → {after}: {units.times(entry['ratio'])} "
         f"({times_interval_text(entry['interval'])}), {entry['verdict']}"
     )
-    return entry_name(entry), entry["ratio"], entry["interval"], entry["verdict"], text
+    return Row(
+        name=entry_name(entry),
+        ratio=entry["ratio"],
+        ends=entry["interval"],
+        verdict=entry["verdict"],
+        words=text,
+    )

@@ -11,7 +11,6 @@ import pytest
 from reports.pages.comparison import write_comparison
 from reports.pages.cost import cost
 from reports.pages.run import write_report
-from reports.sections.ratios import gate_bounds
 from suite.judging.metrics_file import write_metrics
 from suite.records.run_directory import Manifest
 from tests.reports.drawing.test_browser import comparison_of
@@ -195,25 +194,6 @@ def test_each_engine_of_two_runs_is_named_with_its_own_baseline(tmp_path: Path) 
     page = Page(write_comparison(two, tmp_path / "c.html").read_text())
     for name, base in pairs.items():
         assert f"{name} against {base}" in page.text
-
-
-def test_a_gate_is_drawn_so_that_left_of_its_bound_is_kept() -> None:
-    gate = {
-        "gate": "slo.users_within_slo_ratio >= 0.5",
-        "engine": "mine",
-        "metric": "slo.users_within_slo_ratio",
-        "operator": ">=",
-        "observed": 0.8,
-        "bound": 0.5,
-        "interval": [0.4, 1.0],
-        "outcome": "inconclusive",
-    }
-    (figure,) = gate_bounds([gate, {**gate, "bound": 0.0}]).figures
-    (trace,) = figure.figure.data
-    assert trace.x[0] == pytest.approx(0.625)
-    assert trace.x[0] + trace.error_x.array[0] == pytest.approx(1.25)  # the low end: beyond it
-    assert trace.x[0] - trace.error_x.arrayminus[0] == pytest.approx(0.5)
-    assert figure.note.startswith("1 with a bound")
 
 
 def test_many_engines_and_turns_stay_below_the_limit(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import pytest
 
 from reports.pages.capacity import write_capacity
 from reports.pages.sweep import write_sweep
-from reports.sections.pareto import pareto_front
 from suite.sweep.capacity_result import CapacityResult, SeedCapacity, engine_capacities
 from suite.sweep.manifest import AxisEntry, CellEntry, SweepManifest
 from tests.reports.pages.test_html import Page
@@ -140,8 +139,3 @@ def test_a_sweep_draws_the_published_band_along_its_setting(tmp_path: Path) -> N
     (band,) = [each for each in page.figures["cited-0"]["layout"]["shapes"] if "fillcolor" in each]
     assert (band["y0"], band["y1"]) == (1.4, 5.8)
     assert "published (A paper, their GPU)" in page.text and "arrivals.rate 2" in page.text
-
-
-def test_the_front_holds_what_nothing_beats_in_both() -> None:
-    points = [(1.0, 0.9), (2.0, 0.9), (3.0, 0.2), (2.5, 0.1), (0.5, 1.0)]
-    assert pareto_front(points) == [4, 1, 2]

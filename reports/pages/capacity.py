@@ -10,7 +10,7 @@ from reports.pages.swept_runs import write_swept_runs
 from reports.pages.tables import Cell, Table, sort_key
 from reports.sections.sweep_points import read_sweep
 from reports.words import units
-from suite.sweep.capacity_result import CapacityResult, EngineCapacity
+from suite.sweep.capacity_result import CapacityResult, EngineCapacity, SeedCapacity
 from suite.sweep.manifest import SweepManifest
 
 
@@ -23,6 +23,7 @@ def write_capacity(
         read_sweep(manifest, runs),
         list(runs.values()),
         path,
+        kind="capacity",
         title=f"{found.name}: how much load is carried",
         headline=_headline(found),
         users=_table(found),
@@ -31,7 +32,10 @@ def write_capacity(
 
 def _headline(found: CapacityResult) -> str:
     """Names engines in the workload's order: a ranking would make a winner of who may be none."""
-    rates = ", ".join(f"{each.engine} {_rate(each.rate)}" for each in found.engines)
+    rates = ", ".join(
+        f"{each.engine} {'not found' if each.rate is None else _rate(each.rate)}"
+        for each in found.engines
+    )
     enough = units.percent(found.target_ratio)
     return f"Conversations a second carried with {enough} of the users within SLO: {rates}."
 
@@ -49,7 +53,7 @@ def _row(engine: EngineCapacity, *, has_baseline: bool) -> tuple[Cell, ...]:
         Cell(text=units.times(engine.ratio), sort_key=sort_key(engine.ratio)),
         Cell(text=units.interval(engine.ratio_interval, units.times)),
     )
-    steps = (f"{_rate(each.rate)} held, {_rate(each.next_rate)} did not" for each in engine.seeds)
+    steps = map(_step, engine.seeds)
     return (
         Cell(text=engine.engine, detail=engine.note or ""),
         Cell(text=_rate(engine.rate), sort_key=sort_key(engine.rate)),
@@ -57,6 +61,14 @@ def _row(engine: EngineCapacity, *, has_baseline: bool) -> tuple[Cell, ...]:
         *(ratio if has_baseline else ()),
         Cell(text="", detail="; ".join(steps)),
     )
+
+
+def _step(seed: SeedCapacity) -> str:
+    """Between which two rates a seed's capacity lies."""
+    held = "none held" if seed.rate is None else f"{_rate(seed.rate)} held"
+    if seed.next_rate is None:
+        return f"{held}, nothing higher was tried"
+    return f"{held}, {_rate(seed.next_rate)} did not"
 
 
 def _rate(value: float | None) -> str:

@@ -8,8 +8,8 @@ from statistics import median
 
 from reports.pages.swept_runs import write_swept_runs
 from reports.pages.tables import Cell, Table
-from reports.sections.along_setting import USERS
 from reports.sections.sweep_points import Sweep, read_sweep
+from reports.sections.swept_numbers import USERS
 from reports.words import units
 from suite.sweep.manifest import SweepManifest
 
@@ -24,6 +24,7 @@ def write_sweep(manifest: SweepManifest, runs: Mapping[str, Path], path: Path) -
         sweep,
         list(runs.values()),
         path,
+        kind="sweep",
         title=_title(sweep),
         headline=_headline(sweep),
         users=_users_table(sweep),
@@ -39,7 +40,7 @@ def _users_along(sweep: Sweep, engine: str) -> dict[str, list[float]]:
     """Setting ▸ users within SLO of each of its runs (seeds), where anything was measured."""
     found: dict[str, list[float]] = {label: [] for _, label in sweep.ticks}
     for point in sweep.of(engine):
-        value, _ = USERS(point.numbers)
+        value, _ = USERS.read(point.numbers)
         if value is not None:
             found[point.at.label].append(value)
     return found

@@ -9,26 +9,35 @@ from reports.drawing.palette import Look, looks
 from reports.pages.html_file import write_page
 from reports.pages.remarks import remark_facts, remarks_of
 from reports.pages.tables import Cell, Table, sort_key
-from reports.sections.along_setting import NUMBERS, USERS, number_sections, users_section
+from reports.sections.along_setting import number_sections, users_section
 from reports.sections.pareto import pareto_section
 from reports.sections.published import cited_along, published_section
 from reports.sections.section import Section
 from reports.sections.sweep_points import Sweep
+from reports.sections.swept_numbers import OTHERS, USERS, Json, SweptNumber
 from reports.words import units
 from suite.records.reading import read_run
 
 
 def write_swept_runs(
-    sweep: Sweep, runs: Sequence[Path], path: Path, *, title: str, headline: str, users: Table
+    sweep: Sweep,
+    runs: Sequence[Path],
+    path: Path,
+    *,
+    kind: str,
+    title: str,
+    headline: str,
+    users: Table,
 ) -> Path:
-    """Writes the page: `title`, `headline` and `users`, the first table, are what the two kinds of
-    page say first. Raises RunDirectoryError."""
+    """Writes the page: `kind`, `title`, `headline` and `users`, the first table, are what sets the
+    two apart. Raises RunDirectoryError."""
     look = looks(sweep.engines)
     said = _remarks(sweep)
     return write_page(
         path,
         "sweep.html.j2",
         sections=_sections(sweep, look),
+        kind=kind,
         title=title,
         sweep=sweep,
         look=look,
@@ -53,12 +62,10 @@ def _sections(sweep: Sweep, look: Mapping[str, Look]) -> list[Section]:
 
 
 def _table(sweep: Sweep) -> Table:
-    reads = [("Users within SLO", USERS, "share")] + [
-        (title, read, kind) for _, title, read, kind in NUMBERS
-    ]
-    shows = {"share": units.percent, "duration": units.duration, "count": units.count}
+    """Returns a line an engine and run, a column a number."""
+    numbers = (USERS, *OTHERS)
     return Table(
-        columns=("Engine", sweep.setting, *(title for title, _, _ in reads)),
+        columns=("Engine", sweep.setting, *(each.title for each in numbers)),
         rows=tuple(
             (
                 Cell(text=point.engine),
@@ -67,19 +74,17 @@ def _table(sweep: Sweep) -> Table:
                     detail=point.run.name + (", overloaded" if point.is_overloaded else ""),
                     sort_key=point.at.place,
                 ),
-                *(
-                    Cell(
-                        text=shows[kind](value),
-                        detail=units.interval(ends, shows[kind]) if ends else "",
-                        sort_key=sort_key(value),
-                    )
-                    for _, read, kind in reads
-                    for value, ends in [read(point.numbers)]
-                ),
+                *(_cell(each, point.numbers) for each in numbers),
             )
             for point in sweep.points
         ),
     )
+
+
+def _cell(number: SweptNumber, numbers: Json) -> Cell:
+    value, ends = number.read(numbers)
+    detail = units.interval(ends, number.show) if ends else ""
+    return Cell(text=number.show(value), detail=detail, sort_key=sort_key(value))
 
 
 def _remarks(sweep: Sweep) -> list[tuple[str, str]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -12,71 +13,83 @@ from reports.drawing.axes import base_layout, count_axis, time_axis
 from reports.drawing.palette import Look
 from reports.sections.section import Figure, Section
 from reports.sections.sweep_points import Sweep, SweepPoint
+from reports.sections.swept_numbers import OTHERS, USERS, SweptNumber
 from reports.words import units
 
 Json = Mapping[str, Any]
-Read = Callable[[Json], tuple[float | None, units.Ends | None]]  # (value, its interval)
 MAX_TICKS = 9  # values, beyond which they could not all be named below an axis
-_SHOW: dict[str, Callable[[float | None], str]] = {
-    "share": units.percent,
-    "duration": units.duration,
-    "count": units.count,
-}
+NUDGE = 0.012  # of the axis, so that engines with one number do not hide each other
 
 
 def along_setting(
-    sweep: Sweep, look: Mapping[str, Look], title: str, read: Read, kind: str, *, panel: str
+    sweep: Sweep, look: Mapping[str, Look], number: SweptNumber, *, panel: str
 ) -> go.Figure:
-    """One panel, on an axis that holds all of them. A mark a run with 95 % whiskers, hollow where
-    it was overloaded, a line an engine through the median of the runs (seeds) at one value; `kind`:
-    share, duration or count."""
+    """Draws one panel, on an axis that holds all of them: a mark a run with 95 % whiskers, hollow
+    where it was overloaded, a line an engine through the median of the runs (seeds) at a value."""
     figure = go.Figure(layout=base_layout(height=320))
-    values = (read(point.numbers)[0] for point in sweep.points)
+    values = (number.read(point.numbers)[0] for point in sweep.points)
     seen = [value for value in values if value is not None]
-    for engine in sweep.engines:
+    for index, engine in enumerate(sweep.engines):
+        aside = index - (len(sweep.engines) - 1) / 2
         known = [
-            (point, value, ends)
+            _Mark(point=point, x=_moved(sweep, point.at.place, aside), value=value, ends=ends)
             for point in sweep.panel(panel).of(engine)
-            for value, ends in [read(point.numbers)]
+            for value, ends in [number.read(point.numbers)]
             if value is not None
         ]
-        figure.add_trace(_marks(engine, known, look, kind))
-        medians = median_line([(point.at.place, value) for point, value, _ in known], look[engine])
+        figure.add_trace(_marks(engine, known, look, number))
+        medians = median_line([(each.x, each.value) for each in known], look[engine])
         figure.add_trace(medians.update(legendgroup=engine))
     figure.update_xaxes(setting_axis(sweep))
-    figure.update_yaxes(_value_axis(title, seen, kind))
+    figure.update_yaxes(_value_axis(number, seen))
     return figure
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Mark:
+    point: SweepPoint
+    x: float
+    value: float
+    ends: units.Ends | None
+
+
+def _moved(sweep: Sweep, place: float, steps: float) -> float:
+    """Returns the place that many steps aside on the axis of `setting_axis`."""
+    first, last = sweep.ticks[0][0], sweep.ticks[-1][0]
+    if is_log(sweep):
+        return place * float((last / first) ** (NUDGE * steps))
+    return place + NUDGE * steps * (last - first)
+
+
 def _marks(
-    engine: str,
-    known: Sequence[tuple[SweepPoint, float, units.Ends | None]],
-    look: Mapping[str, Look],
-    kind: str,
+    engine: str, known: Sequence[_Mark], look: Mapping[str, Look], number: SweptNumber
 ) -> go.Scatter:
-    show = _SHOW[kind]
     return go.Scatter(
         name=engine,
-        x=[point.at.place for point, _, _ in known],
-        y=[value for _, value, _ in known],
+        x=[each.x for each in known],
+        y=[each.value for each in known],
         mode="markers",
         legendgroup=engine,
         marker={
-            "symbol": [symbol_of(point, look) for point, _, _ in known],
+            "symbol": [symbol_of(each.point, look) for each in known],
             "size": 8,
             "color": look[engine].colour,
         },
-        error_y=whiskers([(value, ends) for _, value, ends in known]),
+        error_y=whiskers([(each.value, each.ends) for each in known]),
         customdata=[
-            [label_of(point), show(value), units.interval(ends, show)]
-            for point, value, ends in known
+            [
+                label_of(each.point),
+                number.show(each.value),
+                units.interval(each.ends, number.show),
+            ]
+            for each in known
         ],
         hovertemplate="%{customdata[0]}: %{customdata[1]} (95 %: %{customdata[2]})",
     )
 
 
 def median_line(points: Sequence[tuple[float, float]], look: Look) -> go.Scatter:
-    """Through the median of the values (of several seeds) at each place."""
+    """Draws a line through the median of the values (one a seed) at each place."""
     at: dict[float, list[float]] = {}
     for place, value in sorted(points):
         at.setdefault(place, []).append(value)
@@ -90,11 +103,15 @@ def median_line(points: Sequence[tuple[float, float]], look: Look) -> go.Scatter
     )
 
 
-def _value_axis(title: str, seen: Sequence[float], kind: str) -> dict[str, Any]:
-    if kind == "duration":
-        return time_axis(min(seen, default=0.01), max(seen, default=1.0), title)
-    axis: dict[str, Any] = {"title": {"text": title}, "zeroline": False, "rangemode": "tozero"}
-    if kind == "share":
+def _value_axis(number: SweptNumber, seen: Sequence[float]) -> dict[str, Any]:
+    if number.kind == "duration":
+        return time_axis(min(seen, default=0.01), max(seen, default=1.0), number.title)
+    axis: dict[str, Any] = {
+        "title": {"text": number.title},
+        "zeroline": False,
+        "rangemode": "tozero",
+    }
+    if number.kind == "share":
         axis |= {"range": [0, 1.03], "tickformat": ".0%", "dtick": 0.25}
     elif not any(seen):
         axis |= {"range": [0, 1], "dtick": 1}  # not tenths of a preemption
@@ -113,7 +130,7 @@ def label_of(point: SweepPoint) -> str:
 
 
 def whiskers(values: Sequence[tuple[float, units.Ends | None]]) -> dict[str, Any]:
-    """An open end has no whisker here; its tooltip says so."""
+    """Returns error bars for (value, interval) pairs; an open end has none, its tooltip says so."""
     ends = [pair or (None, None) for _, pair in values]
     known = [value for value, _ in values]
     return {
@@ -126,10 +143,15 @@ def whiskers(values: Sequence[tuple[float, units.Ends | None]]) -> dict[str, Any
     }
 
 
+def is_log(sweep: Sweep) -> bool:
+    """Whether its setting has too many values to name each below the axis."""
+    return len(sweep.ticks) > MAX_TICKS and sweep.ticks[0][0] > 0
+
+
 def setting_axis(sweep: Sweep) -> dict[str, Any]:
-    places = [place for place, _ in sweep.ticks]
-    if len(places) > MAX_TICKS and places[0] > 0:
-        return count_axis(places[0], places[-1], f"{sweep.title}, log scale")
+    if is_log(sweep):
+        first, last = sweep.ticks[0][0], sweep.ticks[-1][0]
+        return count_axis(first, last, f"{sweep.title}, log scale")
     return {
         "title": {"text": sweep.title},
         "tickvals": [place for place, _ in sweep.ticks],
@@ -138,70 +160,44 @@ def setting_axis(sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def number_of(group: str, key: str) -> Read:
-    """From an engine's part of metrics.json; None where the group was not measured."""
-
-    def read(numbers: Json) -> tuple[float | None, units.Ends | None]:
-        found = numbers[group] or {}
-        return found.get(key), (found.get("interval") or {}).get(key)
-
-    return read
-
-
-USERS = number_of("slo", "users_within_slo_ratio")
-TOKENS = number_of("throughput", "output_tokens_per_s")
-# (id, title, axis, how it is read, kind)
-NUMBERS: tuple[tuple[str, str, Read, str], ...] = (
-    ("attainment", "Turns within SLO", number_of("slo", "turn_attainment_ratio"), "share"),
-    ("ttft", "P99 TTFT", number_of("ttft_s", "p99"), "duration"),
-    ("tbt", "P99 TBT", number_of("tbt_s", "p99"), "duration"),
-    ("tokens", "Output tokens/s", TOKENS, "count"),
-    ("goodput", "Turns within SLO/s", number_of("throughput", "goodput_turns_per_s"), "count"),
-    ("preemptions", "Preemptions", number_of("context_switch", "num_preemptions"), "count"),
-)
-
-
 def users_section(sweep: Sweep, look: Mapping[str, Look]) -> Section:
-    """Users within SLO, a figure a panel."""
+    """Draws the users within SLO, a figure for each combination of the other settings."""
     return Section(
         title=f"Users within SLO against {sweep.setting}",
         term="users_within_slo",
         how_to_read="The longer a line stays up, the more load the engine carries before it "
         "breaks its promises; whiskers are 95 % intervals, hollow marks were overloaded.",
-        figures=_panels(sweep, look, ("users", "Users within SLO", USERS, "share")),
+        figures=_panels(sweep, look, USERS),
     )
 
 
-def _panels(
-    sweep: Sweep, look: Mapping[str, Look], multiple: tuple[str, str, Read, str]
-) -> tuple[Figure, ...]:
-    """A figure for each combination of the other settings, all on the same axes."""
-    name, title, read, kind = multiple
+def _panels(sweep: Sweep, look: Mapping[str, Look], number: SweptNumber) -> tuple[Figure, ...]:
+    """Draws a figure for each combination of the other settings, all on the same axes."""
     return tuple(
         Figure(
-            figure_id=f"sweep-{name}-{number}" if panel else f"sweep-{name}",
-            title=panel or title,
+            figure_id=f"sweep-{number.name}-{index}" if panel else f"sweep-{number.name}",
+            title=panel or number.title,
             note="",
-            figure=along_setting(sweep, look, title, read, kind, panel=panel),
+            figure=along_setting(sweep, look, number, panel=panel),
         )
-        for number, panel in enumerate(sweep.panels)
+        for index, panel in enumerate(sweep.panels)
     )
 
 
 def number_sections(sweep: Sweep, look: Mapping[str, Look]) -> list[Section]:
-    """All numbers in one block; with panels, one block a number."""
+    """Draws all other numbers in one section; with panels, in a section each."""
     how = (
         f"Every figure has {sweep.setting} across; where a time bends upwards or a share falls, "
         "the engine has reached its limit. Times are on a log scale."
     )
     drawn = {
-        title: _panels(sweep, look, (name, title, read, kind))
-        for name, title, read, kind in NUMBERS
-        if any(read(point.numbers)[0] is not None for point in sweep.points)
+        each.title: _panels(sweep, look, each)
+        for each in OTHERS
+        if any(each.read(point.numbers)[0] is not None for point in sweep.points)
     }
     sections = {f"{title} against {sweep.setting}": figures for title, figures in drawn.items()}
     if not sweep.others:
-        sections = {"The same, number by number": tuple(f for each in drawn.values() for f in each)}
+        sections = {"Number by number": tuple(f for each in drawn.values() for f in each)}
     return [
         Section(title=title, term="interval", how_to_read=how, figures=figures)
         for title, figures in sections.items()

@@ -43,7 +43,7 @@ def attainment_by_class(
         zeroline=False,
         tickvals=list(range(len(classes))),
         ticktext=[folded(name, 14) for name in classes],
-        tickangle=0,
+        autotickangles=[0, -90],  # upright only where they would lie on each other
         range=[-0.5, len(classes) - 0.5],
     )
     figure.update_layout(margin={**MARGIN, "b": 32})

@@ -119,7 +119,8 @@ def slo_heat_map(view: HeatMap) -> go.Figure:
         xgap=1,
         ygap=1 if num_users <= 30 else 0,
         colorbar={
-            "title": {"text": "times the SLO", "side": "right"},
+            "title": {"text": "times<br>the SLO", "side": "top", "font": {"size": 11}},
+            "tickfont": {"size": 11},
             **_powers(range(-REACH, REACH + 1, 1 if num_users >= ALL_TICKS else REACH)),
             "thickness": 12,
             "outlinewidth": 0,

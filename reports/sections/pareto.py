@@ -8,24 +8,25 @@ import plotly.graph_objects as go
 
 from reports.drawing.axes import base_layout
 from reports.drawing.palette import Look
-from reports.sections.along_setting import TOKENS, USERS, Read, label_of, symbol_of
+from reports.sections.along_setting import label_of, symbol_of
 from reports.sections.section import Figure, Section
 from reports.sections.sweep_points import Sweep, SweepPoint
+from reports.sections.swept_numbers import TOKENS, USERS, SweptNumber
 from reports.words import units
 
 MAX_NAMED = 5  # points of the front, beyond which names would run into each other
 
 
 def pareto(
-    sweep: Sweep, look: Mapping[str, Look], across: tuple[str, Read], up: tuple[str, Read]
+    sweep: Sweep, look: Mapping[str, Look], across: SweptNumber, up: SweptNumber
 ) -> go.Figure:
-    """Both are better when larger, `up` a share; points on the front of all engines are ringed, and
-    only they are named, of many the ends: the others' names are in their tooltips."""
+    """Draws each run as a point; more is better in both numbers, `up` is a share. Points of the
+    front are ringed and named (of many the two ends), the others are named in their tooltips."""
     figure = go.Figure(layout=base_layout(height=380))
     places = [
         (point, x, y)
         for point in sweep.points
-        for x, y in [(across[1](point.numbers)[0], up[1](point.numbers)[0])]
+        for x, y in [(across.read(point.numbers)[0], up.read(point.numbers)[0])]
         if x is not None and y is not None
     ]
     front = pareto_front([(x, y) for _, x, y in places])
@@ -56,9 +57,15 @@ def pareto(
         marker={"symbol": "circle-open", "size": 17, "color": "#888", "line": {"width": 2}},
         hoverinfo="skip",
     )
-    figure.update_xaxes(title={"text": across[0]}, zeroline=False)
-    figure.update_yaxes(title={"text": up[0]}, range=[0, 1.08], tickformat=".0%", zeroline=False)
+    figure.update_xaxes(title={"text": _in_a_sentence(across.title)}, zeroline=False)
+    figure.update_yaxes(
+        title={"text": _in_a_sentence(up.title)}, range=[0, 1.08], tickformat=".0%", zeroline=False
+    )
     return figure
+
+
+def _in_a_sentence(title: str) -> str:
+    return title[0].lower() + title[1:]
 
 
 def _words(point: SweepPoint, x: float, y: float) -> str:
@@ -66,7 +73,7 @@ def _words(point: SweepPoint, x: float, y: float) -> str:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices, in order of x, of the points that no other reaches in both directions at once."""
+    """Returns the places, in order of x, of the points that no other reaches in both numbers."""
     by_x = sorted(range(len(points)), key=lambda place: (-points[place][0], -points[place][1]))
     front: list[int] = []
     highest = float("-inf")
@@ -82,7 +89,7 @@ def pareto_section(sweep: Sweep, look: Mapping[str, Look]) -> Section:
         figure_id="sweep-pareto",
         title="Output tokens/s against users within SLO",
         note="",
-        figure=pareto(sweep, look, ("output tokens/s", TOKENS), ("users within SLO", USERS)),
+        figure=pareto(sweep, look, TOKENS, USERS),
     )
     return Section(
         title="What is bought with what",

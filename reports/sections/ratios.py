@@ -93,12 +93,14 @@ def ratio_intervals(rows: Sequence[Row], title: str) -> go.Figure:
         figure.add_annotation(
             text=row.name,
             showarrow=False,
+            bgcolor="#fff",  # the page's own, so that no line runs through it
+            borderpad=0,
             xref="x domain",
             x=0,
             xanchor="left",
             y=place,
             yanchor="bottom",
-            yshift=4,
+            yshift=6,
         )
     return figure
 

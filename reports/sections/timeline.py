@@ -223,7 +223,8 @@ def _gap_scale(low: int, high: int) -> go.Scatter:
             "cmax": high,
             "colorscale": STALL_SCALE,
             "colorbar": {
-                "title": {"text": "longest gap", "side": "right"},
+                "title": {"text": "longest<br>gap", "side": "top", "font": {"size": 11}},
+                "tickfont": {"size": 11},
                 "tickvals": ticks,
                 "ticktext": [units.duration(10.0**tick) for tick in ticks],
                 "thickness": 12,

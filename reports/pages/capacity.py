@@ -64,7 +64,7 @@ def _row(engine: EngineCapacity, *, has_baseline: bool) -> tuple[Cell, ...]:
 
 
 def _step(seed: SeedCapacity) -> str:
-    """Between which two rates a seed's capacity lies."""
+    """Says between which two rates a seed's capacity lies."""
     held = "none held" if seed.rate is None else f"{_rate(seed.rate)} held"
     if seed.next_rate is None:
         return f"{held}, nothing higher was tried"

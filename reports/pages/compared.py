@@ -9,7 +9,8 @@ Json = Mapping[str, Any]
 
 
 def entry(metrics: Json, engine: str, metric: str, user_class: str | None = None) -> Json | None:
-    """None for the baseline itself, without one, and for a metric that is not compared."""
+    """Returns how an engine compares in one metric, by the name that gates know; None for the
+    baseline itself, without one, and for a metric that is not compared."""
     entries = metrics["comparisons"].get(engine, [])
     return next(
         (each for each in entries if each["metric"] == metric and each["user_class"] == user_class),

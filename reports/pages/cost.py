@@ -56,7 +56,7 @@ def cost(manifest: Manifest) -> Fact:
 
 
 def _by_value(values: Mapping[str, object]) -> str:
-    """`8,192 (a, b), 4,096 (c)`: each value once, with the engines that have it."""
+    """Returns `8,192 (a, b), 4,096 (c)`: each value once, with the engines that have it."""
     names: dict[str, list[str]] = {}
     for name, value in values.items():
         names.setdefault(_cost_value(value), []).append(name)

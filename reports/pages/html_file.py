@@ -25,7 +25,7 @@ _TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
 def write_page(path: Path, template: str, *, sections: Sequence[Section], **values: Any) -> Path:
-    """Whole or not at all: a page that is being read is never half written."""
+    """Writes the page whole or not at all: one that is being read is never half written."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -48,7 +48,7 @@ def write_page(path: Path, template: str, *, sections: Sequence[Section], **valu
 
 
 def _figures_json(sections: Sequence[Section]) -> str:
-    """{figure id: Plotly figure}, in the page's order."""
+    """Returns {figure id: Plotly figure}, in the page's order."""
     each = (
         f"{json.dumps(figure.figure_id)}: {figure.figure.to_json()}"
         for section in sections
@@ -67,5 +67,6 @@ def _packed_plotly() -> str:
 
 
 def _packed(data: bytes) -> str:
-    """Base64 knows no '<': no text of a run can close the element it stands in."""
+    """Returns the data as gzip in base64, which knows no '<': no text of a run can close the
+    element it stands in."""
     return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode()

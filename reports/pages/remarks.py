@@ -36,5 +36,6 @@ def _fact(who: str, remark: str) -> Fact:
     return Fact(outcome="label", label=label, text=f"{who}: {meaning}" if meaning else who)
 
 
-def pairs(remarks: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+def remark_pairs(remarks: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """Returns (engine, remark) for each remark on each engine."""
     return [(name, text) for name, texts in remarks.items() for text in texts]

@@ -12,7 +12,7 @@ from reports.pages import first_screen, side_by_side, tables
 from reports.pages.cards import cards
 from reports.pages.html_file import write_page
 from reports.pages.references import cited_tables
-from reports.pages.remarks import pairs, remark_facts, remarks_of
+from reports.pages.remarks import remark_facts, remark_pairs, remarks_of
 from reports.pages.validity import warnings
 from reports.sections.attainment import ATTAINMENT
 from reports.sections.by_turn import BY_TURN
@@ -27,10 +27,10 @@ from reports.sections.ratios import gate_bounds
 from reports.sections.section import RunFacts, RunSection, Section
 from reports.sections.service import SERVICE
 from reports.sections.slow_request import SLOW_REQUEST
-from reports.sections.sweep_points import read_metrics
 from reports.sections.tails import TAILS
 from reports.sections.timeline import TIMELINE
 from reports.words import units
+from suite.judging.metrics_file import read_metrics
 from suite.records.reading import read_run
 from suite.records.run_directory import Manifest
 
@@ -75,8 +75,8 @@ def write_report(run: Path) -> Path:
         look=look,
         verdict=first_screen.verdict(metrics),
         facts=first_screen.first_screen(metrics, manifest),
-        remarks=remark_facts(pairs(remarks), manifest.engines),
-        warnings=warnings(metrics, besides={text for _, text in pairs(remarks)}),
+        remarks=remark_facts(remark_pairs(remarks), manifest.engines),
+        warnings=warnings(metrics, besides={text for _, text in remark_pairs(remarks)}),
         num_warnings=MAX_WARNINGS,
         cards=cards(metrics, look),
         gates=tables.gate_table(metrics["gates"]) if metrics["gates"] else None,
@@ -112,7 +112,7 @@ def _read_sections(run: Path, facts: RunFacts) -> tuple[list[Section], list[tupl
 
 
 def _settings(manifest: Manifest) -> list[tuple[str, str]]:
-    """(title, text) of what was run on what: for reading, copying and repeating."""
+    """Returns (title, text) pairs on what was run on what: for reading, copying and repeating."""
     machine = {
         name: units.size(value) if name.endswith("_bytes") and value is not None else value
         for name, value in manifest.machine.items()

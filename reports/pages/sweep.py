@@ -37,7 +37,8 @@ def _title(sweep: Sweep) -> str:
 
 
 def _users_along(sweep: Sweep, engine: str) -> dict[str, list[float]]:
-    """Setting ▸ users within SLO of each of its runs (seeds), where anything was measured."""
+    """Returns, by value of the setting, the users within SLO of each run there (one a seed) that
+    measured any."""
     found: dict[str, list[float]] = {label: [] for _, label in sweep.ticks}
     for point in sweep.of(engine):
         value, _ = USERS.read(point.numbers)

@@ -22,8 +22,9 @@ MAX_LABELS_ABOVE = 10  # bars, beyond which labels above them would run into eac
 def attainment_by_class(
     numbers: Mapping[str, Mapping[str, Json]], key: str, look: Mapping[str, Look], title: str
 ) -> go.Figure:
-    """Groups of bars, 0–1: engine ▸ {class: its `slo` numbers}, with whiskers where they have an
-    interval. Bars are placed by number, so that whiskers and labels can stand on them."""
+    """Draws groups of bars, 0–1, with whiskers where there is an interval. `numbers`: engine ▸
+    {class: its `slo` numbers}. Bars are placed by number, so that whiskers and labels can stand on
+    them."""
     classes = list(dict.fromkeys(name for each in numbers.values() for name in each))
     figure = go.Figure(layout=base_layout(barmode="overlay", uniformtext=READABLE_OR_NONE))
     width = GROUP_RATIO / len(numbers)
@@ -63,7 +64,7 @@ class _Bar:
 
     @property
     def has_label_inside(self) -> bool:
-        """At its foot, where the whisker leaves room for it."""
+        """Whether its number stands at its foot, where the whisker leaves room for it."""
         return self.low >= LABEL_RATIO
 
 
@@ -103,7 +104,7 @@ def _bars(
 
 
 def _whiskers(bars: Sequence[_Bar], engine: str, *, cap: int) -> list[go.Scatter]:
-    """Dark with a light rim: to be seen on every bar and on either page."""
+    """Draws whiskers dark with a light rim, to be seen on every bar and on either page."""
     known = [each for each in bars if each.interval is not None]
     return [
         go.Scatter(
@@ -130,7 +131,8 @@ def _whiskers(bars: Sequence[_Bar], engine: str, *, cap: int) -> list[go.Scatter
 
 
 def _labels_above(bars: Sequence[_Bar], engine: str) -> go.Scatter:
-    """Of bars too low for their number: above the whisker, which would run through it."""
+    """Draws the numbers of bars too low to hold them, above the whisker, which would run through
+    them."""
     shown = [each for each in bars if each.ratio is not None and not each.has_label_inside]
     return go.Scatter(
         legendgroup=engine,

@@ -19,7 +19,7 @@ Json = Mapping[str, Any]
 def latency_by_turn(
     by_turn: Mapping[str, Mapping[str, Json]], look: Mapping[str, Look], title: str
 ) -> go.Figure:
-    """Median and P90 over the turn number: whether a longer history makes a turn slower."""
+    """Draws median and P90 over the turn number: whether a longer history makes a turn slower."""
     figure = go.Figure(layout=base_layout(hovermode="x unified"))
     seen: list[float] = []
     for engine, summaries in by_turn.items():

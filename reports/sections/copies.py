@@ -21,13 +21,14 @@ COPY_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)  # blocks a copy: lower ends of the h
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyView:
-    """Over all repeats: share of the moved blocks by the blocks that went in one copy."""
+    """Holds the share of the moved blocks by how many went in one copy, over all repeats."""
 
     block_ratio: Floats  # [len(COPY_SIZES)]
     num_transfers: int
 
 
 def copy_view(transfers: Sequence[pa.Table]) -> CopyView | None:
+    """Reads transfer logs; None where no block was moved."""
     empty = np.zeros(0)
     blocks = np.concatenate([empty, *(column(table, "num_blocks") for table in transfers)])
     runs = np.concatenate([empty, *(column(table, "num_copy_runs") for table in transfers)])
@@ -40,7 +41,7 @@ def copy_view(transfers: Sequence[pa.Table]) -> CopyView | None:
 
 
 def blocks_per_copy(views: Mapping[str, CopyView], look: Mapping[str, Look]) -> go.Figure:
-    """Histogram: share of the moved blocks by how many went in one copy."""
+    """Draws the share of the moved blocks by how many went in one copy."""
     figure = go.Figure(layout=base_layout(barmode="group", bargap=0.2, height=300))
     ends = [*(each - 1 for each in COPY_SIZES[1:]), None]
     names = [

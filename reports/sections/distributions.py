@@ -26,8 +26,8 @@ FIRST_RATIO = 0.01  # of the samples, the fastest, may lie left of the figure
 def latency_ecdf(
     ecdfs: Mapping[str, Ecdf], look: Mapping[str, Look], title: str, slo_s: float | None
 ) -> go.Figure:
-    """Share of samples at most this slow, on an axis of nines, with 95 % bands and the class's SLO
-    as a line."""
+    """Draws the share of samples at most this slow, on an axis of nines, with 95 % bands and the
+    class's SLO as a line."""
     figure = go.Figure(layout=base_layout())
     shown = {engine: each for engine, each in ecdfs.items() if each.num_samples}
     low = min((_fastest(each) for each in shown.values()), default=0.01)
@@ -47,8 +47,8 @@ def latency_ecdf(
 
 
 def _fastest(each: Ecdf) -> float:
-    """Where the figure begins: a few gaps of no length (two tokens in one read) would take half of
-    a log axis, where nothing is to be seen."""
+    """Returns the value at which the figure begins: a few gaps of no length (two tokens in one
+    read) would take half of a log axis, where nothing is to be seen."""
     return float(each.value[np.searchsorted(each.ratio, FIRST_RATIO)])
 
 
@@ -70,8 +70,8 @@ def _steps(each: Ecdf, look: Look, engine: str) -> go.Scatter:
 
 
 def _band(each: Ecdf, look: Look, engine: str, rightmost: float) -> go.Scatter:
-    """Where the 95 % intervals lie. A lower percentile is no larger than a higher one's upper end,
-    so an open end takes that of the next one that has it, the figure's edge where none has."""
+    """Draws the 95 % intervals as a band. A lower percentile is no larger than a higher one's upper
+    end, so an open end takes that of the next one that has it, the figure's edge where none has."""
     y = nines(each.band.place)
     nearest_low = np.fmax.accumulate(np.append(each.value[0], each.band.low))[1:]
     nearest_high = np.fmin.accumulate(np.append(rightmost, each.band.high[::-1]))[:0:-1]
@@ -106,7 +106,7 @@ def _draw_slo(figure: go.Figure, slo_s: float) -> None:
 
 
 def class_ecdfs(turns: TurnTable, plan: Plan) -> dict[tuple[str, str], Ecdf]:
-    """(latency, user class) ▸ its distribution."""
+    """Returns the distributions by latency and user class."""
     return {
         (key, each.name): _ecdf(turns, turns.user_class == each.name, key)
         for key in SHOWN
@@ -172,6 +172,7 @@ def _class_figure(
 
 
 def thinned_note(ecdfs: Iterable[Ecdf]) -> str:
+    """Says how many samples were left out of the lines; empty if none."""
     thinned = [each for each in ecdfs if each.is_thinned]
     if not thinned:
         return ""

@@ -22,7 +22,7 @@ from workloads.plan import Plan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRecords:
-    """All of it is read at once; a section keeps the little that it draws."""
+    """Holds all that was recorded of one engine; a section keeps the little that it draws."""
 
     plan: Plan  # what is measured of it
     turns: TurnTable  # what is measured, of all repeats
@@ -46,7 +46,8 @@ def read_records(run: Path, manifest: Manifest, plan: Plan, name: str) -> Engine
 
 
 class MissingColumnError(Exception):
-    """A log of an older version lacks a column: what is drawn of it is left out, and named."""
+    """Says that a log of an older version lacks a column: what is drawn of it is left out, and
+    named."""
 
 
 @contextmanager

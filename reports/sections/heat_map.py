@@ -31,8 +31,9 @@ ALL_TICKS = 20  # users, from which on the colour bar is long enough for every p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeatMap:
-    """Of one repeat: users by turns. `used` is the worse of delay / ttft and gap percentile / tbt:
-    up to 1 the turn attains. NaN where the plan has no such turn, or it left no whole answer."""
+    """Holds users by turns, for one repeat. `used` is the worse of delay / ttft and gap percentile
+    / tbt: up to 1 the turn attains. It is NaN where the plan has no such turn, or the turn left no
+    whole answer."""
 
     repeat: int
     user_id: tuple[str, ...]  # the worst served first
@@ -44,6 +45,7 @@ class HeatMap:
 
 
 def heat_map(turns: TurnTable, users: Attainment, plan: Plan, repeat: int) -> HeatMap | None:
+    """Computes what at most MAX_USERS users made of their turns; None without a user."""
     mine = users.where(users.repeat == repeat)
     if not len(mine.repeat):
         return None
@@ -77,7 +79,8 @@ def heat_map(turns: TurnTable, users: Attainment, plan: Plan, repeat: int) -> He
 
 
 def _planned_places(plan: Plan, users: set[str]) -> dict[tuple[str, int], tuple[str, int]]:
-    """(conversation, turn) → (user, which of the user's turns), conversations in plan order."""
+    """Returns (conversation, turn) ▸ (user, which of the user's turns it is), conversations in plan
+    order."""
     so_far = dict.fromkeys(users, 0)
     places = {}
     for each in plan.conversations:
@@ -90,7 +93,8 @@ def _planned_places(plan: Plan, users: set[str]) -> dict[tuple[str, int], tuple[
 
 
 def _used(turns: TurnTable, user_classes: Sequence[UserClass]) -> Floats:
-    """Shape [num_turns]; NaN for a turn that failed or got no token."""
+    """Returns how much of its SLO each turn took, shape [num_turns]; NaN for one that failed or got
+    no token."""
     delay = turns.first_token_at - turns.scheduled_at
     used = np.full(len(turns), np.nan)
     for each in user_classes:
@@ -102,7 +106,7 @@ def _used(turns: TurnTable, user_classes: Sequence[UserClass]) -> Floats:
 
 
 def slo_heat_map(view: HeatMap) -> go.Figure:
-    """Users by turns: how many times its SLO a turn took, on a log scale about 1."""
+    """Draws users by turns: how many times its SLO a turn took, on a log scale about 1."""
     num_users, num_turns = view.used.shape
     figure = go.Figure(layout=_heat_layout(view, num_users, num_turns))
     figure.add_heatmap(
@@ -144,7 +148,7 @@ def slo_heat_map(view: HeatMap) -> go.Figure:
 
 
 def _powers(powers: Sequence[int]) -> dict[str, Any]:
-    """Ticks of the colour bar, whose ends hold all that is beyond."""
+    """Returns the ticks of the colour bar, whose ends hold all that is beyond."""
     beyond = {-REACH: "≤ ", REACH: "≥ "}
     return {
         "tickvals": list(powers),

@@ -26,7 +26,7 @@ MAX_STRETCHES = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvView:
-    """Of one repeat, in equal stretches of time; all arrays [num_stretches]."""
+    """Holds one repeat in equal stretches of time; all arrays [num_stretches]."""
 
     repeat: int
     num_steps: int
@@ -40,6 +40,7 @@ class KvView:
 
 
 def kv_view(repeat: int, logs: EngineLogs) -> KvView:
+    """Reads an engine's step log, and its transfer log if it has one."""
     log = logs.steps
     assert log is not None
     at = column(log, "at")
@@ -66,21 +67,22 @@ def kv_view(repeat: int, logs: EngineLogs) -> KvView:
 
 
 def _bandwidth(transfers: pa.Table, direction: str, edges: Floats) -> Floats:
-    """Bytes in each stretch, a transfer's spread evenly over the time it was being copied."""
+    """Returns the bytes in each stretch, a transfer's spread evenly over the time it was being
+    copied."""
     mine = transfers.filter(pc.equal(transfers["direction"], direction))
     columns = [column(mine, name) for name in ("copying_at", "copied_at", "num_bytes")]
     return spread_over(edges, *columns)
 
 
 def _share(log: pa.Table, used: str, pool: str) -> Floats:
-    """0 where the engine has no such pool."""
+    """Returns how much of a pool was in use; 0 where the engine has no such pool."""
     size = column(log, pool)
     return np.divide(column(log, used), size, out=np.zeros(len(size)), where=size > 0)
 
 
 def kv_over_time(view: KvView, look: Look) -> go.Figure:
-    """Used share of the two KV pools and preemptions; below, on the same time, the bandwidth of
-    swapping where the engine logs its transfers: out upwards, in downwards."""
+    """Draws the used share of the two KV pools and preemptions; below, on the same time, the
+    bandwidth of swapping where the engine logs its transfers: out upwards, in downwards."""
     has_copies = view.swap_out_bytes_per_s is not None
     figure = go.Figure(layout=_kv_layout(view, has_copies))
     figure.add_bar(
@@ -174,7 +176,7 @@ def _kv_layout(view: KvView, has_copies: bool) -> go.Layout:
 
 
 def _mirrored(view: KvView) -> dict[str, Any]:
-    """Range and ticks to both sides of 0, in MB/s without a sign."""
+    """Returns range and ticks to both sides of 0, in MB/s without a sign."""
     rates = (view.swap_out_bytes_per_s, view.swap_in_bytes_per_s)
     out, back = (0.0 if each is None else each.max(initial=0.0) / 1e6 for each in rates)
     least = 1e-3 if out or back else 1.0  # nothing moved needs no axis of bytes

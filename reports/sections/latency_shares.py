@@ -15,7 +15,7 @@ NAME_WIDTH = 22  # letters a line: the bars need the room
 
 
 def latency_shares(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
-    """One stacked bar per engine: {STATE_ratio: share of the latency}, adding up to 1."""
+    """Draws one stacked bar an engine: {STATE_ratio: share of the latency}, adding up to 1."""
     engines = list(shares)
     figure = go.Figure(
         layout=base_layout(

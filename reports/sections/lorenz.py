@@ -20,7 +20,8 @@ MAX_LORENZ_POINTS = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lorenz:
-    """The worst served `user_ratio` of the users have `share_ratio` of all there is."""
+    """Holds a curve: the worst served `user_ratio` of the users have `share_ratio` of all there
+    is."""
 
     user_ratio: Floats
     share_ratio: Floats
@@ -28,7 +29,7 @@ class Lorenz:
 
 
 def lorenz_curve(shares: Floats) -> Lorenz | None:
-    """Of one non-negative number a user; None where all are 0."""
+    """Computes the curve of one non-negative number a user; None where all are 0."""
     ascending = np.sort(shares)
     total = float(ascending.sum())
     if total <= 0.0:
@@ -42,7 +43,7 @@ def lorenz_curve(shares: Floats) -> Lorenz | None:
 
 
 def lorenz_curves(curves: Mapping[str, Lorenz], look: Mapping[str, Look]) -> go.Figure:
-    """Share of all service that the worst served users have; the diagonal is even."""
+    """Draws the share of all that the worst served users have; the diagonal is even."""
     figure = go.Figure(layout=base_layout(height=360))
     figure.add_scatter(
         name="even",
@@ -70,7 +71,8 @@ def lorenz_curves(curves: Mapping[str, Lorenz], look: Mapping[str, Look]) -> go.
 def evenness_section(
     curves: Mapping[str, Mapping[str, Lorenz | None]], look: Mapping[str, Look]
 ) -> Section:
-    """`curves`: engine ▸ "service" and "attainment" ▸ its curve, if it has one."""
+    """Draws the curves; `curves`: engine ▸ "service" and "attainment" ▸ its curve, if it has
+    one."""
     shown = []
     for key, title in (
         ("service", "Service per second of waiting"),

@@ -27,8 +27,8 @@ BAND_COLOUR = "#DDCC77"  # Tol's "muted": no engine has it
 
 
 def beside_published(sweep: Sweep, points: Sequence[CitedPoint], look: Look) -> go.Figure:
-    """`points` have a factor. A mark a run with 95 % whiskers, a line through the median of the
-    runs (seeds) at a value; log scale, the dashed line at 1 is as good as the other."""
+    """Draws a mark a run with 95 % whiskers, and a line through the median of the runs (seeds) at a
+    value, on a log scale; the dashed line at 1 is as good as the other. `points` have a factor."""
     factors = [each.entry["times_better"] for each in points]
     published = points[0].entry["published"]
     low, high = published[0] or 1.0, published[1] or max(factors)
@@ -59,7 +59,7 @@ def _marks(points: Sequence[CitedPoint], look: Look) -> go.Scatter:
 
 
 def _band_entry(published: units.Ends) -> go.Scatter:
-    """The legend's entry for the band, which has no trace of its own."""
+    """Draws nothing but the legend's entry for the band, which has no trace of its own."""
     return go.Scatter(
         name=f"published, {band_text(published)}",
         x=[None],
@@ -76,7 +76,7 @@ def _words(point: CitedPoint) -> str:
 
 
 def published_section(sweep: Sweep, look: Mapping[str, Look]) -> Section:
-    """A figure a number that any run has; no figures where nothing is cited."""
+    """Draws a figure a number that any run has; none where nothing is cited."""
     figures = [
         Figure(
             figure_id=f"cited-{number}",
@@ -98,8 +98,8 @@ def published_section(sweep: Sweep, look: Mapping[str, Look]) -> Section:
 
 
 def cited_along(sweep: Sweep) -> list[CitedTable]:
-    """A line a number, a column a value of the setting: the median over its runs, and the lowest
-    and highest of them."""
+    """Returns tables with a line a number, a column a value of the setting: the median over its
+    runs, and the lowest and highest of them."""
     groups: dict[_Key, list[tuple[str, list[CitedPoint]]]] = {}
     for key, metric, points in _series(sweep):
         groups.setdefault(key, []).append((metric, points))
@@ -125,6 +125,7 @@ def cited_along(sweep: Sweep) -> list[CitedTable]:
 
 
 def _series(sweep: Sweep) -> Iterator[tuple[_Key, str, list[CitedPoint]]]:
+    """Yields, for each number that is cited, its key, its metric and the runs along the setting."""
     found: dict[tuple[_Key, str, str], list[CitedPoint]] = {}
     for point in sweep.cited:
         entry = point.entry

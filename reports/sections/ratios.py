@@ -49,6 +49,8 @@ KEPT = "#009988"  # shade of the side on which a bound is kept
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
+    """Holds one ratio and how it was judged."""
+
     name: str
     ratio: float
     ends: units.Ends | None
@@ -207,15 +209,15 @@ def _gate_row(gate: Json) -> Row:
     )
 
 
-def bases(comparison: Json) -> dict[str, str]:
-    """What each candidate is held against, by label."""
+def baselines_of(comparison: Json) -> dict[str, str]:
+    """Returns what each candidate is held against, by label."""
     held = (each for each in comparison["sides"] if each["baseline"] is not None)
     return {each["label"]: each["baseline"] for each in held}
 
 
 def comparison_sections(comparison: Json) -> list[Section]:
-    """One figure a candidate."""
-    base_of = bases(comparison)
+    """Draws one figure a candidate; no section without any."""
+    base_of = baselines_of(comparison)
     is_exact = all(each.get("is_exact") for each in comparison["sides"])
     figures = [
         Figure(
@@ -245,7 +247,8 @@ def comparison_sections(comparison: Json) -> list[Section]:
 
 
 def _drawn(entries: Sequence[Json]) -> list[Json]:
-    """In the order of DRAWN; all users first, then of the classes what they were promised."""
+    """Returns the entries in the order of DRAWN: all users first, then each class's shares within
+    SLO."""
     known = [
         each
         for each in entries

@@ -20,6 +20,8 @@ LONGEST_NAME = 34  # letters, in a legend of a figure that has a third of the pa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
+    """Holds a figure with its title and what is to be known of it."""
+
     figure_id: str
     title: str
     note: str  # what was left out or thinned; empty = nothing
@@ -28,7 +30,8 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """Figures side by side where there is room. One without figures is left out of the page."""
+    """Holds figures, which stand side by side where there is room. A section without any is left
+    out of its page."""
 
     title: str
     term: str  # key of the glossary
@@ -37,7 +40,7 @@ class Section:
 
     @property
     def num_columns(self) -> int:
-        """At most three, or two where a name of a legend would not fit in a third."""
+        """Returns at most three, or two where a name of a legend would not fit in a third."""
         names = (str(trace.name or "") for each in self.figures for trace in each.figure.data)
         limit = 2 if max(map(len, names), default=0) > LONGEST_NAME else 3
         return min(len(self.figures), limit)
@@ -45,7 +48,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """What every section may know of the run besides the records."""
+    """Holds what every section may know of the run besides the records."""
 
     manifest: Manifest
     plan: Plan
@@ -54,15 +57,15 @@ class RunFacts:
 
     @property
     def numbers(self) -> Mapping[str, Json]:
-        """The engines' parts of metrics.json."""
+        """Returns the engines' parts of metrics.json."""
         found: Mapping[str, Json] = self.metrics["engines"]
         return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSection(Generic[View]):
-    """How a section of a run's page is made: what it keeps of each engine's records, and how it
-    shows that."""
+    """Says how a section of a run's page is made: what it keeps of each engine's records, and how
+    it shows that."""
 
     read: Callable[[EngineRecords], View | None]  # None: this engine has nothing to show here
     show: Callable[[RunFacts, Mapping[str, View]], list[Section]]  # engine ▸ what was read

@@ -33,7 +33,7 @@ NUM_GAPS = 200  # instants at which the largest gap is looked for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gaps:
-    """The largest difference between two waiting users; both arrays [num_instants]."""
+    """Holds the largest difference between two waiting users; both arrays [num_instants]."""
 
     at: Floats
     tokens: Floats  # weighted, since both have been waiting; NaN where no two wait
@@ -43,7 +43,8 @@ class Gaps:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceView:
-    """Of one repeat. Service in weighted tokens, as in docs/metrics.md, Fairness."""
+    """Holds service over time for one repeat, in weighted tokens as in docs/metrics.md,
+    Fairness."""
 
     repeat: int
     at: Floats  # [num_windows] middles
@@ -55,9 +56,9 @@ class ServiceView:
 def service_views(
     turns: TurnTable, users: Attainment, classes: Sequence[str], repeat: int
 ) -> tuple[ServiceView | None, dict[str, Lorenz | None]]:
-    """Service over time of that repeat; and over users, each repeat's anew, the Lorenz curves of
-    what they got per second of waiting (`service`) and of what attained (`attainment`). None where
-    nobody was served, or the server did not count its prompts."""
+    """Returns the service over time of that repeat, and Lorenz curves over the users of all
+    repeats: of what they got per second of waiting (`service`) and of what attained (`attainment`).
+    None where nobody was served, or the server did not count its prompts."""
     rates: list[float] = []
     over_time = None
     for each in np.unique(turns.repeat):
@@ -106,7 +107,7 @@ def _over_time(
 def _per_second_of_waiting(
     served: Floats, began_at: Floats, ended_at: Floats, edges: Floats
 ) -> Floats:
-    """Of each window; NaN where hardly anybody waited in it."""
+    """Returns the rate in each window; NaN where hardly anybody waited in it."""
     waited_by = [np.maximum(0.0, np.minimum(edge, ended_at) - began_at).sum() for edge in edges]
     waited = np.diff(waited_by)
     is_known = waited > 1e-3 * (edges[1] - edges[0])
@@ -125,8 +126,8 @@ def _gaps(stretches: list[Backlog], start: float, end: float) -> Gaps | None:
 
 
 def service_over_time(view: ServiceView) -> go.Figure:
-    """Weighted tokens a second that a waiting user of each class got; below, on the same time, how
-    far two waiting users are apart."""
+    """Draws the weighted tokens a second that a waiting user of each class got; below, on the same
+    time, how far two waiting users are apart."""
     figure = go.Figure(layout=_layout(view.gaps is not None))
     for index, (name, rate) in enumerate(view.rate_by_class.items()):
         figure.add_scatter(

@@ -24,7 +24,7 @@ MAX_SPANS = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlowRequest:
-    """One request's life: (state, seconds after its arrival from, to)."""
+    """Holds one request's life: (state, seconds after its arrival from, to)."""
 
     conversation_id: str  # of an engine that was not told, the request's own
     latency_s: float
@@ -34,7 +34,7 @@ class SlowRequest:
 
 
 def slow_request(requests: Sequence[pa.Table]) -> SlowRequest | None:
-    """The request at P99 of latency; with fewer than a P99 needs, the slowest of them."""
+    """Returns the request at P99 of latency; with fewer than a P99 needs, the slowest of them."""
     finished = [table.filter(pc.not_equal(table["finish_reason"], "abort")) for table in requests]
     finished = [table for table in finished if len(table)]
     if not finished:
@@ -60,7 +60,7 @@ def slow_request(requests: Sequence[pa.Table]) -> SlowRequest | None:
 def _spans(
     spans: Sequence[Mapping[str, object]], arrived_at: float
 ) -> tuple[tuple[str, float, float], ...]:
-    """Neighbours of one state joined; of very many, the longest are kept."""
+    """Returns the spans with neighbours of one state joined; of very many, the longest."""
     joined: list[tuple[str, float, float]] = []
     for span in spans:
         state, began_at, ended_at = span["state"], span["began_at"], span["ended_at"]
@@ -74,7 +74,8 @@ def _spans(
 
 
 def slow_requests_figure(slow: Mapping[str, SlowRequest]) -> go.Figure:
-    """One bar an engine: the states of one slow request from its arrival on, in their order."""
+    """Draws one bar an engine: the states of one slow request from its arrival on, in their
+    order."""
     figure = go.Figure(
         layout=base_layout(
             barmode="overlay",

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from suite.judging.metrics_file import write_metrics
-from suite.records.run_directory import SCHEMA_VERSION
+from suite.judging.metrics_file import read_metrics
 from suite.sweep.manifest import AxisEntry, SweepManifest
 from workloads.errors import InputError
 
@@ -22,7 +21,7 @@ UNITS = {"arrivals.rate": "conversations/s", "arrivals.concurrency": "conversati
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a run stands among the others."""
+    """Says where a run stands among the others."""
 
     place: float  # on the axis
     label: str  # of the setting's value there
@@ -31,7 +30,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepPoint:
-    """One engine in one run."""
+    """Holds one engine in one run."""
 
     engine: str
     at: Place
@@ -40,13 +39,13 @@ class SweepPoint:
 
     @property
     def is_overloaded(self) -> bool:
-        """Its backlog grew to the end: its times say as much of the run's length."""
+        """Whether its backlog grew to the end: its times then say as much of the run's length."""
         return bool((self.numbers.get("steady_state") or {}).get("is_overloaded"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CitedPoint:
-    """One run beside one published figure."""
+    """Holds one run beside one published figure."""
 
     at: Place
     entry: Json  # of metrics.json's references
@@ -54,7 +53,8 @@ class CitedPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """`ticks`: (place, label) of every value; a number stands at its own place."""
+    """Holds all runs along the setting. `ticks`: (place, label) of every value; a number stands at
+    its own place."""
 
     setting: str
     others: tuple[str, ...]  # settings that differ from panel to panel
@@ -65,7 +65,7 @@ class Sweep:
 
     @property
     def title(self) -> str:
-        """The setting with its unit, where it is not in the values."""
+        """Returns the setting with its unit, where that is not in the values."""
         unit = UNITS.get(self.setting)
         return f"{self.setting}, {unit}" if unit else self.setting
 
@@ -74,7 +74,7 @@ class Sweep:
         return list(dict.fromkeys(each.engine for each in self.points))
 
     def panel(self, name: str) -> Sweep:
-        """The part of it that is drawn in one figure."""
+        """Returns the part of it that is drawn in one figure."""
         return replace(
             self,
             panels=(name,),
@@ -87,8 +87,8 @@ class Sweep:
 
 
 def read_sweep(manifest: SweepManifest, runs: Mapping[str, Path]) -> Sweep:
-    """`runs`: cell ▸ its run's directory, of the cells that were measured. Raises InputError where
-    no setting beside the seed has two values, or the others have too many combinations."""
+    """Reads the runs that were measured; `runs`: cell ▸ its run's directory. Raises InputError
+    where no setting beside the seed has two values, or the others have too many combinations."""
     axes = [axis for axis in manifest.axes if axis.key not in NOT_AN_AXIS and len(axis.values) > 1]
     if not axes:
         raise InputError(
@@ -141,7 +141,7 @@ def _checked(
 
 
 def _across(axes: Sequence[AxisEntry]) -> AxisEntry:
-    """The load where it is swept, else the first setting that is a number."""
+    """Returns the load where it is swept, else the first setting that is a number."""
     loads = [axis for axis in axes if axis.key in UNITS]
     numbers = [axis for axis in axes if all(map(_is_number, axis.values))]
     return (loads or numbers or list(axes))[0]
@@ -152,19 +152,22 @@ def _is_number(value: object) -> bool:
 
 
 def _places(values: Sequence[Any]) -> dict[str, float]:
-    """Numbers stand where they belong, anything else one after the other."""
+    """Returns where each value stands on the axis: numbers where they belong, anything else one
+    after the other."""
     if all(map(_is_number, values)):
         return {_key(each): float(each) for each in values}
     return {_key(each): float(place) for place, each in enumerate(values)}
 
 
 def _key(value: Any) -> str:
-    """1 and 1.0 are one value; blocks have no hash."""
+    """Returns a text that is the same for equal values: 1 and 1.0 are one value, and mappings have
+    no hash."""
     return json.dumps(value * 1.0 if _is_number(value) else value, sort_keys=True)
 
 
 def _label(axis: AxisEntry, value: object) -> str:
-    """A block by its number, as its cell is named; a number short, if that tells it from others."""
+    """Returns a mapping's number, by which its cell is named, or the value; a number is short if
+    that tells it from the others."""
     if isinstance(value, dict | list):
         return f"variant{[_key(each) for each in axis.values].index(_key(value)) + 1}"
     if not isinstance(value, float):
@@ -177,13 +180,3 @@ def _label(axis: AxisEntry, value: object) -> str:
 
 def _short(value: float) -> str:
     return f"{value:.4g}" if abs(value) < 1000 else f"{value:g}"
-
-
-def read_metrics(run: Path) -> dict[str, Any]:
-    """The run's metrics.json; measured where there is none, or one of another version."""
-    path = run / "metrics.json"
-    if path.exists():
-        found: dict[str, Any] = json.loads(path.read_text())
-        if found.get("schema_version") == SCHEMA_VERSION:
-            return found
-    return write_metrics(run)

@@ -19,7 +19,7 @@ TAIL = {"p50": "P50", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9",
 def tail_percentiles(
     summaries: Mapping[str, Json], look: Mapping[str, Look], title: str
 ) -> go.Figure:
-    """One line per engine over P50…P99.9 and the maximum; whiskers are the 95 % intervals."""
+    """Draws one line an engine over P50…P99.9 and the maximum; whiskers are the 95 % intervals."""
     figure = go.Figure(layout=base_layout(hovermode="x unified"))
     seen = [value for summary in summaries.values() for value in _drawn(summary)]
     axis = time_axis(min(seen, default=0.01), max(seen, default=1.0), title)
@@ -62,7 +62,7 @@ def tail_percentiles(
 
 
 def _drawn(summary: Json) -> list[float]:
-    """What the axis must hold; an open end needs some room to leave the figure through."""
+    """Returns what the axis must hold; an open end needs some room to leave the figure through."""
     found = []
     for name in TAIL:
         if summary[name] is not None:
@@ -77,7 +77,8 @@ def _whiskers(
     below: float,
     above: float,
 ) -> dict[str, list[float]]:
-    """Lengths to either side; an open end reaches `below` or `above`, outside the axis."""
+    """Returns the lengths to either side; an open end reaches `below` or `above`, outside the
+    axis."""
     pairs = [end or (value, value) for end, value in zip(ends, values, strict=True)]
     lows = [below if low is None else low for low, _ in pairs]
     highs = [above if high is None else high for _, high in pairs]

@@ -29,7 +29,7 @@ FALLBACK_RANGE_S = (0.1, 1.0)  # of a run without a single gap
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """A turn that got a token."""
+    """Holds a turn that got a token."""
 
     lane: int
     scheduled_at: float
@@ -48,7 +48,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """Of one repeat; `gap_range_s` is (median, longest) of the engine's gaps."""
+    """Holds the turns of one repeat; `gap_range_s` is (median, longest) of the engine's gaps."""
 
     repeat: int
     bars: tuple[Bar, ...]
@@ -59,7 +59,8 @@ class Timeline:
 
 
 def timeline_view(turns: TurnTable, repeat: int) -> Timeline | None:
-    """At most MAX_LANES conversations and about MAX_BARS turns; None without a turn to draw."""
+    """Returns at most MAX_LANES conversations and about MAX_BARS turns; None without a turn to
+    draw."""
     lane_of, num_conversations = _lanes(turns, turns.repeat == repeat)
     is_shown = turns.repeat == repeat
     is_shown &= np.isin(turns.conversation_id.astype(str), np.array(list(lane_of), dtype=str))
@@ -85,7 +86,8 @@ def timeline_view(turns: TurnTable, repeat: int) -> Timeline | None:
 
 
 def _lanes(turns: TurnTable, rows: Bools) -> tuple[dict[str, int], int]:
-    """Lane by conversation, in the order of their first turns; how many there are in all."""
+    """Returns the lanes by conversation, in the order of their first turns, and how many there are
+    in all."""
     index = np.flatnonzero(rows)
     order = index[np.argsort(turns.scheduled_at[index], kind="stable")]
     conversations = list(dict.fromkeys(turns.conversation_id[order]))
@@ -96,7 +98,8 @@ def _lanes(turns: TurnTable, rows: Bools) -> tuple[dict[str, int], int]:
 
 
 def _gap_range_s(gaps: Floats) -> tuple[float, float] | None:
-    """For the scale of colours; the median of some of them is enough for its lower end."""
+    """Returns the ends of the scale of colours; the median of some gaps is enough for its lower
+    end."""
     some = gaps[:: max(1, len(gaps) // MAX_GAPS_LOOKED_AT)]
     some = some[some > 0]
     return (float(np.median(some)), float(gaps.max())) if len(some) else None
@@ -114,7 +117,7 @@ def _bar(turns: TurnTable, gaps: Floats, row: int, lane: int, label: str) -> Bar
 
 
 def _end(turns: TurnTable, row: int) -> float:
-    """The best known: a turn that was never sent ends where it was planned."""
+    """Returns the best known end: a turn that was never sent ends where it was planned."""
     ends = (turns.done_at[row], turns.last_token_at[row], turns.scheduled_at[row])
     return next(float(end) for end in ends if not np.isnan(end))
 
@@ -137,11 +140,9 @@ def turn_timeline(
     num_lanes: int,
     gap_range_s: tuple[float, float],
 ) -> go.Figure:
-    """Every turn as a bar in its conversation's lane: grey while it waits for its first token,
-    then coloured by the longest gap in its stream. A stall of the engine shows as a column.
-
-    `gap_range_s` is the same for all engines, so that their colours can be compared.
-    """
+    """Draws every turn as a bar in its conversation's lane: grey while it waits for its first
+    token, then coloured by the longest gap in its stream. A stall of the engine shows as a column.
+    `gap_range_s` is one range for all engines, so that their colours can be compared."""
     low, high = floor(log10(gap_range_s[0])), ceil(log10(gap_range_s[1]))
     high = max(high, low + 1)
     figure = go.Figure(layout=_layout(num_lanes))
@@ -202,14 +203,14 @@ def _paint(colour: str | list[str]) -> dict[str, Any]:
 
 
 def _gap_colours(gaps: Sequence[float], low: int, high: int) -> list[str]:
-    """Between 10**low and 10**high seconds, in a hundred shades."""
+    """Returns a colour a gap, between 10**low and 10**high seconds, in a hundred shades."""
     places = [(log10(max(gap, 10.0**low)) - low) / (high - low) for gap in gaps]
     shades: list[str] = sample_colorscale(STALL_SCALE, [round(place, 2) for place in places])
     return shades
 
 
 def _gap_scale(low: int, high: int) -> go.Scatter:
-    """Nothing but the colour bar that explains `_gap_colours`."""
+    """Draws nothing but the colour bar that explains `_gap_colours`."""
     ticks = list(range(low, high + 1))
     return go.Scatter(
         x=[None],

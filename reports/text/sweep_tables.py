@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.pages.fact import joined
-from reports.pages.remarks import pairs
+from reports.pages.remarks import remark_pairs
 from reports.text.terminal import console_for_output, print_warnings
 from reports.words import units
 from suite.judging.run_comparison import said_once
@@ -78,7 +78,7 @@ def _print_remarks(directory: Path, console: Console) -> None:
         Manifest.read(path.parent) for path in sorted(directory.glob("cells/*/manifest.json"))
     ]
     engines = dict.fromkeys(name for each in manifests for name in each.engines)
-    said = dict.fromkeys(pair for each in manifests for pair in pairs(each.remarks))
+    said = dict.fromkeys(pair for each in manifests for pair in remark_pairs(each.remarks))
     once = said_once(said).items()
     print_warnings([(joined(names, engines), text) for text, names in once], console)
 

@@ -113,7 +113,7 @@ class Arm:
             self._step()
 
     def _leave_contexts(self, num_tokens: int) -> None:
-        """Of idle conversations, until the host pool is full."""
+        """Keeps copies of idle conversations until the host pool is full."""
         for i in range(self._scene.num_idle):
             request = Request(
                 request_id=f"idle{i}",

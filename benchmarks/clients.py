@@ -50,7 +50,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """Of the server's histograms."""
+    """Totals of the server's histograms."""
 
     num_requests: float
     ttft_s: float

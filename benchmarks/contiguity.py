@@ -67,7 +67,7 @@ class Design:
 
 @dataclass(slots=True)
 class Moved:
-    """Of one direction."""
+    """What was moved in one direction."""
 
     num_swaps: int = 0
     num_blocks: int = 0
@@ -139,7 +139,7 @@ class Bench:
         self._outside: list[Conversation] = []  # preempted, or between two turns
 
     def run(self, num_operations: int) -> None:
-        """So many allocations, frees and swaps more."""
+        """Plays so many more allocations, frees and swaps."""
         stop = self.num_operations + num_operations
         while self.num_operations < stop:
             for _ in range(ROUNDS_PER_UPDATE):
@@ -162,7 +162,7 @@ class Bench:
         self._kv.host.check_integrity([block for copy in copies for block in copy.blocks])
 
     def _decode(self) -> None:
-        """A block's worth of tokens for everybody, one after the other."""
+        """Gives everybody a block's worth of tokens, one after the other."""
         for each in list(self._running):
             if each.request.phase is not Phase.RUNNING:
                 continue  # swapped out for another's sake

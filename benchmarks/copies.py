@@ -172,7 +172,7 @@ def swap(
 
 
 def plain_speed(buffers: Sequence[np.ndarray], num_threads: int) -> float:
-    """Bytes a second of one memcpy a thread, each with its share of a swap's bytes."""
+    """Returns the bytes a second of one memcpy a thread, each with its share of a swap's bytes."""
     length = len(buffers[0]) // num_threads
     threads = [
         threading.Thread(

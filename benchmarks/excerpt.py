@@ -47,7 +47,7 @@ USERS = "slo.users_within_slo_ratio"
 
 
 def excerpt(run: MeasuredRun) -> Json:
-    """`results` of the file: keys as in metrics.json, metrics by their names in gates."""
+    """Returns the `results` of the file: keys as in metrics.json, metrics by their gate names."""
     sides, baseline = run.sides(), run.manifest.baseline
     bases = against(sides, baseline)
     gates = gates_of(run.manifest, run.plan, run.path)

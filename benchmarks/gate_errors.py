@@ -62,7 +62,7 @@ FIRST, SECOND = "first", "second"  # two engines of equal settings
 
 
 def simulated(num_trials: int, num_conversations: int) -> dict[str, dict[str, dict[str, int]]]:
-    """Outcomes by scene and gate."""
+    """Counts the outcomes by scene and gate."""
     plan = make_plan(num_conversations, mean_turns=5, mean_tokens=40, seed=1)
     scenes = {
         f"{title}{', run levels' if sigma else ''}, repeats: {repeats}": (
@@ -98,7 +98,7 @@ def simulated(num_trials: int, num_conversations: int) -> dict[str, dict[str, di
 
 
 def sides_of(run: Path) -> dict[str, EngineSide]:
-    """The engines with the numbers that the gates look at, and no others: for speed."""
+    """Returns the engines with the numbers that the gates look at and, for speed, no others."""
     manifest, plan = read_run(run)
     rule = measured(plan, manifest.workload)
     found = {}
@@ -159,7 +159,7 @@ def _count(
 def real(
     workload: Path, overrides: list[str], num_runs: int, num_repeats: int
 ) -> dict[str, dict[str, Any]]:
-    """Outcomes by kind and gate; and what was found in each part of each run."""
+    """Counts the outcomes by kind and gate, with what was found in each repeat of each run."""
     kinds = ("beside", "before", "one repeat", "one repeat, within alone")
     counters = {kind: _no_counts() for kind in kinds}
     gates = [parse_gate(text) for text in GATES]
@@ -208,7 +208,7 @@ def _play(workload: Path, overrides: list[str], num_repeats: int, root: Path) ->
 
 
 def _parts(side: EngineSide) -> list[EngineSide]:
-    """Each repeat as if it were all."""
+    """Returns one side for each repeat, as if it were the whole run."""
     assert side.records is not None
     alone = [side.records.only(part) for part in side.records.parts]
     return [

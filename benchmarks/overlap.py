@@ -142,7 +142,7 @@ def sample_of(device: TorchDevice, rng: random.Random) -> Sample:
 
 
 def chunk_of(table: Sequence[int], num_tokens: int) -> SequenceChunk:
-    """The last tokens of a full block table."""
+    """Returns a chunk of the last tokens of a full block table."""
     return SequenceChunk(
         request_id="r",
         token_ids=[1] * num_tokens,

@@ -98,7 +98,10 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def floor_s(config: ModelConfig, machine: Machine, *, num_rows: int, num_context: int) -> float:
-    """`num_context`: tokens whose KV is read. The head is counted for every row of a decode."""
+    """Returns the least time that a step can take: bytes over bandwidth, or products over FLOP/s.
+
+    `num_context` counts the tokens whose KV is read. The head is counted for every decoded row.
+    """
     embedding = config.vocab_size * config.hidden_size
     num_weights = num_parameters(config) - embedding
     kv_values = 2 * config.num_layers * config.num_kv_heads * config.head_dim

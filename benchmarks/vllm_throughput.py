@@ -133,7 +133,7 @@ def summarise(
 
 
 def grouped(measured: Sequence[Result]) -> list[list[Result]]:
-    """Repeats of one engine at one concurrency together."""
+    """Groups the repeats of one engine at one concurrency."""
     groups: dict[tuple[int, str], list[Result]] = {}
     for result in measured:
         groups.setdefault((result.num_at_a_time, result.engine), []).append(result)

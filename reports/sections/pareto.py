@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
@@ -24,44 +25,60 @@ def pareto(
     front are ringed and named (of many the two ends), the others are named in their tooltips."""
     figure = go.Figure(layout=base_layout(height=380))
     places = [
-        (point, x, y)
+        _Point(point=point, x=x, y=y)
         for point in sweep.points
         for x, y in [(across.read(point.numbers)[0], up.read(point.numbers)[0])]
         if x is not None and y is not None
     ]
-    front = pareto_front([(x, y) for _, x, y in places])
-    shown = front if len(front) <= MAX_NAMED else (front[0], front[-1])
-    named = {id(places[place][0]) for place in shown}
+    front = [places[index] for index in pareto_front([(each.x, each.y) for each in places])]
+    named = front if len(front) <= MAX_NAMED else [front[0], front[-1]]
     for engine in sweep.engines:
-        mine = [place for place in places if place[0].engine == engine]
-        figure.add_scatter(
-            name=engine,
-            x=[x for _, x, _ in mine],
-            y=[y for _, _, y in mine],
-            mode="markers+text",
-            marker={
-                "symbol": [symbol_of(point, look) for point, _, _ in mine],
-                "size": 9,
-                "color": look[engine].colour,
-            },
-            text=[label_of(point) if id(point) in named else "" for point, _, _ in mine],
-            textposition="bottom center",
-            customdata=[_words(point, x, y) for point, x, y in mine],
-            hovertemplate="%{customdata}",
-        )
-    figure.add_scatter(
+        mine = [each for each in places if each.point.engine == engine]
+        figure.add_trace(_marks(mine, engine, look, named))
+    figure.add_trace(_rings(front))
+    x_title, y_title = (_in_a_sentence(each.title) for each in (across, up))
+    figure.update_xaxes(title={"text": x_title}, zeroline=False)
+    figure.update_yaxes(title={"text": y_title}, range=[0, 1.08], tickformat=".0%", zeroline=False)
+    return figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Point:
+    point: SweepPoint
+    x: float
+    y: float
+
+
+def _marks(
+    mine: Sequence[_Point], engine: str, look: Mapping[str, Look], named: Sequence[_Point]
+) -> go.Scatter:
+    is_named = {id(each) for each in named}
+    return go.Scatter(
+        name=engine,
+        x=[each.x for each in mine],
+        y=[each.y for each in mine],
+        mode="markers+text",
+        marker={
+            "symbol": [symbol_of(each.point, look) for each in mine],
+            "size": 9,
+            "color": look[engine].colour,
+        },
+        text=[label_of(each.point) if id(each) in is_named else "" for each in mine],
+        textposition="bottom center",
+        customdata=[_words(each.point, each.x, each.y) for each in mine],
+        hovertemplate="%{customdata}",
+    )
+
+
+def _rings(front: Sequence[_Point]) -> go.Scatter:
+    return go.Scatter(
         name="front",
-        x=[places[place][1] for place in front],
-        y=[places[place][2] for place in front],
+        x=[each.x for each in front],
+        y=[each.y for each in front],
         mode="markers",
         marker={"symbol": "circle-open", "size": 17, "color": "#888", "line": {"width": 2}},
         hoverinfo="skip",
     )
-    figure.update_xaxes(title={"text": _in_a_sentence(across.title)}, zeroline=False)
-    figure.update_yaxes(
-        title={"text": _in_a_sentence(up.title)}, range=[0, 1.08], tickformat=".0%", zeroline=False
-    )
-    return figure
 
 
 def _in_a_sentence(title: str) -> str:

@@ -65,46 +65,55 @@ def ratio_intervals(rows: Sequence[Row], title: str) -> go.Figure:
     seen = [end for row in rows for end in (row.ratio, *(row.ends or ())) if end]
     figure = go.Figure(layout=_layout(len(rows), seen, title))
     figure.update_layout(shapes=[*figure.layout.shapes, *_kept_sides(rows)])
-    for verdict, (colour, symbol) in MARKS.items():
-        mine = [(place, row) for place, row in enumerate(rows) if row.verdict == verdict]
-        if not mine:
-            continue
-        ratios = [row.ratio for _, row in mine]
-        ends = [row.ends or (row.ratio, row.ratio) for _, row in mine]
-        figure.add_scatter(
-            name=verdict,
-            mode="markers",
-            x=ratios,
-            y=[place for place, _ in mine],
-            marker={"color": colour, "symbol": symbol, "size": 10},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": _distances(ratios, [each[1] for each in ends], OPEN),
-                "arrayminus": _distances(ratios, [each[0] for each in ends], 1 / OPEN),
-                "thickness": 2,
-                "width": 5,
-                "color": colour,
-            },
-            text=[row.words for _, row in mine],
-            hovertemplate="%{text}<extra></extra>",
-        )
+    for verdict in MARKS:
+        if any(row.verdict == verdict for row in rows):
+            figure.add_trace(_marks(rows, verdict))
     figure.update_yaxes(tickvals=list(range(len(rows))))
     for place, row in enumerate(rows):
-        # Above its line, for beside it a long name leaves a narrow page no room for the figure.
-        figure.add_annotation(
-            text=row.name,
-            showarrow=False,
-            bgcolor="#fff",  # the page's own, so that no line runs through it
-            borderpad=0,
-            xref="x domain",
-            x=0,
-            xanchor="left",
-            y=place,
-            yanchor="bottom",
-            yshift=6,
-        )
+        figure.add_annotation(_name(place, row.name))
     return figure
+
+
+def _marks(rows: Sequence[Row], verdict: str) -> go.Scatter:
+    """Draws the rows of one verdict."""
+    colour, symbol = MARKS[verdict]
+    mine = [(place, row) for place, row in enumerate(rows) if row.verdict == verdict]
+    ratios = [row.ratio for _, row in mine]
+    ends = [row.ends or (row.ratio, row.ratio) for _, row in mine]
+    return go.Scatter(
+        name=verdict,
+        mode="markers",
+        x=ratios,
+        y=[place for place, _ in mine],
+        marker={"color": colour, "symbol": symbol, "size": 10},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": _distances(ratios, [each[1] for each in ends], OPEN),
+            "arrayminus": _distances(ratios, [each[0] for each in ends], 1 / OPEN),
+            "thickness": 2,
+            "width": 5,
+            "color": colour,
+        },
+        text=[row.words for _, row in mine],
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _name(place: int, name: str) -> dict[str, Any]:
+    """Stands above its line, for beside it a long name leaves a narrow page no room."""
+    return {
+        "text": name,
+        "showarrow": False,
+        "bgcolor": "#fff",  # the page's own, so that no line runs through it
+        "borderpad": 0,
+        "xref": "x domain",
+        "x": 0,
+        "xanchor": "left",
+        "y": place,
+        "yanchor": "bottom",
+        "yshift": 6,
+    }
 
 
 def _kept_sides(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -25,30 +25,8 @@ def tail_percentiles(
     axis = time_axis(min(seen, default=0.01), max(seen, default=1.0), title)
     bottom, top = (10.0**end for end in axis["range"])
     for index, (engine, summary) in enumerate(summaries.items()):
-        names = [name for name in TAIL if summary[name] is not None]
-        values = [summary[name] for name in names]
-        ends = [summary["interval"].get(name) for name in names]  # None for the maximum
         nudge = (index - (len(summaries) - 1) / 2) * 0.07  # so that whiskers do not hide each other
-        figure.add_scatter(
-            name=engine,
-            x=[list(TAIL).index(name) + nudge for name in names],
-            y=values,
-            mode="lines+markers",
-            line={"color": look[engine].colour, "dash": look[engine].dash, "width": 2},
-            marker={"color": look[engine].colour, "symbol": look[engine].symbol, "size": 9},
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                **_whiskers(values, ends, bottom / 2, 2 * top),
-                "thickness": 1.5,
-                "width": 5,
-            },
-            customdata=[
-                [units.duration(value), units.duration_interval(end)]
-                for value, end in zip(values, ends, strict=True)
-            ],
-            hovertemplate="%{customdata[0]} (95 %: %{customdata[1]})",
-        )
+        figure.add_trace(_line(engine, summary, look[engine], nudge, (bottom / 2, 2 * top)))
     figure.update_xaxes(
         title={"text": "percentile"},
         tickvals=list(range(len(TAIL))),
@@ -59,6 +37,35 @@ def tail_percentiles(
     )
     figure.update_yaxes(axis)
     return figure
+
+
+def _line(
+    engine: str, summary: Json, look: Look, nudge: float, outside: tuple[float, float]
+) -> go.Scatter:
+    """`outside`: values below and above the axis, as far as an open end reaches."""
+    names = [name for name in TAIL if summary[name] is not None]
+    values = [summary[name] for name in names]
+    ends = [summary["interval"].get(name) for name in names]  # None for the maximum
+    return go.Scatter(
+        name=engine,
+        x=[list(TAIL).index(name) + nudge for name in names],
+        y=values,
+        mode="lines+markers",
+        line={"color": look.colour, "dash": look.dash, "width": 2},
+        marker={"color": look.colour, "symbol": look.symbol, "size": 9},
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            **_whiskers(values, ends, *outside),
+            "thickness": 1.5,
+            "width": 5,
+        },
+        customdata=[
+            [units.duration(value), units.duration_interval(end)]
+            for value, end in zip(values, ends, strict=True)
+        ],
+        hovertemplate="%{customdata[0]} (95 %: %{customdata[1]})",
+    )
 
 
 def _drawn(summary: Json) -> list[float]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import exp
 from statistics import median
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from reports.drawing.axes import base_layout, count_axis, time_axis
@@ -54,11 +56,13 @@ class _Mark:
 
 
 def _moved(sweep: Sweep, place: float, steps: float) -> float:
-    """Returns the place that many steps aside on the axis of `setting_axis`."""
-    first, last = sweep.ticks[0][0], sweep.ticks[-1][0]
-    if is_log(sweep):
-        return place * float((last / first) ** (NUDGE * steps))
-    return place + NUDGE * steps * (last - first)
+    """Returns the place that many steps aside on the axis of `setting_axis`; all engines together
+    take less than half of the way to the next value."""
+    at = np.array([tick for tick, _ in sweep.ticks])
+    at = np.log(at) if is_log(sweep) else at
+    room = 0.4 * float(np.diff(at).min(initial=np.inf)) / max(1, len(sweep.engines) - 1)
+    aside = steps * min(NUDGE * float(np.ptp(at)), room)
+    return place * exp(aside) if is_log(sweep) else place + aside
 
 
 def _marks(

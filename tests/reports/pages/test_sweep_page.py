@@ -124,6 +124,27 @@ def test_a_search_for_capacity_says_what_each_engine_carries(run: Path, tmp_path
     assert axis["type"] == "log" and "log scale" in axis["title"]["text"]
 
 
+def test_a_search_that_found_no_bound_says_so_in_words(run: Path, tmp_path: Path) -> None:
+    seeds = [
+        SeedCapacity(seed=7, rate=1.3, next_rate=None, note="1.3 or more"),
+        SeedCapacity(seed=8, rate=None, next_rate=0.1, note="less than 0.1"),
+    ]
+    found = CapacityResult(
+        name="load",
+        target_ratio=0.9,
+        tolerance_ratio=0.3,
+        num_conversations=6,
+        baseline=None,
+        engines=engine_capacities({"mine": seeds}, None),
+    )
+    manifest = manifest_of({"arrivals.rate": [0.1, 1.3], "seed": [7]}, kind="capacity")
+    path = write_capacity(manifest, runs_of(manifest, run), tmp_path / "s", found)
+    text = Page(path.read_text()).text
+    assert "users within SLO: mine not found." in text
+    assert "1.3 held, nothing higher was tried; none held, 0.1 did not" in text
+    assert "fsbench capacity" in text
+
+
 def test_a_warning_of_every_run_stands_once(tmp_path: Path) -> None:
     failing = replace(FAST, fail_ratio=1.0)
     run = write_run(tmp_path, {"mine": failing}, plan=PLAN, repeats=1)

@@ -9,18 +9,20 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from engines.core.device import Device
 from engines.core.engine import Engine
 from engines.core.engine_logs import EngineLogs
-from engines.core.request import Request, RequestOutput, SamplingParams
-from engines.core.settings import CoreSettings, FastSwitchSettings
-from engines.embedded.devices.link import EmulatedLink
+from engines.core.request import Request, RequestOutput
+from engines.core.sampling_params import SamplingParams
+from engines.core.settings import CoreSettings
 from engines.embedded.devices.loading import LoadedModel, load_model
+from engines.embedded.devices.paced import PacedDevice
 from engines.embedded.devices.torch_device import TorchDevice
-from engines.embedded.kind import ProcessConfig
+from engines.embedded.settings import FastSwitchSettings, ProcessConfig
 from engines.errors import EngineInputError
 from engines.priority_file import read_priorities
 from engines.serving.admission import ServedModel
@@ -30,6 +32,9 @@ from engines.serving.engine_thread import EngineThread
 from engines.serving.serve import bind, serve
 from engines.serving.serving_process import process_main
 from engines.serving.tokenizer import Detokenizer
+from engines.simulated.paced_engine import PacedClock, PacedEngine
+from engines.simulated.virtual_engine import modelled_device
+from engines.urgency import Claimant, claim_urgency
 
 
 def run(config: ProcessConfig) -> None:
@@ -50,8 +55,10 @@ def run(config: ProcessConfig) -> None:
     device = _device(settings, loaded)
     warm_up(core, device, max_context_tokens=served.max_context_tokens)
     logs = EngineLogs(config.log_directory) if config.log_directory else None
+    if settings.pace is not None:
+        claim_urgency(Claimant.PACED_ENGINE)
     try:
-        make_engine = _engine_factory(config, core, device, logs)
+        make_engine = _engine_factory(config, device, logs)
         app = create_app(served, make_engine, api_key=api_key, max_live=settings.max_live)
         host, port = listener.getsockname()[:2]
         print(f"{served.name} at http://{host}:{port}/v1 (Ctrl-C stops it)", flush=True)
@@ -80,9 +87,9 @@ def _served_model(config: ProcessConfig, loaded: LoadedModel) -> ServedModel:
     )
 
 
-def _device(settings: FastSwitchSettings, loaded: LoadedModel) -> Device:
+def _device(settings: FastSwitchSettings, loaded: LoadedModel) -> TorchDevice:
     core = settings.core()
-    device: Device = TorchDevice(
+    return TorchDevice(
         loaded.decoder,
         block_size=core.block_size,
         num_device_blocks=core.num_device_blocks,
@@ -91,17 +98,10 @@ def _device(settings: FastSwitchSettings, loaded: LoadedModel) -> Device:
         layout=core.mechanisms.layout,
         num_copy_threads=settings.num_copy_threads or 0,
     )
-    if settings.link is None:
-        return device
-    return EmulatedLink(
-        device,
-        bandwidth_bytes_per_s=settings.link.bytes_per_s,
-        seconds_per_copy=settings.link.seconds_per_copy,
-    )
 
 
 def _engine_factory(
-    config: ProcessConfig, core: CoreSettings, device: Device, logs: EngineLogs | None
+    config: ProcessConfig, device: Device, logs: EngineLogs | None
 ) -> EngineFactory:
     priorities = read_priorities(config.priorities) if config.priorities else None
 
@@ -110,10 +110,9 @@ def _engine_factory(
         on_outputs: Callable[[list[RequestOutput]], None],
         on_failure: Callable[[BaseException], None],
     ) -> EngineThread:
-        engine = Engine(
-            core,
+        engine = _engine(
+            config.settings,
             device,
-            clock=time.monotonic,
             priorities=priorities,
             on_step=logs.step if logs else None,
             on_request=logs.request if logs else None,
@@ -122,6 +121,17 @@ def _engine_factory(
         return EngineThread(engine, on_outputs=on_outputs, on_failure=on_failure)
 
     return make
+
+
+def _engine(settings: FastSwitchSettings, device: Device, **listeners: Any) -> Engine:
+    """Returns an engine as fast as its device, or one that keeps the pace of a profile's GPU."""
+    pace = settings.named_pace
+    if pace is None:
+        return Engine(settings.core(), device, clock=time.monotonic, **listeners)
+    clock = PacedClock()
+    modelled = modelled_device(settings, pace.loaded_profile(), clock)
+    paced = PacedDevice(device, modelled, clock)
+    return PacedEngine(settings.core(), paced, clock=clock, **listeners)
 
 
 def warm_up(core: CoreSettings, device: Device, *, max_context_tokens: int) -> None:

@@ -18,7 +18,7 @@ COSTS = {
     "kv_tokens": "KV cache tokens",
     "swap_tokens": "host swap tokens",
     "kv_offload_gib": "host KV GiB",
-    "link": "link",
+    "pace": "pace",
 }
 
 
@@ -26,8 +26,7 @@ def cost(manifest: Manifest) -> Fact:
     """Says whether the engines were given the same to work with: without that, more users served
     is no merit."""
     engines = manifest.engines
-    # Only an engine that was running already is reached by an address from the workload.
-    unknown = [name for name, each in engines.items() if each.get("base_url")]
+    unknown = [name for name in engines if manifest.facts_of(name).is_attached]
     if unknown:
         who = ", ".join(unknown)
         text = f"not known: {who} was attached to, not started; make sure it costs the same"

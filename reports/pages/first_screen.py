@@ -16,6 +16,7 @@ from reports.pages.validity import validity
 from reports.words import units
 from reports.words.wording import times_interval_text
 from suite.judging.ratios import UNSEEN
+from suite.measuring.cache_isolation import NOTE
 from suite.records.run_directory import Manifest
 
 Json = Mapping[str, Any]
@@ -74,6 +75,8 @@ def _contrast(metrics: Json) -> str:
         kept = f"kept {more} users than {baseline} ({ratio})"
         if found["reason"] == UNSEEN:
             text = f"{kept}, but {UNSEEN}."
+        elif found["reason"] == NOTE:
+            text = f"can not be held against {baseline}: {NOTE}."
         elif found["verdict"] == "same":
             text = f"kept as many users as {baseline}."
         elif found["verdict"] not in ("better", "worse"):
@@ -102,7 +105,7 @@ def first_screen(metrics: Json, manifest: Manifest) -> list[Fact]:
     said = verdict(metrics)
     facts = [
         Fact(outcome=said.outcome, label=said.label, text=""),
-        validity(metrics, manifest.parts),
+        validity(metrics, manifest.trials),
         cost(manifest),
     ]
     return sorted(facts, key=lambda fact: ORDER.index(fact.outcome))

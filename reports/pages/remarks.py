@@ -14,16 +14,21 @@ from suite.judging.run_comparison import said_once
 from suite.records.run_directory import Manifest
 
 Json = Mapping[str, Any]
-# A manifest of before has no remarks, and yet its numbers say that they came out of no real time.
-UNSAID = "virtual time: the numbers are those of a model, not of a machine"
+# For a manifest of before, which has no remarks.
+VIRTUAL = "simulated, virtual time: the numbers are a model's, not a machine's"
+MODELLED = "simulated GPU, wall time: what a step lasts is a model's answer"
 
 
-def remarks_of(manifest: Manifest, engines: Json) -> dict[str, list[str]]:
-    """Returns the remarks on each engine; `engines` as in metrics.json."""
-    return {
-        name: manifest.remarks.get(name) or ([UNSAID] if each["is_exact"] else [])
-        for name, each in engines.items()
-    }
+def remarks_of(manifest: Manifest, engines: Iterable[str]) -> dict[str, list[str]]:
+    """Returns the remarks on each of the engines."""
+    return {name: manifest.remarks.get(name) or _unsaid(manifest, name) for name in engines}
+
+
+def _unsaid(manifest: Manifest, engine: str) -> list[str]:
+    facts = manifest.facts_of(engine)
+    if facts.is_virtual:
+        return [VIRTUAL]
+    return [MODELLED] if facts.is_modelled else []
 
 
 def remark_facts(said: Iterable[tuple[str, str]], everyone: Collection[str]) -> list[Fact]:

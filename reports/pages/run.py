@@ -65,7 +65,7 @@ def write_report(run: Path) -> Path:
     facts = RunFacts(manifest=manifest, plan=plan, metrics=read_metrics(run), look=look)
     shown, left_out = _read_sections(run, facts)
     metrics = facts.metrics
-    remarks = remarks_of(manifest, metrics["engines"])
+    remarks = remarks_of(manifest, manifest.engines)
     return write_page(
         run / "report.html",
         "report.html.j2",
@@ -85,7 +85,7 @@ def write_report(run: Path) -> Path:
         cited=cited_tables(metrics.get("references", [])),  # a file of before has none
         classes=tables.class_table(metrics),
         worst_users=tables.worst_users_table(metrics),
-        driver=tables.driver_table(manifest.parts),
+        driver=tables.driver_table(manifest.trials),
         left_out=left_out,
         plan_notes=[f"{note.count:,} × {note.what}" for note in plan.notes],
         settings=_settings(manifest),
@@ -117,7 +117,9 @@ def _settings(manifest: Manifest) -> list[tuple[str, str]]:
         name: units.size(value) if name.endswith("_bytes") and value is not None else value
         for name, value in manifest.machine.items()
     }
-    versions = {part.engine: part.engine_version for part in manifest.parts if part.engine_version}
+    versions = {
+        trial.engine: trial.engine_version for trial in manifest.trials if trial.engine_version
+    }
     sections: list[tuple[str, Any]] = [
         ("Machine", machine),
         ("Versions", manifest.versions),

@@ -93,7 +93,7 @@ def _remarks(sweep: Sweep) -> list[tuple[str, str]]:
     said = [
         (point.engine, text)
         for point in sweep.points
-        for texts in remarks_of(manifests[point.run], {point.engine: point.numbers}).values()
+        for texts in remarks_of(manifests[point.run], [point.engine]).values()
         for text in texts
     ]
     return list(dict.fromkeys(said))

@@ -9,13 +9,13 @@ from reports.pages.fact import Fact, joined
 from reports.words import units
 from suite.judging.run_comparison import said_once
 from suite.plurals import several
-from suite.records.run_directory import Part
+from suite.records.run_directory import Trial
 
 Json = Mapping[str, Any]
 STATUS = {"interrupted": "was interrupted", "missing": "is missing"}  # others: as they are
 
 
-def validity(metrics: Json, parts: Sequence[Part]) -> Fact:
+def validity(metrics: Json, trials: Sequence[Trial]) -> Fact:
     """Says whether the run may be believed at all; the details stand in the warnings."""
     broken, doubtful, overloaded = [], [], []
     for name, each in metrics["engines"].items():
@@ -27,26 +27,28 @@ def validity(metrics: Json, parts: Sequence[Part]) -> Fact:
         elif counts["failed"] or counts["lost"]:
             number = counts["failed"] + counts["lost"]
             doubtful.append(f"{name} left {several(number, 'turn')} without a whole answer")
+        if not (each.get("pace") or {"is_kept": True})["is_kept"]:
+            broken.append(f"{name} missed its pace: this machine was too busy, run again")
         if (each.get("steady_state") or {}).get("is_overloaded"):
             overloaded.append(name)
     if overloaded:
         doubtful.append(f"overloaded, with a backlog that grew to the end: {', '.join(overloaded)}")
-    if any(part.driver is not None and not part.driver.is_valid for part in parts):
+    if any(trial.driver is not None and not trial.driver.is_valid for trial in trials):
         broken.append("the load driver was out of its bounds: read the warnings before the numbers")
     if broken:
         text = "; ".join(broken + doubtful)
         return Fact(outcome="fail", label="Not valid", text=text)
     if doubtful:
         return Fact(outcome="inconclusive", label="Read with care", text="; ".join(doubtful))
-    return Fact(outcome="pass", label="Valid run", text=_trusted(parts))
+    return Fact(outcome="pass", label="Valid run", text=_trusted(trials))
 
 
-def _trusted(parts: Sequence[Part]) -> str:
+def _trusted(trials: Sequence[Trial]) -> str:
     said = ["every planned turn left a whole answer"]
-    lags = [part.driver.lag_p99_s for part in parts if part.driver and part.driver.lag_p99_s]
+    lags = [trial.driver.lag_p99_s for trial in trials if trial.driver and trial.driver.lag_p99_s]
     if lags:
         said.append(f"the driver sent within {units.duration(max(lags))} of the plan (P99)")
-    sources = {part.driver.time_source for part in parts if part.driver is not None}
+    sources = {trial.driver.time_source for trial in trials if trial.driver is not None}
     if sources == {"kernel"}:
         said.append("tokens stamped by the kernel")
     return ", ".join(said)

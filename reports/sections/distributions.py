@@ -17,7 +17,8 @@ from reports.words import units
 from suite.measuring.latencies import samples_and_rows
 from suite.records.turn_table import TurnTable
 from suite.statistics.arrays import Bools
-from workloads.plan import Plan, UserClass
+from workloads.plan import Plan
+from workloads.plan_parts import UserClass
 
 SHOWN = ("first_token_delay_s", "tbt_s")
 FIRST_RATIO = 0.01  # of the samples, the fastest, may lie left of the figure

@@ -40,8 +40,8 @@ def read_records(run: Path, manifest: Manifest, plan: Plan, name: str) -> Engine
         turns=engine.turns,
         all_turns=engine.all_turns,
         users=engine.users,
-        repeat=engine.parts[0].repeat if engine.parts else 1,
-        logs=[(part.repeat, read_engine_logs(part.directory(run))) for part in engine.parts],
+        repeat=engine.trials[0].repeat if engine.trials else 1,
+        logs=[(trial.repeat, read_engine_logs(trial.directory(run))) for trial in engine.trials],
     )
 
 

@@ -18,7 +18,8 @@ from suite.driver.pool import Pool, Target
 from suite.driver.prompt import History, RequestWriter
 from suite.driver.turn_player import LEAD_NS, PlannedTurn, TurnPlayer
 from suite.records.turn_records import TurnRecord
-from workloads.plan import Conversation, Plan, PriorityTrace
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, PriorityTrace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from engines.api import Endpoint
 from suite.driver.answer import Answer
 from suite.driver.pool import Target
 from suite.driver.words import render
-from workloads.plan import TokenIds, Turn
+from workloads.plan_parts import TokenIds, Turn
 
 
 class PromptError(Exception):

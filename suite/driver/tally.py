@@ -13,7 +13,6 @@ class Tally:
         self.num_failed = 0
         self.num_output_tokens = 0
         self._ttft_s: list[float] = []
-        self._lag_s: list[float] = []
         self._began_at = time.monotonic()
         self._began_cpu_s = time.process_time()
 
@@ -21,10 +20,8 @@ class Tally:
         self.num_done += 1
         self.num_failed += record.error is not None
         self.num_output_tokens += sum(record.tokens_per_chunk)
-        if record.sent_at is not None:
-            self._lag_s.append(record.sent_at - record.scheduled_at)
-            if record.token_at:
-                self._ttft_s.append(record.token_at[0] - record.sent_at)
+        if record.sent_at is not None and record.token_at:
+            self._ttft_s.append(record.token_at[0] - record.sent_at)
 
     @property
     def cpu_ratio(self) -> float:
@@ -32,8 +29,7 @@ class Tally:
         wall_s = max(time.monotonic() - self._began_at, 1e-3)
         return (time.process_time() - self._began_cpu_s) / wall_s
 
-    def take_latencies(self) -> tuple[list[float], list[float]]:
-        """TTFT and driver lag of the turns since the last call."""
-        taken = self._ttft_s, self._lag_s
-        self._ttft_s, self._lag_s = [], []
+    def take_ttft_s(self) -> list[float]:
+        """Returns the TTFTs of the turns since the last call."""
+        taken, self._ttft_s = self._ttft_s, []
         return taken

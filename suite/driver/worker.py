@@ -15,10 +15,11 @@ from collections.abc import Callable
 import uvloop
 
 from engines.arrow_log import ArrowLog
+from engines.urgency import Claimant, claim_urgency
 from suite.driver.data_plane import DataPlane, Shard
 from suite.driver.link import Report, WorkerEnd
+from suite.driver.opening import opened
 from suite.driver.tally import Tally
-from suite.driver.urgency import claim_urgency
 from suite.driver.worker_config import WorkerConfig
 from suite.records.turn_records import TURN_SCHEMA, TurnRecord, turn_row
 from workloads.plan import Plan
@@ -47,13 +48,13 @@ class Worker:
         self._link = WorkerEnd(config.link_fd)
         self._log = ArrowLog(config.shard_path, TURN_SCHEMA, rows_per_batch=ROWS_PER_BATCH)
         self._tally = Tally()
-        plan = Plan.read(config.plan_path)
+        plan = opened(Plan.read(config.plan_path), config.endpoint.opening_token_ids)
         self._shard = Shard.of(plan, worker=config.worker, num_workers=config.num_workers)
         gc.freeze()  # the plan stays; collections need not walk it
 
     def start(self, started_at_ns: int) -> None:
         """Play in a new thread, with instant 0 at `started_at_ns` (CLOCK_MONOTONIC)."""
-        _log.info("the driver's urgency is %s", claim_urgency())
+        _log.info("the driver's urgency is %s", claim_urgency(Claimant.DRIVER))
         thread = threading.Thread(target=self._run, args=(started_at_ns,), daemon=True)
         thread.start()
 
@@ -107,7 +108,6 @@ class Worker:
 
     def _report(self, kind: str, *, num_in_flight: int = 0) -> Report:
         tally = self._tally
-        ttft_s, lag_s = tally.take_latencies()
         return Report(
             kind=kind,
             num_done=tally.num_done,
@@ -115,8 +115,7 @@ class Worker:
             num_in_flight=num_in_flight,
             num_output_tokens=tally.num_output_tokens,
             cpu_ratio=tally.cpu_ratio,
-            ttft_s=ttft_s,
-            lag_s=lag_s,
+            ttft_s=tally.take_ttft_s(),
         )
 
     async def _report_regularly(self, plane: DataPlane) -> None:

@@ -6,7 +6,7 @@ bound. Numbers that have none, and those of exact (simulated) runs, are compared
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -99,12 +99,13 @@ def _hold(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcome:
     involved = [side, base] if gate.is_times_baseline and base is not None else [side]
     is_exact = all(are_exact(side, each) for each in involved)
     is_late = metric.is_timed and any(each.is_driver_valid is False for each in involved)
+    doubt = DRIVER_NOTE if is_late else _doubt(metric, involved)
     whole = None if is_exact else hull(held.within, held.between)
-    outcome, reason = _judge(gate, held, whole, is_late=is_late)
+    outcome, reason = _judge(gate, held, whole, doubt=doubt)
     wants_repeats = outcome is Outcome.FAIL and not is_exact and _may_be_the_run(gate, held)
     if wants_repeats:
         outcome, reason = Outcome.INCONCLUSIVE, UNSEEN
-    is_open = outcome is Outcome.INCONCLUSIVE and not is_late and held.value is not None
+    is_open = outcome is Outcome.INCONCLUSIVE and doubt is None and held.value is not None
     return GateOutcome(
         gate=gate.text,
         engine=name,
@@ -127,12 +128,17 @@ def _hold(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcome:
     )
 
 
+def _doubt(metric: Metric, involved: Sequence[Side]) -> str | None:
+    """The first reason not to judge by any of them."""
+    return next((why for each in involved if (why := each.doubt(metric)) is not None), None)
+
+
 def _may_be_the_run(gate: Gate, held: _Held) -> bool:
     """Too few repeats to tell the engine from the level of the run it happened to have. A PASS
     stands all the same, for it says only that nothing was seen; a FAIL accuses."""
     if held.cautious is None:
         return False
-    return _judge(gate, held, held.cautious, is_late=False)[0] is not Outcome.FAIL
+    return _judge(gate, held, held.cautious, doubt=None)[0] is not Outcome.FAIL
 
 
 def _absolute(gate: Gate, side: Side) -> _Held:
@@ -226,12 +232,12 @@ def _at_zero(number: Number, gate: Gate) -> _Held:
 
 
 def _judge(
-    gate: Gate, held: _Held, whole: Interval | None, *, is_late: bool
+    gate: Gate, held: _Held, whole: Interval | None, *, doubt: str | None
 ) -> tuple[Outcome, str]:
     if held.value is None or held.bound is None:
         return Outcome.INCONCLUSIVE, held.reason
-    if is_late:
-        return Outcome.INCONCLUSIVE, DRIVER_NOTE
+    if doubt is not None:
+        return Outcome.INCONCLUSIVE, doubt
     bound = held.bound * held.scale
     if gate.metric.is_share and bound > 1 and gate.is_times_baseline:
         return Outcome.INCONCLUSIVE, f"the bound {bound:.4g} is more than a share can be"

@@ -27,7 +27,9 @@ from suite.judging.catalogue import (
     look_up,
 )
 from suite.judging.paired_samples import Resampled
+from suite.measuring.cache_isolation import doubt as cache_doubt
 from suite.measuring.engine_run import EngineRun
+from suite.measuring.pace import doubt as pace_doubt
 from suite.measuring.user_influences import correlation
 from suite.statistics.arrays import Floats
 from suite.statistics.bootstrap import interval_of
@@ -60,6 +62,9 @@ class Side(Protocol):
 
     @property
     def is_driver_valid(self) -> bool | None: ...
+
+    def doubt(self, metric: Metric) -> str | None:
+        """Returns why its number is not to be judged by; None where it is."""
 
     @property
     def num_conversations(self) -> int: ...
@@ -101,6 +106,10 @@ class EngineSide:
     def is_driver_valid(self) -> bool | None:
         found: bool | None = self.numbers["is_driver_valid"]
         return found
+
+    def doubt(self, metric: Metric) -> str | None:
+        cache = cache_doubt(self.numbers.get("prefix_cache", {}), metric.group, metric.key)
+        return cache or (pace_doubt(self.numbers.get("pace")) if metric.is_timed else None)
 
     @property
     def num_conversations(self) -> int:
@@ -283,6 +292,9 @@ def compare_sides(side: Side, base: Side) -> list[dict[str, Any]]:
 def _entry(side: Side, base: Side, metric: Metric) -> dict[str, Any]:
     mine, other, ratio = side.number(metric), base.number(metric), ratio_of(side, base, metric)
     verdict, reason = _verdict(metric, mine, other, ratio, is_exact=are_exact(side, base))
+    doubt = side.doubt(metric) or base.doubt(metric)
+    if doubt is not None and verdict not in ("same", "missing"):
+        verdict, reason = "unclear", doubt
     return {
         "metric": metric.name,
         "user_class": metric.user_class,

@@ -15,6 +15,8 @@ from suite.judging.catalogue import METRICS, Metric, Number, between_runs_of, lo
 from suite.judging.metrics_file import MeasuredRun
 from suite.judging.paired_samples import Resampled
 from suite.judging.ratios import plan_key
+from suite.measuring.cache_isolation import doubt as cache_doubt
+from suite.measuring.pace import doubt as pace_doubt
 from suite.records.run_directory import SCHEMA_VERSION
 from suite.statistics.intervals import as_json
 from suite.statistics.quantiles import CONFIDENCE_RATIO, Interval
@@ -46,6 +48,8 @@ class StoredNumber(_Stored):
 class StoredEngine(_Stored):
     is_exact: bool
     is_driver_valid: bool | None
+    pace: dict[str, Any] | None = None  # as in metrics.json
+    prefix_cache: dict[str, Any] = {}  # as in metrics.json
     num_conversations: int
     repeats: int
     metrics: dict[str, StoredNumber]
@@ -75,6 +79,10 @@ class StoredSide:
     @property
     def is_driver_valid(self) -> bool | None:
         return self.stored.is_driver_valid
+
+    def doubt(self, metric: Metric) -> str | None:
+        cache = cache_doubt(self.stored.prefix_cache, metric.group, metric.key)
+        return cache or (pace_doubt(self.stored.pace) if metric.is_timed else None)
 
     @property
     def num_conversations(self) -> int:
@@ -193,6 +201,8 @@ def _stored(numbers: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
     return {
         "is_exact": numbers["is_exact"],
         "is_driver_valid": numbers["is_driver_valid"],
+        "pace": numbers["pace"],
+        "prefix_cache": numbers["prefix_cache"],
         "num_conversations": numbers["num_conversations"],
         "repeats": len(numbers["repeats"]),
         "metrics": found,

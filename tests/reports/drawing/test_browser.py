@@ -19,7 +19,7 @@ from reports.drawing.images import write_images
 from reports.pages.comparison import write_comparison
 from reports.pages.run import write_report
 from tests.reports.synthetic_run import FAST, SLOW, make_plan, write_run
-from workloads.plan import UserClass
+from workloads.plan_parts import UserClass
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="needs chromium")
 

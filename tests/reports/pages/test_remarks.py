@@ -118,6 +118,6 @@ def test_virtual_time_is_said_of_a_run_whose_manifest_has_no_remarks(tmp_path: P
     manifest = Manifest.read(run)
     engines = {"a": {"kind": "simulated", "kv_tokens": 8192}}
     manifest.model_copy(update={"engines": engines}).write(run)
-    assert "virtual time a: the numbers are those of a model" in first_screen(
+    assert "simulated, virtual time a: the numbers are a model's, not a machine's" in first_screen(
         write_report(run).read_text()
     )

@@ -70,6 +70,7 @@ def side(levels, *, label="a", is_exact=False, num_failed=0):
         "counts": {"recorded": 9, "failed": num_failed, "lost": 0},
         "is_exact": is_exact,
         "is_driver_valid": True,
+        "pace": None,
         "num_conversations": 100,
         "repeats": [{}] * len(levels),
         "between_runs": None

@@ -124,6 +124,16 @@ def write_metrics(run: Path) -> Json:
     return metrics
 
 
+def read_metrics(run: Path) -> Json:
+    """Returns the run's metrics.json; measures the run where it has none of this version."""
+    path = run / "metrics.json"
+    if path.exists():
+        found: Json = json.loads(path.read_text())
+        if found.get("schema_version") == SCHEMA_VERSION:
+            return found
+    return write_metrics(run)
+
+
 def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) -> Json:
     """Returns an engine's part of metrics.json: its numbers, its repeats' and how far those differ;
     `remarks` join the warnings."""

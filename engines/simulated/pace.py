@@ -19,7 +19,9 @@ class Pace(BaseModel):
 
     profile: str = Field(description="a shipped profile's name, or the path of a .yaml file")
     speed: float = Field(
-        1.0, gt=0, description="all of the profile's times are divided by this: 4 is four times"
+        default=1.0,
+        gt=0,
+        description="all of the profile's times are divided by this, so 4 is four times as fast",
     )
 
     def loaded_profile(self) -> Profile:

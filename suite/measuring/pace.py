@@ -17,7 +17,7 @@ import numpy as np
 from suite.measuring.engine_run import EngineRun
 from suite.records.engine_logs import read_engine_logs
 from suite.statistics.arrays import Floats
-from workloads.plan import UserClass
+from workloads.plan_parts import UserClass
 
 NOTE = "the pace was missed (see the warnings): the time may be this machine's own"
 COLUMN = "pace_missed_s"
@@ -80,4 +80,4 @@ def _missed_s(directory: Path) -> Floats:
     steps = read_engine_logs(directory).steps
     if steps is None or COLUMN not in steps.column_names:  # another engine, or an old run
         return np.array([])
-    return steps[COLUMN].drop_null().to_numpy()
+    return np.asarray(steps[COLUMN].drop_null(), dtype=np.float64)

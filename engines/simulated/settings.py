@@ -55,6 +55,15 @@ class SimulatedSettings(CoreEngineSettings):
     def facts(self) -> EngineFacts:
         return EngineFacts(is_virtual=self.time == "virtual", is_modelled=True)
 
+    @model_validator(mode="after")
+    def _is_modelled(self) -> Self:
+        if self.mechanisms().copy == "kernel":
+            raise ValueError(
+                "copy: kernel is not modelled (no profile has measured how fast a GPU's threads "
+                "move blocks, nor what the model loses meanwhile); take merged or batched"
+            )
+        return self
+
     def resolve(self, model: str | None) -> Self:
         """Returns a copy that names every mechanism. Raises EngineInputError: the profile is
         unknown, or of another model than the workload's."""
@@ -105,7 +114,7 @@ class SimulatedSettings(CoreEngineSettings):
             has_lifeline=True,
         )
         argv = config.command("engines.simulated")
-        with serving_process(argv, config, name=name) as server:
+        with serving_process(argv, config) as server:
             yield server
 
     def virtual_engine(

@@ -80,4 +80,5 @@ def _missed_s(directory: Path) -> Floats:
     steps = read_engine_logs(directory).steps
     if steps is None or COLUMN not in steps.column_names:  # another engine, or an old run
         return np.array([])
-    return np.asarray(steps[COLUMN].drop_null(), dtype=np.float64)
+    missed: Floats = steps[COLUMN].drop_null().to_numpy()
+    return missed

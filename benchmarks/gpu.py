@@ -66,7 +66,7 @@ from workloads.plan import Plan
 from workloads.spec import WorkloadSpec
 
 BASELINE = "vllm-0.3"
-MOST_IMPORTANT = ("fastswitch", BASELINE, "vllm-v1")  # ours, what it is measured by, recompute
+MOST_IMPORTANT = ("fastswitch", BASELINE, "recompute-prefix")  # ours, what it is measured by, recompute
 OTHERS = tuple(name for name in PRESETS if name not in MOST_IMPORTANT)
 MAX_NUM_SEQS = 256
 SET_UP_S = 8.0  # of a preset's device: pools, pinning, graphs

@@ -117,9 +117,9 @@ def test_the_plan_is_inside_nine_minutes_with_what_matters_first() -> None:
     assert tests_s + limit_s <= 540
     names = [stage.name for stage in measurement.stages]
     presets = [name for name in names if name in PRESETS]
-    assert presets[:3] == ["fastswitch", "vllm-0.3", "vllm-v1"]
+    assert presets[:3] == ["fastswitch", "vllm-0.3", "recompute-prefix"]
     assert sorted(presets) == sorted(PRESETS)
-    assert names.index("vllm-v1") < names.index("steps") < names.index("fastswitch-x")
+    assert names.index("recompute-prefix") < names.index("steps") < names.index("fastswitch-x")
 
 
 @pytest.fixture

@@ -261,7 +261,7 @@ def test_a_recorded_step_is_the_same_whatever_the_batch_holds(launches: list[obj
     assert not any("_local_scalar_dense" in name or "nonzero" in name for name in names)
 
 
-@pytest.mark.parametrize("preset", ["fastswitch-x", "vllm-v1"])
+@pytest.mark.parametrize("preset", ["fastswitch-x", "recompute-prefix"])
 def test_the_engine_gives_the_same_tokens_through_kernels_and_graphs(preset: str) -> None:
     """Preempted, swapped out and in or recomputed on the way, in both layouts."""
     mechanisms = PRESETS[preset]

@@ -68,7 +68,6 @@ from workloads.spec import WorkloadSpec
 BASELINE = "vllm-0.3"
 # Ours, what it is measured by, and the design without a swap.
 MOST_IMPORTANT = ("fastswitch", BASELINE, "recompute-prefix")
-OTHERS = tuple(name for name in PRESETS if name not in MOST_IMPORTANT)
 MAX_NUM_SEQS = 256
 SET_UP_S = 8.0  # of a preset's device: pools, pinning, graphs
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.results import print_table
 from engines.core.device import Batch, BlockRun, Direction, SequenceChunk
-from engines.core.request import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import Copy, Layout
 from engines.embedded.devices.copies import CPU_COPIES
 from engines.embedded.devices.model import Decoder

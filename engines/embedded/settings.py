@@ -93,7 +93,7 @@ class FastSwitchSettings(CoreEngineSettings):
             priorities=write_priorities(directory, priorities),
             has_lifeline=True,
         )
-        return serving_process(config.argv(), config, name=name)
+        return serving_process(config.argv(), config)
 
 
 class ProcessConfig(ServingConfig):

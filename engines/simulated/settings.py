@@ -112,7 +112,7 @@ class SimulatedSettings(CoreEngineSettings):
             has_lifeline=True,
         )
         argv = config.command("engines.simulated")
-        with serving_process(argv, config, name=name) as server:
+        with serving_process(argv, config) as server:
             yield server
 
     def virtual_engine(

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from engines.core.device import Batch, BlockRun, Direction
-from engines.core.request import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import PRESETS, Copy, Layout, Swap
 from engines.embedded.devices.model import Decoder
 from engines.embedded.devices.torch_device import TorchDevice

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from engines.core.adaptive import Situation
 from engines.core.policy import POLICIES
-from engines.core.request import HostCopy, Phase, Request, SamplingParams
+from engines.core.request import HostCopy, Phase, Request
 from engines.core.reuse import HostReuse, KeptContext
 from engines.core.roster import Roster
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import PRESETS
 from tests.engines.core.bench import Bench, core_settings, prompt_of
 

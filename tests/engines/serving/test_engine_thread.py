@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from engines.core.engine import Engine
-from engines.core.settings import FastSwitchSettings
+from engines.embedded.settings import FastSwitchSettings
 from engines.serving.engine_thread import EngineThread
 from tests.engines.core.memory_device import MemoryDevice
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from engines.api import Endpoint
+from suite.driver.link import StopOrder
 from suite.driver.live import LiveView, Progress
 from suite.driver.processes import DriverProcesses, WorkerProcess
 from suite.driver.quality import judge
@@ -48,6 +49,12 @@ class DriveResult(PlayResult):
 class _Stop:
     by: StoppedBy
     note: str
+
+    @property
+    def order(self) -> StopOrder:
+        """What is in flight when the engine dies is the engine's failure."""
+        is_engines = self.by == "caller"
+        return StopOrder(reason=self.note, source="server" if is_engines else "stop")
 
 
 def play(
@@ -100,7 +107,7 @@ def _watch_until_end(
         stop = _Stop("signal", interrupt_note(interrupt))
     with contextlib.suppress(KeyboardInterrupt):  # pressed again: wait no longer
         if stop is not None:
-            _drain(processes, view, stop.note)
+            _drain(processes, view, stop.order)
         processes.wait(LEAVE_TIMEOUT_S)
     return stop
 
@@ -150,9 +157,9 @@ def _take_reports(
     return None
 
 
-def _drain(processes: DriverProcesses, view: LiveView, reason: str) -> None:
+def _drain(processes: DriverProcesses, view: LiveView, order: StopOrder) -> None:
     """Let the workers record what is in flight."""
-    processes.stop_all(reason)
+    processes.stop_all(order)
     deadline = time.monotonic() + FLUSH_TIMEOUT_S
     while time.monotonic() < deadline:
         for number, worker in enumerate(processes.workers):

@@ -98,7 +98,8 @@ class Worker:
 
     def _stop(self, plane: DataPlane) -> None:
         asyncio.get_running_loop().remove_reader(self._link.fileno())
-        plane.stop(self._link.read_stop_reason())
+        order = self._link.read_stop()
+        plane.stop(order.reason, order.source)
 
     def _record(self, record: TurnRecord) -> None:
         self._log.append(turn_row(record))

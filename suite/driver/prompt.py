@@ -40,7 +40,8 @@ class History:
     def json(self) -> bytes:
         """That field's value."""
         is_list = self._is_chat or self._is_token_ids
-        return b"[%b]" % self._said if is_list else b'"%b"' % self._said
+        said = bytes(self._said)
+        return b"[%b]" % said if is_list else b'"%b"' % said
 
     def expect(self, turn: Turn) -> None:
         """Prepares what `ask` will need."""

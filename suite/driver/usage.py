@@ -60,7 +60,7 @@ class Usage:
 def _usages(chunk: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Where it stands: at the top; Groq's, and Moonshot's in the choice; llama.cpp's timings where
     there is nothing else."""
-    found = [("usage", chunk.get("usage"))]
+    found: list[tuple[str, Any]] = [("usage", chunk.get("usage"))]
     groq = chunk.get("x_groq")
     if isinstance(groq, dict):
         found.append(("x_groq.usage", groq.get("usage")))

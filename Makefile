@@ -30,7 +30,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 # The tests look at the pages in a real browser. Where none is found and this process may install one
 # (as root on Debian or Ubuntu: a CI container), it does; elsewhere those tests are skipped and say so.
 browser: setup
-	@$(BIN)/python -c 'import sys; from reports.browser import find_browser; sys.exit(not find_browser())' \
+	@$(BIN)/python -c 'import sys; from reports.drawing.browser import find_browser; sys.exit(not find_browser())' \
 	|| { test "$$(id -u)" = 0 && command -v apt-get > /dev/null \
 		&& echo "no Chromium found: installing Debian's" \
 		&& export DEBIAN_FRONTEND=noninteractive && apt-get update -qq \

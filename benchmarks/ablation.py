@@ -37,8 +37,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.results import print_table, write_result
-from engines.fastswitch.devices.model_config import PRESETS as MODELS
-from engines.fastswitch.settings import PRESETS
+from engines.core.settings import PRESETS
+from engines.models.model_config import PRESETS as MODELS
 from workloads.yaml_file import read_yaml
 
 HERE = Path(__file__).parent
@@ -109,7 +109,7 @@ def scaled_link(step_s: float, workload: Mapping[str, Any], reference: Reference
 
 
 def arms(common: Mapping[str, Any], link: Json | None, presets: Sequence[str]) -> Json:
-    """An engine for each preset, everything else equal; '+' is no part of a folder's name."""
+    """Returns an engine for each preset with everything else equal; '+' can not stand in a name."""
     of_link = {} if link is None else {"link": link}
     return {preset.replace("+", "-"): {**common, "preset": preset, **of_link} for preset in presets}
 
@@ -171,7 +171,7 @@ def _row(name: str, engine: Json, base: Json) -> Json:
 
 
 def _ratio(own: Json, its: Json, key: str, is_more_better: bool) -> float | None:
-    """How much better than the baseline."""
+    """Returns by what factor it is better than the baseline; None where a value is missing."""
     value, base = own[key], its[key]
     if not value or not base:
         return None

@@ -29,7 +29,7 @@ USERS = "users_within_slo_ratio"
 
 
 def rows_of(sweep: Row, engine: str, rate: float) -> dict[int, Row]:
-    """By seed."""
+    """Returns the sweep's rows of one engine at one rate, by seed."""
     return {
         row["seed"]: row
         for row in sweep["rows"]

@@ -29,10 +29,10 @@ import numpy as np
 
 from benchmarks.results import print_table, write_result
 from engines.api import PriorityUpdates
-from engines.fastswitch.device import Batch
-from engines.fastswitch.engine import Engine
-from engines.fastswitch.request import Request, SamplingParams
-from engines.fastswitch.settings import PRESETS, CoreSettings
+from engines.core.device import Batch
+from engines.core.engine import Engine
+from engines.core.request import Request, SamplingParams
+from engines.core.settings import PRESETS, CoreSettings
 from engines.simulated.device import ModelledDevice, VirtualClock
 from engines.simulated.profile import load_profile
 
@@ -113,7 +113,7 @@ class Arm:
             self._step()
 
     def _leave_contexts(self, num_tokens: int) -> None:
-        """Of idle conversations, until the host pool is full."""
+        """Keeps copies of idle conversations until the host pool is full."""
         for i in range(self._scene.num_idle):
             request = Request(
                 request_id=f"idle{i}",

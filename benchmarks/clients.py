@@ -27,8 +27,8 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.results import print_table, write_result
-from engines.api import EngineInputError
-from engines.fastswitch.model_folder import write_model_folder
+from engines.errors import EngineInputError
+from engines.models.model_folder import write_model_folder
 from engines.process import ChildProcess
 from engines.vllm.command import find_executable
 from engines.vllm.server import free_port
@@ -50,7 +50,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """Of the server's histograms."""
+    """Totals of the server's histograms."""
 
     num_requests: float
     ttft_s: float

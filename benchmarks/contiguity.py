@@ -26,11 +26,11 @@ from statistics import fmean
 from typing import Any, cast
 
 from benchmarks.results import print_table, write_result
-from engines.fastswitch.allocators import ALLOCATORS
-from engines.fastswitch.kv_cache import KvCache
-from engines.fastswitch.request import Phase, Request, SamplingParams
-from engines.fastswitch.settings import PRESETS, Allocator, CoreSettings, GroupVictim
-from engines.fastswitch.swap import Swapper
+from engines.core.allocators import ALLOCATORS
+from engines.core.kv_cache import KvCache
+from engines.core.request import Phase, Request, SamplingParams
+from engines.core.settings import PRESETS, Allocator, CoreSettings, GroupVictim
+from engines.core.swap import Swapper
 from engines.simulated.device import ModelledDevice, VirtualClock
 from engines.simulated.profile import load_profile
 from workloads.shapes import TurnShape
@@ -67,7 +67,7 @@ class Design:
 
 @dataclass(slots=True)
 class Moved:
-    """Of one direction."""
+    """What was moved in one direction."""
 
     num_swaps: int = 0
     num_blocks: int = 0
@@ -139,7 +139,7 @@ class Bench:
         self._outside: list[Conversation] = []  # preempted, or between two turns
 
     def run(self, num_operations: int) -> None:
-        """So many allocations, frees and swaps more."""
+        """Plays so many more allocations, frees and swaps."""
         stop = self.num_operations + num_operations
         while self.num_operations < stop:
             for _ in range(ROUNDS_PER_UPDATE):
@@ -162,7 +162,7 @@ class Bench:
         self._kv.host.check_integrity([block for copy in copies for block in copy.blocks])
 
     def _decode(self) -> None:
-        """A block's worth of tokens for everybody, one after the other."""
+        """Gives everybody a block's worth of tokens, one after the other."""
         for each in list(self._running):
             if each.request.phase is not Phase.RUNNING:
                 continue  # swapped out for another's sake

@@ -24,12 +24,12 @@ import numpy as np
 import torch
 
 from benchmarks.results import print_table, write_result
-from engines.fastswitch.device import BlockRun, Direction
-from engines.fastswitch.devices.model import Decoder
-from engines.fastswitch.devices.model_config import ModelConfig, rope_frequencies
-from engines.fastswitch.devices.torch_device import TorchDevice
-from engines.fastswitch.devices.weights import RandomTensors, assemble
-from engines.fastswitch.settings import Copy, Layout
+from engines.core.device import BlockRun, Direction
+from engines.core.settings import Copy, Layout
+from engines.embedded.devices.model import Decoder
+from engines.embedded.devices.torch_device import TorchDevice
+from engines.embedded.devices.weights import RandomTensors, assemble
+from engines.models.model_config import ModelConfig, rope_frequencies
 
 Placement = Literal["scattered", "runs of 16"]
 BLOCK_SIZE = 16
@@ -172,7 +172,7 @@ def swap(
 
 
 def plain_speed(buffers: Sequence[np.ndarray], num_threads: int) -> float:
-    """Bytes a second of one memcpy a thread, each with its share of a swap's bytes."""
+    """Returns the bytes a second of one memcpy a thread, each with its share of a swap's bytes."""
     length = len(buffers[0]) // num_threads
     threads = [
         threading.Thread(

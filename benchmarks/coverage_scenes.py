@@ -14,18 +14,19 @@ from math import exp, log
 import numpy as np
 from scipy import special
 
-from suite.bootstrap import draws, interval_of, levels_around, percentile_draws
-from suite.bootstrap_t import mean_interval, mean_ratio_interval
-from suite.compare import paired_interval
-from suite.intervals import (
+from suite.judging.catalogue import Metric, Number
+from suite.judging.ratios import paired_interval
+from suite.statistics.arrays import Floats
+from suite.statistics.bootstrap import draws, interval_of, levels_around, percentile_draws
+from suite.statistics.bootstrap_t import mean_interval, mean_ratio_interval
+from suite.statistics.intervals import (
     Clusters,
     between_runs_interval,
     clustered_percentile,
     combined_ratio,
     percentile_interval,
 )
-from suite.metric_names import Metric, Number
-from suite.quantiles import Floats, Interval, quantile
+from suite.statistics.quantiles import Interval, quantile
 
 Rng = np.random.Generator
 Labels = np.ndarray
@@ -49,13 +50,13 @@ def lognormal_turns(rng: Rng, num: int) -> tuple[Floats, Labels]:
 
 
 def pareto_turns(rng: Rng, num: int) -> tuple[Floats, Labels]:
-    """Tail index 2: no variance."""
+    """Draws turns from a Pareto tail of index 2, which has no variance."""
     labels, level = conversations(rng, num, 5)
     return np.exp(level[labels]) * pareto(rng.random(len(labels))), labels
 
 
 def class_turns(rng: Rng, num: int) -> tuple[Floats, Labels]:
-    """Two humps: one user in five is of a class that takes five times as long."""
+    """Draws turns in two humps: one user in five is of a class that takes five times as long."""
     labels, level = conversations(rng, num, 5)
     level += np.where(rng.random(num) < 0.2, log(5), 0)
     return np.exp(level[labels] + rng.normal(0, 0.4, len(labels))), labels
@@ -99,7 +100,7 @@ def pareto(q: Floats) -> Floats:
 
 @cache
 def true_values(make: Turns) -> dict[float | None, float]:
-    """By level, None = mean. The mean is that of a sample, so a ratio of totals."""
+    """Returns the true quantiles by level; None stands for the mean, a ratio of totals."""
     values, _ = make(np.random.default_rng(0), MANY // (1 if make in TURNS.values() else 5))
     ascending = np.sort(values)
     return {
@@ -118,8 +119,9 @@ def independent(ppf: Callable[[Floats], Floats], num: int, q: float) -> Trial:
 
 
 def percentile(make: Turns, num: int, q: float, *, is_naive: bool = False) -> Trial:
-    """By its own samples: an open end that is taken from another percentile misses no more often
-    than there. `is_naive`: all samples taken as independent."""
+    """Returns a trial of one percentile's interval from its own samples alone: an open end that is
+    taken from another percentile misses no more often than there. `is_naive` takes all samples
+    as independent."""
 
     def trial(rng: Rng) -> tuple[Interval | None, float]:
         values, labels = make(rng, num)
@@ -139,7 +141,7 @@ def mean(make: Turns, num: int) -> Trial:
 
 
 def mean_ratio(make: Callable[[Rng, Floats], Floats], num: int) -> Trial:
-    """Paired: two engines on the same conversations, whose levels they share."""
+    """Returns a trial of two engines on the same conversations, whose levels they share."""
 
     def trial(rng: Rng) -> tuple[Interval | None, float]:
         labels, level = conversations(rng, num, 5)

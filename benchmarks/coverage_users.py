@@ -12,12 +12,18 @@ from functools import cache
 import numpy as np
 
 from benchmarks.coverage_scenes import MANY, Rng, Trial
-from suite.attainment import Attainment
-from suite.fairness import gini_index, jain_index
-from suite.intervals import combined_ratio, share_interval
-from suite.quantiles import Floats, Interval, quantile
-from suite.user_influences import correlation, user_influences
-from suite.user_intervals import gini_interval, jain_interval, mean_share_interval, p5_interval
+from suite.measuring.attainment import Attainment
+from suite.measuring.fairness import gini_index, jain_index
+from suite.measuring.user_influences import correlation, user_influences
+from suite.measuring.user_intervals import (
+    gini_interval,
+    jain_interval,
+    mean_share_interval,
+    p5_interval,
+)
+from suite.statistics.arrays import Floats
+from suite.statistics.intervals import combined_ratio, share_interval
+from suite.statistics.quantiles import Interval, quantile
 
 Users = Callable[[Rng, int], Floats]  # a share of each user
 HARDER = 1.6  # the second engine of a ratio: a turn that attains by chance p does by p^1.6
@@ -38,7 +44,7 @@ def starved_attainment(rng: Rng, num: int) -> Floats:
 
 
 def class_attainment(rng: Rng, num: int) -> Floats:
-    """Two humps: half of the users are of a class that is served much worse."""
+    """Draws attainment in two humps: half of the users are of a class that is served much worse."""
     return np.where(rng.random(num) < 0.5, rng.beta(9, 1, num), rng.beta(2, 2, num))
 
 
@@ -95,8 +101,9 @@ def of_users(make: Users, name: str, num: int) -> Trial:
 
 
 def share(num_users: int) -> Trial:
-    """Users within SLO: another true share each time, from 0.5 to 0.99, for a count of users has
-    few values and at a single true share no interval can hold as often as stated."""
+    """Returns a trial of the share of users within SLO. The true share is another each time, from
+    0.5 to 0.99: a count of users has few values, and at a single true share no interval can hold
+    as often as stated."""
 
     def trial(rng: Rng) -> tuple[Interval | None, float]:
         truth = rng.uniform(0.5, 0.99)
@@ -120,9 +127,9 @@ def share_of_turns(num_users: int) -> Trial:
 
 
 def share_ratio(num_users: int, *, alike: float, better: float, worse: float) -> Trial:
-    """Users within SLO of two engines, paired by user. What is enough patience for one engine is
-    for the other, too, but for a share of 1 − `alike` of the users; `better` and `worse`: the true
-    shares."""
+    """Returns a trial of the ratio of two engines' users within SLO, paired by user. A user who is
+    patient enough for one engine is so for the other, but for a share of 1 − `alike` of them;
+    `better` and `worse` are the true shares."""
 
     def trial(rng: Rng) -> tuple[Interval | None, float]:
         patience = rng.random(num_users)
@@ -141,7 +148,7 @@ def share_ratio(num_users: int, *, alike: float, better: float, worse: float) ->
 
 
 def ratio_of_users(shape: str, name: str, num_users: int) -> Trial:
-    """Of two engines that serve the same users with the same turns."""
+    """Returns a trial of two engines that serve the same users with the same turns."""
     key, value_of, interval_of = OF_USERS[name]
 
     def trial(rng: Rng) -> tuple[Interval | None, float]:

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.results import print_table, write_result
-from suite.driver.live import Progress
-from suite.run_directory import Part
-from suite.runner import RunOutcome, run
-from suite.turn_table import TurnTable, read_turns
-from suite.workload import load_workload
+from suite.playing.runner import RunOutcome, run
+from suite.playing.workload import load_workload
+from suite.records.progress import Progress
+from suite.records.run_directory import Part
+from suite.records.turn_table import TurnTable, read_turns
 
 WORKLOAD = Path("workloads/ci.yaml")
 BOUND_RATIO = 0.03

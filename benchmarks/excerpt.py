@@ -14,17 +14,17 @@ import argparse
 from pathlib import Path
 
 from benchmarks.results import Json, Origin, print_table, write_result
-from suite.compare import Side, against, ratio_of
-from suite.environment import commit
-from suite.errors import InputError
-from suite.gates import evaluate
-from suite.intervals import as_json
-from suite.metric_names import Metric
-from suite.metrics import MeasuredRun, gates_of, measure_run
-from suite.quantiles import CONFIDENCE_RATIO
-from suite.references import reference_numbers, times_better
-from suite.run_directory import Manifest
-from workloads.errors import WorkloadError
+from suite.errors import RunDirectoryError
+from suite.judging.catalogue import Metric
+from suite.judging.gates import evaluate
+from suite.judging.metrics_file import MeasuredRun, gates_of, measure_run
+from suite.judging.published import reference_numbers, times_better
+from suite.judging.ratios import Side, against, ratio_of
+from suite.playing.environment import commit
+from suite.records.run_directory import Manifest
+from suite.statistics.intervals import as_json
+from suite.statistics.quantiles import CONFIDENCE_RATIO
+from workloads.errors import InputError
 
 METRICS = (
     *(f"ttft.{each}" for each in ("p50", "p95", "p99", "p999")),
@@ -47,7 +47,7 @@ USERS = "slo.users_within_slo_ratio"
 
 
 def excerpt(run: MeasuredRun) -> Json:
-    """`results` of the file: keys as in metrics.json, metrics by their names in gates."""
+    """Returns the `results` of the file: keys as in metrics.json, metrics by their gate names."""
     sides, baseline = run.sides(), run.manifest.baseline
     bases = against(sides, baseline)
     gates = gates_of(run.manifest, run.plan, run.path)
@@ -126,7 +126,7 @@ def main() -> None:
     try:
         run = measure_run(given.run)
         results = excerpt(run)
-    except (InputError, WorkloadError) as error:
+    except (InputError, RunDirectoryError) as error:
         parser.error(str(error))
     manifest = run.manifest
     origin = Origin(commit=manifest.commit, machine=manifest.machine, versions=manifest.versions)

@@ -39,18 +39,18 @@ import numpy as np
 
 from benchmarks.results import DIRECTORY, print_table, write_result
 from benchmarks.synthetic_records import Noise, make_plan, make_turns, write_run
-from suite.baseline import StoredSide
-from suite.between_runs import paired_ratio_interval, unpaired_ratio_interval
-from suite.compare import EngineSide, Side, ratio_of
-from suite.engine_run import EngineRun, read_engine
-from suite.gate_text import Gate, parse_gate
-from suite.gates import Outcome, evaluate
-from suite.intervals import as_json, between_runs_interval
-from suite.latencies import latency_summaries
-from suite.measured import measured
-from suite.metric_names import Metric, Number, look_up
-from suite.metrics import read_run
-from suite.quantiles import Interval
+from suite.judging.between_runs import paired_ratio_interval, unpaired_ratio_interval
+from suite.judging.catalogue import Metric, Number, look_up
+from suite.judging.gate_syntax import Gate, parse_gate
+from suite.judging.gates import Outcome, evaluate
+from suite.judging.ratios import EngineSide, Side, ratio_of
+from suite.judging.stored_baselines import StoredSide
+from suite.measuring.engine_run import EngineRun, read_engine
+from suite.measuring.latencies import latency_summaries
+from suite.measuring.window import measured
+from suite.records.reading import read_run
+from suite.statistics.intervals import as_json, between_runs_interval
+from suite.statistics.quantiles import Interval
 from workloads.source import read_source
 
 METRICS = ("ttft.p50", "ttft.p99", "tbt.mean", "tbt.p99", "e2e.p95")
@@ -62,7 +62,7 @@ FIRST, SECOND = "first", "second"  # two engines of equal settings
 
 
 def simulated(num_trials: int, num_conversations: int) -> dict[str, dict[str, dict[str, int]]]:
-    """Outcomes by scene and gate."""
+    """Counts the outcomes by scene and gate."""
     plan = make_plan(num_conversations, mean_turns=5, mean_tokens=40, seed=1)
     scenes = {
         f"{title}{', run levels' if sigma else ''}, repeats: {repeats}": (
@@ -98,7 +98,7 @@ def simulated(num_trials: int, num_conversations: int) -> dict[str, dict[str, di
 
 
 def sides_of(run: Path) -> dict[str, EngineSide]:
-    """The engines with the numbers that the gates look at, and no others: for speed."""
+    """Returns the engines with the numbers that the gates look at and, for speed, no others."""
     manifest, plan = read_run(run)
     rule = measured(plan, manifest.workload)
     found = {}
@@ -159,7 +159,7 @@ def _count(
 def real(
     workload: Path, overrides: list[str], num_runs: int, num_repeats: int
 ) -> dict[str, dict[str, Any]]:
-    """Outcomes by kind and gate; and what was found in each part of each run."""
+    """Counts the outcomes by kind and gate, with what was found in each repeat of each run."""
     kinds = ("beside", "before", "one repeat", "one repeat, within alone")
     counters = {kind: _no_counts() for kind in kinds}
     gates = [parse_gate(text) for text in GATES]
@@ -208,7 +208,7 @@ def _play(workload: Path, overrides: list[str], num_repeats: int, root: Path) ->
 
 
 def _parts(side: EngineSide) -> list[EngineSide]:
-    """Each repeat as if it were all."""
+    """Returns one side for each repeat, as if it were the whole run."""
     assert side.records is not None
     alone = [side.records.only(part) for part in side.records.parts]
     return [

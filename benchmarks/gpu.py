@@ -34,13 +34,13 @@ import torch
 
 from benchmarks.results import print_table, write_result
 from benchmarks.wall_clock import Player, numbers
-from engines.fastswitch.device import Batch, BlockRun, Direction, SequenceChunk
-from engines.fastswitch.devices.model import Decoder
-from engines.fastswitch.devices.model_config import PRESETS as MODELS
-from engines.fastswitch.devices.torch_device import TorchDevice
-from engines.fastswitch.devices.weights import RandomTensors, assemble
-from engines.fastswitch.request import SamplingParams
-from engines.fastswitch.settings import PRESETS, Copy, CoreSettings, Layout
+from engines.core.device import Batch, BlockRun, Direction, SequenceChunk
+from engines.core.request import SamplingParams
+from engines.core.settings import PRESETS, Copy, CoreSettings, Layout
+from engines.embedded.devices.model import Decoder
+from engines.embedded.devices.torch_device import TorchDevice
+from engines.embedded.devices.weights import RandomTensors, assemble
+from engines.models.model_config import PRESETS as MODELS
 from workloads.build import build_plan
 from workloads.plan import Plan
 from workloads.spec import WorkloadSpec

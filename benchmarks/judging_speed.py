@@ -3,8 +3,9 @@
     python -m benchmarks.judging_speed [--conversations 10000] [--tokens 450] [--engines 1]
 
 The records are made up (see synthetic_records.py); what is timed, each in a process of its own, is
-`suite.metrics.write_metrics` (reading, every number, every interval, and with two engines the
-paired comparison) and then `reports.html.write_report`. Peak memory is that process's resident set.
+`suite.judging.metrics_file.write_metrics` (reading, every number, every interval, and with two
+engines the paired comparison) and then `reports.pages.run.write_report`. Peak memory is that
+process's resident set.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from pathlib import Path
 
 from benchmarks.results import print_table, write_result
 from benchmarks.synthetic_records import Noise, make_plan, make_turns, write_run
-from reports.html import write_report
-from suite.metrics import write_metrics
+from reports.pages.run import write_report
+from suite.judging.metrics_file import write_metrics
 
 
 def _measure(

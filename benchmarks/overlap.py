@@ -22,11 +22,11 @@ from typing import get_args
 import torch
 
 from benchmarks.results import print_table, write_result
-from engines.fastswitch.device import Batch, BlockRun, Direction, SequenceChunk, Transfer
-from engines.fastswitch.devices.loading import load_model
-from engines.fastswitch.devices.torch_device import TorchDevice
-from engines.fastswitch.request import SamplingParams
-from engines.fastswitch.settings import Copy, Layout
+from engines.core.device import Batch, BlockRun, Direction, SequenceChunk, Transfer
+from engines.core.request import SamplingParams
+from engines.core.settings import Copy, Layout
+from engines.embedded.devices.loading import load_model
+from engines.embedded.devices.torch_device import TorchDevice
 
 BLOCK_SIZE = 16
 NUM_SEQUENCES, NUM_TOKENS = 16, 512
@@ -142,7 +142,7 @@ def sample_of(device: TorchDevice, rng: random.Random) -> Sample:
 
 
 def chunk_of(table: Sequence[int], num_tokens: int) -> SequenceChunk:
-    """The last tokens of a full block table."""
+    """Returns a chunk of the last tokens of a full block table."""
     return SequenceChunk(
         request_id="r",
         token_ids=[1] * num_tokens,

@@ -33,17 +33,17 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.results import print_table, write_result
-from engines.fastswitch.devices import attention, model, torch_device
-from engines.fastswitch.devices.loading import load_model
-from engines.fastswitch.devices.matrix import Matrix
-from engines.fastswitch.devices.model import Decoder
-from engines.fastswitch.devices.model_config import ModelConfig
-from engines.fastswitch.devices.torch_device import TorchDevice
-from engines.fastswitch.devices.weights import num_parameters
-from engines.fastswitch.engine import Engine
-from engines.fastswitch.request import Request, SamplingParams
-from engines.fastswitch.settings import PRESETS, CoreSettings
-from engines.fastswitch.step_log import StepRecord
+from engines.core.engine import Engine
+from engines.core.request import Request, SamplingParams
+from engines.core.settings import PRESETS, CoreSettings
+from engines.core.step_log import StepRecord
+from engines.embedded.devices import attention, model, torch_device
+from engines.embedded.devices.loading import load_model
+from engines.embedded.devices.matrix import Matrix
+from engines.embedded.devices.model import Decoder
+from engines.embedded.devices.torch_device import TorchDevice
+from engines.embedded.devices.weights import num_parameters
+from engines.models.model_config import ModelConfig
 
 BATCHES = (1, 8, 32)
 CONTEXT_TOKENS = 512
@@ -98,7 +98,10 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def floor_s(config: ModelConfig, machine: Machine, *, num_rows: int, num_context: int) -> float:
-    """`num_context`: tokens whose KV is read. The head is counted for every row of a decode."""
+    """Returns the least time that a step can take: bytes over bandwidth, or products over FLOP/s.
+
+    `num_context` counts the tokens whose KV is read. The head is counted for every decoded row.
+    """
     embedding = config.vocab_size * config.hidden_size
     num_weights = num_parameters(config) - embedding
     kv_values = 2 * config.num_layers * config.num_kv_heads * config.head_dim

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from suite.environment import commit, machine, versions
+from suite.playing.environment import commit, machine, versions
 
 Json = dict[str, Any]
 DIRECTORY = Path(__file__).parent / "results"
@@ -52,8 +52,8 @@ def write_result(
 def print_table(
     header: Sequence[str], rows: Sequence[Sequence[object]], *, has_header: bool = True
 ) -> None:
-    """Plain columns; the first is text, the others stand right-aligned. A table that comes row by
-    row gives its header each time, for the widths, and shows it once."""
+    """Prints plain columns: the first is text, the others stand right-aligned. A table that comes
+    row by row gives its header each time, for the widths, and shows it once."""
     cells = [list(header), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     for row in cells if has_header else cells[1:]:

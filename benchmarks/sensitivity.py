@@ -83,7 +83,7 @@ def variants() -> list[Variant]:
 
 
 def base_of(num_conversations: int, rate: float) -> WorkloadSource:
-    """The two engines only, with fewer conversations."""
+    """Returns the workload with its two engines only and fewer conversations."""
     source = read_source(WORKLOAD)
     engines = {name: source.raw["engines"][name] for name in ENGINES}
     return _with(
@@ -157,7 +157,7 @@ class Swing:
 
 
 def swings(found: Sequence[tuple[Variant, int, Factors]], metric: str) -> list[Swing]:
-    """The assumptions' swings of one headline, and the seeds', the largest first."""
+    """Returns how far each assumption, and the seeds, move one headline, the largest first."""
     by_value: dict[tuple[str, str], list[float]] = {}
     by_seed: Factors = {}
     for variant, seed, factors in found:
@@ -175,7 +175,7 @@ def swings(found: Sequence[tuple[Variant, int, Factors]], metric: str) -> list[S
 
 
 def largest(found: Sequence[Swing]) -> Swing:
-    """Of the assumptions: neither the draw of the traffic nor the load is one."""
+    """Returns the largest swing of an assumption; the draw of traffic and the load are none."""
     return next(each for each in found if each.assumption not in ("seed", "load"))
 
 

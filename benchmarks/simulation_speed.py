@@ -29,8 +29,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.results import print_table, write_result
 from engines.simulated.settings import SimulatedSettings
-from suite.virtual.simulate import simulate
-from suite.workload import load_workload
+from suite.playing.simulate import simulate
+from suite.playing.workload import load_workload
 
 WORKLOAD = Path("workloads/paper/llama8b-a10-random.yaml")
 PRESETS = ("vllm-0.3", "groups", "async", "reuse", "fastswitch", "vllm-v1")
@@ -40,7 +40,7 @@ NUM_MODULES = 12
 
 
 def measure(engine: str, overrides: list[str], *, is_profiled: bool) -> dict[str, Any]:
-    """In this process; seconds, bytes."""
+    """Simulates in this process and returns its seconds and bytes."""
     workload = load_workload(WORKLOAD, overrides)
     settings = workload.engines[engine]
     assert isinstance(settings, SimulatedSettings)
@@ -73,7 +73,7 @@ def measure(engine: str, overrides: list[str], *, is_profiled: bool) -> dict[str
 
 
 def _shares(profile: cProfile.Profile) -> dict[str, float]:
-    """Of the own time of functions, by file."""
+    """Returns the share of all functions' own time by file."""
     spent: Counter[str] = Counter()
     stats: dict[tuple[str, int, str], tuple[int, int, float, float, Any]]
     stats = pstats.Stats(profile).stats  # type: ignore[attr-defined]

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from suite.environment import machine, versions
-from suite.records import TURN_SCHEMA, write_table
-from suite.run_directory import Counts, Manifest, Part
+from suite.playing.environment import machine, versions
+from suite.records.run_directory import Counts, Manifest, Part
+from suite.records.turn_records import TURN_SCHEMA, write_table
 from workloads.plan import Conversation, Plan, Slo, Turn, UserClass
 
 CLASSES = (

@@ -21,7 +21,7 @@ import pandas as pd
 from benchmarks.results import print_table, write_result
 from engines.simulated.settings import SimulatedSettings
 from engines.simulated.virtual_engine import SimulatedEngine
-from suite.records import TurnRecord
+from suite.records.turn_records import TurnRecord
 from suite.virtual.player import VirtualPlayer
 from workloads.build import build_plan
 from workloads.plan import Plan
@@ -42,7 +42,7 @@ MEASURED_NUM_PREEMPTIONS = 252  # as the run's publishers counted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instants:
-    """Of each request, in order of queueing. Seconds."""
+    """The instants of each request, in order of queueing, in seconds."""
 
     queued_at: npt.NDArray[np.float64]
     first_token_at: npt.NDArray[np.float64]
@@ -101,7 +101,7 @@ def plan_of(path: Path) -> Plan:
 
 
 def simulate(plan: Plan, settings: SimulatedSettings) -> tuple[Instants, dict[str, int]]:
-    """All requests to their last tokens; what the engine counted."""
+    """Plays all requests to the last token; returns their instants and the engine's counts."""
     records: list[TurnRecord] = []
     engine = SimulatedEngine(settings, priorities=None)
     player = VirtualPlayer(plan, engine, turn_timeout_s=float("inf"), on_turn=records.append)

@@ -27,8 +27,8 @@ from benchmarks.results import print_table, write_result
 from engines.api import EngineSettings, RunningEngine
 from engines.registry import kind_named
 from suite.driver.play import Drive, play
-from suite.records import TurnRecord, read_turns
-from suite.workload import engine_settings
+from suite.playing.workload import engine_settings
+from suite.records.turn_records import TurnRecord, read_turns
 from workloads.build import build_plan
 from workloads.spec import WorkloadSpec
 
@@ -133,7 +133,7 @@ def summarise(
 
 
 def grouped(measured: Sequence[Result]) -> list[list[Result]]:
-    """Repeats of one engine at one concurrency together."""
+    """Groups the repeats of one engine at one concurrency."""
     groups: dict[tuple[int, str], list[Result]] = {}
     for result in measured:
         groups.setdefault((result.num_at_a_time, result.engine), []).append(result)

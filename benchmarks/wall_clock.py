@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from engines.api import PriorityUpdates
-from engines.fastswitch.device import Device
-from engines.fastswitch.engine import Engine
-from engines.fastswitch.request import Request, SamplingParams
-from engines.fastswitch.settings import CoreSettings
-from engines.fastswitch.step_log import StepRecord
-from suite.statistics import summarise
+from engines.core.device import Device
+from engines.core.engine import Engine
+from engines.core.request import Request, SamplingParams
+from engines.core.settings import CoreSettings
+from engines.core.step_log import StepRecord
+from suite.statistics.summaries import summarise
 from workloads.plan import Plan
 
 

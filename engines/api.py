@@ -18,14 +18,6 @@ from pydantic import BaseModel, ConfigDict
 ENGINE_LOGS = ("steps", "requests", "transfers", "server_metrics")
 
 
-class EngineError(Exception):
-    """An engine could not be started, or died. The message is one line: where, what, what to do."""
-
-
-class EngineInputError(EngineError):
-    """The settings can not work (wrong folder, pool too small, busy port): the user's to mend."""
-
-
 class EngineSettings(BaseModel):
     """One entry under `engines:`; each kind adds its own fields."""
 

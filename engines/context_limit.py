@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engines.api import EngineInputError
+from engines.errors import EngineInputError
 
 
 def refuse_longer(num_tokens: int, limits: Mapping[str, int | None]) -> None:

@@ -17,14 +17,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from engines.api import (
-    Endpoint,
-    EngineError,
-    EngineInputError,
-    EngineSettings,
-    PriorityUpdates,
-    RunningEngine,
-)
+from engines.api import Endpoint, EngineSettings, PriorityUpdates, RunningEngine
+from engines.errors import EngineError, EngineInputError
 from engines.server_metrics import logged_server_metrics
 
 NO_SUCH_ROUTE = (404, 405, 501)  # some servers list no models; then the file's word counts

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from engines.api import EngineError, EngineInputError
+from engines.errors import EngineError, EngineInputError
 
 POLL_S = 0.05
 GRACE_S = 10.0  # from SIGTERM to SIGKILL

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from engines.api import EngineInputError, EngineKind
-from engines.fastswitch.kind import FastSwitchKind
+from engines.api import EngineKind
+from engines.embedded.kind import FastSwitchKind
+from engines.errors import EngineInputError
 from engines.openai import OpenAIKind
 from engines.simulated.kind import SimulatedKind
 from engines.vllm.kind import VllmKind

@@ -16,9 +16,9 @@ from typing import Any, TextIO, cast
 
 import pyarrow as pa
 
-from suite.engine_logs import EngineLogs, read_engine_logs
-from suite.errors import InputError
-from suite.metrics import read_run
+from suite.records.engine_logs import EngineLogs, read_engine_logs
+from suite.records.reading import read_run
+from workloads.errors import InputError
 
 Event = dict[str, Any]
 ENGINE, REQUESTS = 1, 2  # process ids
@@ -56,7 +56,7 @@ _REQUEST_ARGS = (
 
 def write_trace(run: Path, *, engine: str | None, repeat: int, out: Path | None) -> Path:
     """The trace of one part, gzipped when the name ends in .gz; `engine` None: the first one that
-    logged. Raises InputError, MetricsError, PlanFileError."""
+    logged. Raises InputError, RunDirectoryError, PlanFileError."""
     directory, logs = _find_logs(run, engine, repeat)
     path = out or directory / "trace.json.gz"
     with _opened(path) as file:

@@ -6,14 +6,14 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from engines.fastswitch.engine_logs import EngineLogs
-from engines.fastswitch.engine_thread import EngineThread
-from engines.fastswitch.request import RequestOutput
-from engines.fastswitch.server.admission import ServedModel
-from engines.fastswitch.server.app import create_app
-from engines.fastswitch.server.serving import bind, serve
-from engines.fastswitch.serving_process import process_main
+from engines.core.engine_logs import EngineLogs
+from engines.core.request import RequestOutput
 from engines.priority_file import read_priorities
+from engines.serving.admission import ServedModel
+from engines.serving.app import create_app
+from engines.serving.engine_thread import EngineThread
+from engines.serving.serve import bind, serve
+from engines.serving.serving_process import process_main
 from engines.simulated.emulation import EmulatedEngine, PacedClock
 from engines.simulated.kind import EmulationConfig
 from engines.simulated.settings import SimulatedSettings

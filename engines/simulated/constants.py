@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from engines.fastswitch.devices.model_config import ModelConfig
+from engines.models.model_config import ModelConfig
 from engines.simulated.model_shapes import model_shape
 
 Origin = Literal["fitted", "measured", "datasheet", "analogy"]

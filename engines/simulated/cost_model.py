@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from math import sqrt
 
-from engines.fastswitch.device import Batch
+from engines.core.device import Batch
 from engines.simulated.constants import BYTES_PER_VALUE, Profile
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from engines.fastswitch.device import Batch, BlockRun, Direction, TransferStats
-from engines.fastswitch.settings import Copy, Layout
+from engines.core.device import Batch, BlockRun, Direction, TransferStats
+from engines.core.settings import Copy, Layout
 from engines.simulated.constants import Profile
 from engines.simulated.cost_model import CostModel
 from engines.simulated.link_model import LinkModel, LinkTransfer
@@ -39,7 +39,7 @@ class VirtualClock:
 
 
 class ModelledTransfer:
-    """Implements `engines.fastswitch.device.Transfer`."""
+    """Implements `engines.core.device.Transfer`."""
 
     def __init__(
         self, stats: TransferStats, on_link: LinkTransfer, link: LinkModel, clock: Clock
@@ -74,7 +74,7 @@ class ModelledTransfer:
 
 
 class ModelledDevice:
-    """Implements `engines.fastswitch.device.Device`."""
+    """Implements `engines.core.device.Device`."""
 
     def __init__(
         self,

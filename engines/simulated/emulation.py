@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from engines.fastswitch.engine import Engine
-from engines.fastswitch.request import Request
+from engines.core.engine import Engine
+from engines.core.request import Request
 
 
 class PacedClock:

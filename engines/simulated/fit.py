@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares
 
-from engines.api import EngineInputError
+from engines.errors import EngineInputError
 from engines.simulated.constants import Constant, Profile
 from engines.simulated.cost_model import CostModel
 from engines.simulated.kernel_tables import Kernel, read_kernel_table

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from engines.api import EngineInputError
+from engines.errors import EngineInputError
 from engines.simulated.cost_model import CostModel, pairs
 
 # Beyond this many tokens a batch's KV is in no pool of the machines at hand, and caches thrash.

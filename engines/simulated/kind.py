@@ -7,8 +7,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from engines.api import EngineSettings, PriorityUpdates, RunningEngine, VirtualEngine
-from engines.fastswitch.serving_process import ServingConfig, serving_process
 from engines.priority_file import write_priorities
+from engines.serving.serving_process import ServingConfig, serving_process
 from engines.simulated.settings import SimulatedSettings
 from engines.simulated.virtual_engine import SimulatedEngine
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from engines.fastswitch.device import Direction
+from engines.core.device import Direction
 from engines.simulated.constants import LinkConstants
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engines.api import EngineInputError
-from engines.fastswitch.devices.model_config import (
+from engines.errors import EngineInputError
+from engines.models.model_config import (
     PRESETS,
     ModelConfig,
     config_from_folder,

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from engines.api import EngineInputError
+from engines.errors import EngineInputError
 from engines.simulated.constants import Profile
 from engines.simulated.model_shapes import model_shape
 from engines.simulated.roofline import Datasheet, roofline_profile

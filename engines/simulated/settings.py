@@ -9,8 +9,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from engines.api import EngineInputError
-from engines.fastswitch.settings import CoreEngineSettings
+from engines.core.settings import CoreEngineSettings
+from engines.errors import EngineInputError
 from engines.simulated.constants import Profile
 from engines.simulated.profile import load_profile
 

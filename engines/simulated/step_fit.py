@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares
 
-from engines.api import EngineInputError
+from engines.errors import EngineInputError
 from engines.simulated.constants import Profile
 from engines.simulated.cost_model import CostModel, pairs
 from engines.simulated.fit import NUM_DIGITS, Floats, with_fitted
@@ -35,6 +37,16 @@ class Steps:
     num_decodes: npt.NDArray[np.int64]
     num_prefill_tokens: npt.NDArray[np.int64]
     num_context_tokens: npt.NDArray[np.int64]  # with KV in the device pool
+
+
+def steps_of_log(columns: Mapping[str, npt.NDArray[Any]], block_size: int) -> Steps:
+    """Returns the steps that a step log's columns tell of; a block has `block_size` tokens."""
+    return Steps(
+        duration_s=columns["execute_s"] + columns["bookkeeping_s"],
+        num_decodes=columns["num_decode_tokens"].astype(np.int64),
+        num_prefill_tokens=columns["num_prefill_tokens"].astype(np.int64),
+        num_context_tokens=columns["num_used_device_blocks"].astype(np.int64) * block_size,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

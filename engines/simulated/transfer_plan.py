@@ -1,14 +1,14 @@
 """What a transfer's runs come to in copy calls, and what these cost beside their bytes.
 
-Counts as `engines.fastswitch.devices.copies` does, which has the table; but knows no torch.
+Counts as `engines.embedded.devices.copies` does, which has the table; but knows no torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engines.fastswitch.device import BlockRun, Direction, TransferStats
-from engines.fastswitch.settings import Copy, Layout
+from engines.core.device import BlockRun, Direction, TransferStats
+from engines.core.settings import Copy, Layout
 from engines.simulated.constants import BYTES_PER_VALUE, Profile
 
 BATCH_BYTES = 16 * 2**20  # that one call of `copy: batched` moves

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from engines.api import PriorityUpdates, VirtualRequest
-from engines.fastswitch.engine import Engine
-from engines.fastswitch.engine_logs import EngineLogs
-from engines.fastswitch.engine_thread import POLL_S
-from engines.fastswitch.request import Request, RequestOutput, SamplingParams
+from engines.core.engine import Engine
+from engines.core.engine_logs import EngineLogs
+from engines.core.request import Request, RequestOutput, SamplingParams
+from engines.serving.engine_thread import POLL_S
 from engines.simulated.device import Clock, ModelledDevice, VirtualClock
 from engines.simulated.settings import SimulatedSettings
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engines.api import EngineInputError
+from engines.errors import EngineInputError
 from engines.vllm.settings import VllmSettings
 
 PLUGIN = Path(__file__).parent / "plugin"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from engines.api import Endpoint, EngineSettings, PriorityUpdates, RunningEngine
 from engines.context_limit import refuse_longer
-from engines.fastswitch.devices.model_config import PRESETS
-from engines.fastswitch.model_folder import write_model_folder
+from engines.models.model_config import PRESETS
+from engines.models.model_folder import write_model_folder
 from engines.priority_file import write_priorities
 from engines.process import ChildProcess
 from engines.server_metrics import logged_server_metrics

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.api import EngineError
+from engines.errors import EngineError, EngineInputError
 from engines.process import KEEPER_MARGIN_S, ChildProcess, kept
 
 HOST = "127.0.0.1"
@@ -117,7 +117,7 @@ def _wait_until_ready(
         process.wait_until(
             lambda: _is_ready(server, model_folder) or core.check(), name=name, timeout_s=timeout_s
         )
-    except EngineError as error:
+    except (EngineError, EngineInputError) as error:
         process.stop()
         if any(_PORT_IS_TAKEN in line.lower() for line in process.last_lines()):
             raise _PortTakenError(str(error)) from None

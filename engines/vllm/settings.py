@@ -6,7 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from engines.api import EngineInputError, EngineSettings
+from engines.api import EngineSettings
+from engines.errors import EngineInputError
 
 Scheduling = Literal["fcfs", "priority", "trace"]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from reports.palette import Look
+from reports.drawing.palette import Look
 from reports.views.engine_view import EngineView, read_engine_view
-from suite.run_directory import Manifest
+from suite.records.run_directory import Manifest
 from workloads.plan import Plan
 
 Json = Mapping[str, Any]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from reports import units
 from reports.blocks.block import Block, Figure, Json, RunData
+from reports.drawing.thinning import Ecdf
 from reports.figures import latency as draw
-from reports.thinning import Ecdf
+from reports.words import units
 from workloads.plan import UserClass
 
 

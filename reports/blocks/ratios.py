@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reports import units
 from reports.blocks.block import Block, Figure
 from reports.figures.ratios import ratio_intervals
-from reports.wording import (
+from reports.words import units
+from reports.words.wording import (
     entry_name,
     gate_name,
     interval_text,

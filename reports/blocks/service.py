@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from reports import units
 from reports.blocks.block import Block, Figure, RunData
 from reports.figures import service as draw
 from reports.views.service import ServiceView
+from reports.words import units
 
 
 def over_time(data: RunData) -> Block:

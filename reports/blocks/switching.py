@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from reports import units
 from reports.blocks.block import Block, Figure, RunData
 from reports.figures import shares as draw_shares
 from reports.figures import switching as draw
 from reports.views.switching import KvView, SlowRequest
+from reports.words import units
 from suite.plurals import several
 
 

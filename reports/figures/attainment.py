@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from reports import units
-from reports.axes import MARGIN, READABLE_OR_NONE, base_layout, folded
-from reports.palette import Look, text_on
+from reports.drawing.axes import MARGIN, READABLE_OR_NONE, base_layout, folded
+from reports.drawing.palette import Look, text_on
 from reports.views.attainment import HeatMap
+from reports.words import units
 
 Json = Mapping[str, Any]
 # Times the SLO: blue kept, orange missed (Tol's "sunset" ends), white at the SLO itself.

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from reports import units
-from reports.axes import base_layout, nines, nines_axis, time_axis
-from reports.palette import Look, faded
-from reports.thinning import Ecdf
+from reports.drawing.axes import base_layout, nines, nines_axis, time_axis
+from reports.drawing.palette import Look, faded
+from reports.drawing.thinning import Ecdf
+from reports.words import units
 
 Json = Mapping[str, Any]
 FIRST_RATIO = 0.01  # of the samples, the fastest, may lie left of the figure

@@ -7,8 +7,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from reports import units
-from reports.axes import base_layout, times_axis
+from reports.drawing.axes import base_layout, times_axis
+from reports.words import units
 
 Json = Mapping[str, Any]
 # Verdict or outcome ▸ colour and mark; told apart without colour too.

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from reports import units
-from reports.axes import base_layout, times_axis
+from reports.drawing.axes import base_layout, times_axis
+from reports.drawing.palette import Look
 from reports.figures.sweep import median_line, setting_axis, whiskers
-from reports.palette import Look
-from reports.references import band_text
+from reports.pages.references import band_text
 from reports.views.sweep import CitedPoint, Sweep
+from reports.words import units
 
 BAND_COLOUR = "#DDCC77"  # Tol's "muted": no engine has it
 

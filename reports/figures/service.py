@@ -8,11 +8,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from reports import units
-from reports.axes import base_layout
-from reports.palette import CLASS_COLOURS, DASHES, Look
-from reports.thinning import Floats
+from reports.drawing.axes import base_layout
+from reports.drawing.palette import CLASS_COLOURS, DASHES, Look
 from reports.views.service import Lorenz, ServiceView
+from reports.words import units
+from suite.statistics.arrays import Floats
 
 
 def service_over_time(view: ServiceView) -> go.Figure:

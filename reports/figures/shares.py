@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from reports import units
-from reports.axes import LEGEND, MARGIN, READABLE_OR_NONE, base_layout, folded
-from reports.palette import STATE_COLOURS, text_on
+from reports.drawing.axes import LEGEND, MARGIN, READABLE_OR_NONE, base_layout, folded
+from reports.drawing.palette import STATE_COLOURS, text_on
 from reports.views.switching import SlowRequest
+from reports.words import units
 
 NAME_WIDTH = 22  # letters a line: the bars need the room
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from reports import units
-from reports.axes import base_layout, count_axis, time_axis
-from reports.palette import Look
+from reports.drawing.axes import base_layout, count_axis, time_axis
+from reports.drawing.palette import Look
 from reports.views.sweep import Sweep, SweepPoint
+from reports.words import units
 
 Json = Mapping[str, Any]
 Read = Callable[[Json], tuple[float | None, units.Ends | None]]  # (value, its interval)

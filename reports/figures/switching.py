@@ -8,11 +8,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from reports import units
-from reports.axes import base_layout, even_ticks
-from reports.palette import FAILED, SWAP_IN, SWAP_OUT, Look
-from reports.thinning import Floats
+from reports.drawing.axes import base_layout, even_ticks
+from reports.drawing.palette import FAILED, SWAP_IN, SWAP_OUT, Look
 from reports.views.switching import COPY_SIZES, CopyView, KvView
+from reports.words import units
+from suite.statistics.arrays import Floats
 
 
 def kv_over_time(view: KvView, look: Look) -> go.Figure:

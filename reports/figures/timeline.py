@@ -9,10 +9,10 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from reports import units
-from reports.axes import base_layout
-from reports.palette import FAILED, STALL_SCALE, WAITING
+from reports.drawing.axes import base_layout
+from reports.drawing.palette import FAILED, STALL_SCALE, WAITING
 from reports.views.timeline import Bar, Failure
+from reports.words import units
 
 
 def turn_timeline(

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.thinning import Floats, evenly
-from suite.attainment import Attainment
-from suite.promises import tbt_percentile
-from suite.quantiles import exact_fraction
-from suite.turn_table import Bools, TurnTable
+from reports.drawing.thinning import evenly
+from suite.measuring.attainment import Attainment
+from suite.measuring.deadlines import tbt_percentile
+from suite.records.turn_table import TurnTable
+from suite.statistics.arrays import Bools, Floats
+from suite.statistics.quantiles import exact_fraction
 from workloads.plan import Plan, UserClass
 
 MAX_USERS = 60

@@ -11,10 +11,10 @@ from reports.views.latency import LatencyView, latency_view
 from reports.views.service import Lorenz, ServiceView, service_views
 from reports.views.switching import SwitchingView, switching_view
 from reports.views.timeline import Timeline, timeline_view
-from suite.engine_logs import read_engine_logs
-from suite.engine_run import read_engine
-from suite.measured import measured
-from suite.run_directory import Manifest
+from suite.measuring.engine_run import read_engine
+from suite.measuring.window import measured
+from suite.records.engine_logs import read_engine_logs
+from suite.records.run_directory import Manifest
 from workloads.plan import Plan
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.thinning import Ecdf, ecdf
-from suite.latencies import samples_and_rows
-from suite.turn_table import Bools, TurnTable
+from reports.drawing.thinning import Ecdf, ecdf
+from suite.measuring.latencies import samples_and_rows
+from suite.records.turn_table import TurnTable
+from suite.statistics.arrays import Bools
 from workloads.plan import Plan
 
 SHOWN = ("first_token_delay_s", "tbt_s")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.thinning import Floats, evenly
-from suite.attainment import Attainment
-from suite.fairness import gini_index
-from suite.service import (
+from reports.drawing.thinning import evenly
+from suite.measuring.attainment import Attainment
+from suite.measuring.fairness import gini_index
+from suite.measuring.service import (
     Backlog,
     ServiceGap,
     backlogs,
@@ -18,7 +18,8 @@ from suite.service import (
     service_rates,
     service_windows,
 )
-from suite.turn_table import TurnTable
+from suite.records.turn_table import TurnTable
+from suite.statistics.arrays import Floats
 
 MAX_LORENZ_POINTS = 120
 NUM_GAPS = 200  # instants at which the largest gap is looked for

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from suite.errors import InputError
-from suite.metrics import write_metrics
-from suite.run_directory import SCHEMA_VERSION
+from suite.judging.metrics_file import write_metrics
+from suite.records.run_directory import SCHEMA_VERSION
 from suite.sweep.manifest import AxisEntry, SweepManifest
+from workloads.errors import InputError
 
 Json = Mapping[str, Any]
 # Other draws of the same, or of no consequence for what is played.

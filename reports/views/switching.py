@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reports.thinning import Floats, buckets, spread_over
-from suite.engine_logs import EngineLogs
-from suite.quantiles import PERCENTILES, quantile_rank, samples_needed
+from reports.drawing.thinning import buckets, spread_over
+from suite.records.engine_logs import EngineLogs
+from suite.statistics.arrays import Floats
+from suite.statistics.quantiles import PERCENTILES, quantile_rank, samples_needed
 
 MAX_STRETCHES = 200
 MAX_SPANS = 400

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports import units
-from reports.thinning import Floats, evenly
-from suite.latencies import longest_gap_per_turn
-from suite.turn_table import Bools, TurnTable
+from reports.drawing.thinning import evenly
+from reports.words import units
+from suite.measuring.latencies import longest_gap_per_turn
+from suite.records.turn_table import TurnTable
+from suite.statistics.arrays import Bools, Floats
 
 MAX_LANES = 120
 MAX_BARS = 1500

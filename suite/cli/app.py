@@ -78,11 +78,11 @@ def _usage_text(error: Any) -> str:
 
 def _in_one_line(error: Exception) -> tuple[str, ExitCode] | None:
     """What to say and the exit code; None for what is nobody's mistake but fsbench's own."""
-    from engines.api import EngineError, EngineInputError
-    from suite.errors import InputError, RunError
-    from workloads.errors import WorkloadError
+    from engines.errors import EngineError, EngineInputError
+    from suite.errors import RunDirectoryError, RunError
+    from workloads.errors import InputError
 
-    if isinstance(error, (InputError, WorkloadError, EngineInputError)):
+    if isinstance(error, (InputError, EngineInputError, RunDirectoryError)):
         return str(error), ExitCode.BAD_INPUT
     if isinstance(error, (EngineError, RunError)):
         return str(error), ExitCode.INCOMPLETE

@@ -47,9 +47,9 @@ def executor_for(where: Where, *, are_virtual: bool, num_workers: int = 1) -> Ex
     """Engines in wall time go one after another. Raises InputError."""
     import os
 
-    from suite.errors import InputError
     from suite.sweep.executors import OneAfterAnother, OverCores
     from suite.sweep.ray_executor import OverRay, load_ray
+    from workloads.errors import InputError
 
     if not are_virtual:
         for name, value in {"--on": where.on, "--jobs": where.jobs}.items():

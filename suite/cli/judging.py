@@ -51,11 +51,11 @@ def compare(
     ] = False,
 ) -> None:
     """Hold runs of the same plan against each other: ratios with intervals."""
-    from reports.comparison import write_comparison
-    from reports.markdown import comparison_markdown
-    from reports.terminal import show_comparison
-    from suite.comparison import compare_runs
-    from suite.errors import InputError
+    from reports.pages.comparison import write_comparison
+    from reports.text.markdown import comparison_markdown
+    from reports.text.terminal import show_comparison
+    from suite.judging.run_comparison import compare_runs
+    from workloads.errors import InputError
 
     if form is CompareFormat.HTML and out is None:
         raise InputError("--format html: needs --out FILE to write the page to")
@@ -96,10 +96,10 @@ def gate(
     out: Out = None,
 ) -> None:
     """Judge a run by its gates; the exit code is the verdict."""
-    from reports.ci import write_junit
-    from reports.terminal import show_gates
-    from suite.errors import InputError
-    from suite.gating import judge_run
+    from reports.text.ci import write_junit
+    from reports.text.terminal import show_gates
+    from suite.judging.run_gating import judge_run
+    from workloads.errors import InputError
 
     if form is GateFormat.TEXT and out is not None:
         raise InputError(f"--out {out}: needs --format json or markdown")
@@ -121,8 +121,8 @@ def gate(
 
 
 def _markdown(judged: Mapping[str, Any], incomplete: str | None) -> str:
-    from reports.markdown import gates_markdown
-    from suite.comparison import said_once
+    from reports.text.markdown import gates_markdown
+    from suite.judging.run_comparison import said_once
 
     said = [(name, text) for name, each in judged["engines"].items() for text in each["warnings"]]
     warnings = [f"{', '.join(names)}: {text}" for text, names in said_once(said).items()]
@@ -138,7 +138,7 @@ def _tell_github(
     judged: Mapping[str, Any], incomplete: str | None, *, is_stdout_free: bool
 ) -> None:
     """Summary and annotations, in a job of GitHub Actions; it reads both streams for them."""
-    from reports.ci import github_annotations
+    from reports.text.ci import github_annotations
 
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a", encoding="utf-8") as file:
@@ -165,8 +165,8 @@ def update(
     out: Annotated[Path, typer.Option(help="The file to write; made to be committed.")],
 ) -> None:
     """Store a run's numbers and intervals as the baseline of later gates."""
-    from suite.baseline import write_baseline
-    from suite.metrics import measure_run
+    from suite.judging.metrics_file import measure_run
+    from suite.judging.stored_baselines import write_baseline
 
     write_baseline(measure_run(directory), out)
     how = f"fsbench gate RUN --baseline {quote(str(out))}"
@@ -186,7 +186,7 @@ def export(
     repeat: Annotated[int, typer.Option(min=1, help="Which repeat (vllm-bench).")] = 1,
 ) -> None:
     """Write a run in another tool's shape."""
-    from suite.export import export_run
+    from suite.judging.export import export_run
 
     export_run(directory, out, form=form, engine=engine, repeat=repeat)
     typer.echo(f"{form}: {out}")

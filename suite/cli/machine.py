@@ -20,7 +20,7 @@ def calibrate(
     """Measure how far off this driver's instants are on this machine."""
     import tempfile
 
-    from reports.terminal import show_calibration
+    from reports.text.terminal import show_calibration
     from suite.driver.calibrate import calibrate as measure
 
     with tempfile.TemporaryDirectory() as directory:
@@ -38,7 +38,7 @@ def calibrate(
 @app.command()
 def doctor() -> None:
     """Show versions and machine, and what would keep a measurement from being good here."""
-    from suite.doctor import examine
+    from suite.playing.doctor import examine
 
     for line in examine():
         typer.echo(line)

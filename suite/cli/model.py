@@ -20,8 +20,8 @@ def write(
     seed: Annotated[int, typer.Option(help="Of the weights, as `weights_seed`.")] = 0,
 ) -> None:
     """Write a preset as a Hugging Face folder, with the weights that the embedded engine has."""
-    from engines.api import EngineInputError
-    from engines.fastswitch.model_folder import write_model_folder
+    from engines.errors import EngineInputError
+    from engines.models.model_folder import write_model_folder
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise EngineInputError(f"{folder}: exists and is no empty folder; name a new one")

@@ -22,9 +22,9 @@ def plan(
     ] = None,
 ) -> None:
     """Show what a workload will ask, without running it."""
-    from reports.terminal import show_plan
-    from suite.preflight import unheard_priorities
-    from suite.workload import resolve_workload
+    from reports.text.terminal import show_plan
+    from suite.playing.preflight import unheard_priorities
+    from suite.playing.workload import resolve_workload
     from workloads.matrix import read_matrix
     from workloads.source import read_source
 
@@ -46,9 +46,9 @@ def plan(
 @app.command()
 def validate(workload_file: WorkloadFile, overrides: Overrides = None) -> None:
     """Check a workload file, its traces and its engines' settings and models; start nothing."""
-    from suite.preflight import check_models, unheard_priorities
+    from suite.playing.preflight import check_models, unheard_priorities
+    from suite.playing.workload import engines_of, resolve_workload
     from suite.sweep.cells import load_cells
-    from suite.workload import engines_of, resolve_workload
     from workloads.matrix import read_matrix
     from workloads.source import read_source
 
@@ -81,6 +81,6 @@ def schema() -> None:
     """Print the JSON schema of workload files."""
     import json
 
-    from suite.workload import workload_schema
+    from suite.playing.workload import workload_schema
 
     typer.echo(json.dumps(workload_schema(), indent=2))

@@ -12,6 +12,7 @@ from suite.cli.app import RunDirectory, app
 if TYPE_CHECKING:
     from engines.simulated.profile import Profile
 
+REAL_STEPS = ("fastswitch",)
 profile_app = typer.Typer(
     no_args_is_help=True, help="What `kind: simulated` knows of a GPU: show, fit, measure."
 )
@@ -83,11 +84,12 @@ def measure(
 ) -> None:
     """Fit a profile to the steps that an embedded engine took in a run on this machine."""
     from engines.simulated.profile import load_profile
-    from engines.simulated.step_fit import fit_steps
-    from suite.measured_steps import measured_steps
+    from engines.simulated.step_fit import fit_steps, steps_of_log
+    from suite.measuring.logged_steps import logged_steps
 
     start = load_profile(base)
-    chosen, steps = measured_steps(run, engine)
+    chosen, columns, block_size = logged_steps(run, engine, REAL_STEPS)
+    steps = steps_of_log(columns, block_size)
     found = fit_steps(steps, start, source=f"steps of {chosen} in {run.name}")
     typer.echo(
         f"steps: off by {found.median_error_ratio:.1%} in the median, "

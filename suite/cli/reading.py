@@ -27,14 +27,14 @@ def report(
 
         report_sweep(directory)
         return
-    from reports.html import write_report
-    from suite.metrics import write_metrics
+    from reports.pages.run import write_report
+    from suite.judging.metrics_file import write_metrics
 
     write_metrics(directory)
     page = write_report(directory)
     typer.echo(f"report: {page}")
     if png is not None:
-        from reports.images import write_images
+        from reports.drawing.images import write_images
 
         typer.echo(f"pictures: {len(write_images(page, png))} in {png}")
 
@@ -48,7 +48,7 @@ def view(
     """Open a run's report in the browser, or serve it."""
     import webbrowser
 
-    from suite.errors import InputError
+    from workloads.errors import InputError
 
     page = directory / "report.html"
     if not page.exists() and (directory / "sweep.json").exists():

@@ -14,8 +14,8 @@ from suite.cli.executing import Jobs, On, Where, interrupt_on_sigterm
 from suite.cli.verdict import verdict
 
 if TYPE_CHECKING:
-    from suite.runner import RunOutcome
-    from suite.workload import Workload
+    from suite.playing.runner import RunOutcome
+    from suite.playing.workload import Workload
     from workloads.source import WorkloadSource
 
 
@@ -49,8 +49,8 @@ def run(
 
     A file with a matrix is a sweep: each of its cells in turn, or over the cores."""
     from suite.cli.sweeping import run_sweep
-    from suite.preflight import unheard_priorities
-    from suite.workload import resolve_workload
+    from suite.playing.preflight import unheard_priorities
+    from suite.playing.workload import resolve_workload
     from workloads.matrix import read_matrix
     from workloads.plan import Plan
 
@@ -73,7 +73,7 @@ def run(
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:
-    from suite.errors import InputError
+    from workloads.errors import InputError
 
     for name, value in options.items():
         if value is not None:
@@ -82,7 +82,7 @@ def _refuse(options: Mapping[str, object], why: str) -> None:
 
 def _source(path: Path, overrides: Sequence[str], engines: Sequence[str]) -> WorkloadSource:
     """With the chosen engines alone, where some are; what is left out with the others is said."""
-    from suite.chosen_engines import choose_engines
+    from suite.playing.chosen_engines import choose_engines
     from workloads.source import read_source
 
     source = read_source(path, overrides)
@@ -95,8 +95,8 @@ def _source(path: Path, overrides: Sequence[str], engines: Sequence[str]) -> Wor
 
 
 def _play(workload: Workload, root: Path, *, num_workers: int) -> RunOutcome:
-    from suite.live import LiveProgress
-    from suite.runner import run as run_workload
+    from suite.playing.progress import LiveProgress
+    from suite.playing.runner import run as run_workload
 
     with LiveProgress(workload) as progress:
         return run_workload(workload, root=root, num_workers=num_workers, observer=progress)
@@ -104,12 +104,13 @@ def _play(workload: Workload, root: Path, *, num_workers: int) -> RunOutcome:
 
 def _play_alone(workload: Workload, run_directory: Path) -> None:
     """The same once more without neighbours, into a folder of the run."""
-    from suite.live import LiveProgress
-    from suite.runner import run_in
-    from suite.solo import FOLDER, solo_workload
+    from suite.playing.progress import LiveProgress
+    from suite.playing.runner import run_in
+    from suite.playing.solo import solo_workload
+    from suite.records.run_directory import SOLO_FOLDER
 
     alone = solo_workload(workload)
-    directory = run_directory / FOLDER
+    directory = run_directory / SOLO_FOLDER
     directory.mkdir()
     with LiveProgress(alone, what=", each conversation alone") as progress:
         run_in(directory, alone, num_workers=1, observer=progress)
@@ -127,9 +128,9 @@ def _judge(outcome: RunOutcome) -> int:
 
 def _conclude(outcome: RunOutcome) -> int:
     """Measure, write, show; the exit code."""
-    from reports.html import write_report
-    from reports.terminal import show_summary
-    from suite.metrics import write_metrics
+    from reports.pages.run import write_report
+    from reports.text.terminal import show_summary
+    from suite.judging.metrics_file import write_metrics
 
     if not any(part.counts.recorded for part in outcome.manifest.parts):
         typer.echo(f"fsbench: nothing was measured; logs are in {outcome.directory}", err=True)

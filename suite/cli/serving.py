@@ -10,7 +10,7 @@ import typer
 from suite.cli.app import app
 
 if TYPE_CHECKING:
-    from engines.fastswitch.settings import FastSwitchSettings
+    from engines.core.settings import FastSwitchSettings
 
 
 @app.command()
@@ -33,10 +33,10 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the embedded engine as an OpenAI-compatible API until stopped."""
-    from engines.fastswitch.kind import ProcessConfig, served_name
-    from engines.fastswitch.server.serving import bind
-    from suite.preflight import check_model
-    from suite.workload import engine_settings
+    from engines.embedded.kind import ProcessConfig, served_name
+    from engines.serving.serve import bind
+    from suite.playing.preflight import check_model
+    from suite.playing.workload import engine_settings
 
     check_model(model)
     entry = {"kv_tokens": 8192, "swap_tokens": 81920, "model": model}

@@ -15,16 +15,16 @@ from suite.plurals import several
 MAX_CELLS_NAMED = 3  # of those whose gates were missed
 
 if TYPE_CHECKING:
+    from suite.playing.workload import Workload
     from suite.sweep.directory import SweepDirectory
-    from suite.workload import Workload
     from workloads.matrix import Matrix
     from workloads.source import WorkloadSource
 
 
 def run_sweep(source: WorkloadSource, matrix: Matrix, where: Where, *, num_workers: int) -> int:
     """Every cell, the summary, the table; the exit code."""
-    from reports.sweep_tables import show_sweep
-    from suite.runner import new_directory
+    from reports.text.sweep_tables import show_sweep
+    from suite.playing.runner import new_directory
     from suite.sweep import directory as sweeps
     from suite.sweep.cells import load_cells
     from suite.sweep.progress import SweepProgress
@@ -55,9 +55,9 @@ def run_sweep(source: WorkloadSource, matrix: Matrix, where: Where, *, num_worke
 
 def write_page(sweep: SweepDirectory) -> None:
     """report.html over the settings that are swept beside the seed; else why there is none."""
-    from reports.sweep import write_sweep
-    from suite.errors import InputError
+    from reports.pages.sweep import write_sweep
     from suite.sweep.capacity_result import CapacityResult
+    from workloads.errors import InputError
 
     runs = {row["cell"]: sweep.directory_of(row["cell"]) for row in sweep.manifest.rows}
     if not runs:
@@ -72,7 +72,7 @@ def write_page(sweep: SweepDirectory) -> None:
 
 def report_sweep(path: Path) -> None:
     """Measure every cell's records again; the summary and report.html anew."""
-    from suite.metrics import write_metrics
+    from suite.judging.metrics_file import write_metrics
     from suite.sweep.directory import SweepDirectory
     from suite.sweep.manifest import SweepManifest
 
@@ -105,10 +105,10 @@ def capacity(
     on: On = None,
 ) -> None:
     """Find the highest arrival rate at which enough users are within SLO, engine by engine."""
-    from reports.sweep_tables import show_capacity
-    from suite.sweep.capacity import CapacityRequest, CapacitySearch
+    from reports.text.sweep_tables import show_capacity
+    from suite.playing.workload import resolve_workload
+    from suite.sweep.capacity_search import CapacityRequest, CapacitySearch
     from suite.sweep.progress import SweepProgress
-    from suite.workload import resolve_workload
     from workloads.source import read_source
 
     request = CapacityRequest(
@@ -152,7 +152,7 @@ def _unswept(source: WorkloadSource) -> WorkloadSource:
 
 def _capacity_directory(where: Where, source: WorkloadSource, workload: Workload) -> SweepDirectory:
     """A new one, or the one whose cells are used again."""
-    from suite.runner import new_directory
+    from suite.playing.runner import new_directory
     from suite.sweep import directory as sweeps
 
     if where.resume is not None:
@@ -163,7 +163,7 @@ def _capacity_directory(where: Where, source: WorkloadSource, workload: Workload
 
 def _verdict(sweep: SweepDirectory, *, was_interrupted: bool) -> int:
     """The worst of the cells' own."""
-    from suite.gates import exit_code
+    from suite.judging.gates import exit_code
 
     entries = sweep.manifest.cells
     num_left = sum(entry.status != "complete" for entry in entries)

@@ -24,7 +24,7 @@ def why_incomplete(metrics: dict[str, Any], directory: Path) -> str | None:
 
 def verdict(metrics: dict[str, Any], directory: Path) -> int:
     """What an incomplete run has kept can not pass a gate: the turns it lacks may be the slow."""
-    from suite.gates import exit_code
+    from suite.judging.gates import exit_code
 
     if incomplete := why_incomplete(metrics, directory):
         typer.echo(f"fsbench: {incomplete}", err=True)

@@ -24,7 +24,7 @@ import suite
 from engines.api import Endpoint
 from suite.driver.play import Drive, play
 from suite.errors import RunError
-from suite.records import read_started_at, read_turns
+from suite.records.turn_records import read_started_at, read_turns
 from workloads.plan import Conversation, Plan, Slo, Turn, UserClass
 
 _SERVER_START_TIMEOUT_S = 60.0

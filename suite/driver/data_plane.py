@@ -18,7 +18,7 @@ from suite.driver.pool import Pool, Target
 from suite.driver.prompt import History, RequestWriter
 from suite.driver.turn_player import LEAD_NS, TurnPlayer
 from suite.driver.turn_record import PlannedTurn, PlayedTurn, turn_record
-from suite.records import TurnRecord
+from suite.records.turn_records import TurnRecord
 from workloads.plan import Conversation, Plan, PriorityTrace
 
 

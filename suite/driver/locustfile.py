@@ -29,7 +29,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from suite.driver.worker import Worker
 from suite.driver.worker_config import API_KEY_VARIABLE, WorkerConfig
-from suite.records import TurnRecord
+from suite.records.turn_records import TurnRecord
 
 LEAD_ALONE_NS = 300_000_000  # from the decision to start to instant 0
 LEAD_DISTRIBUTED_NS = 2_000_000_000

@@ -17,12 +17,13 @@ import pyarrow.compute as pc
 
 from engines.api import Endpoint
 from suite.driver.link import StopOrder
-from suite.driver.live import LiveView, Progress
+from suite.driver.live_view import LiveView
 from suite.driver.processes import DriverProcesses, WorkerProcess
 from suite.driver.quality import judge
-from suite.play_result import PlayResult, StoppedBy, interrupt_note
-from suite.records import read_shards, shard_paths, write_table
-from suite.run_directory import Counts, DriverQuality
+from suite.records.play_result import PlayResult, StoppedBy, interrupt_note
+from suite.records.progress import Progress
+from suite.records.run_directory import Counts, DriverQuality
+from suite.records.turn_records import read_shards, shard_paths, write_table
 from workloads.plan import Plan
 
 POLL_S = 0.2

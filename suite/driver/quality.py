@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from suite.records import time_source_of
-from suite.run_directory import DriverQuality
+from suite.records.run_directory import DriverQuality
+from suite.records.turn_records import time_source_of
 
 MAX_LAG_S = 0.002
 MAX_LAG_SHARE_OF_SLO = 0.05

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from suite.records import TurnRecord
+from suite.records.turn_records import TurnRecord
 
 
 class Tally:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from suite.driver.answer import Answer
 from suite.driver.connection import Exchange, FailureSource
 from suite.driver.http1 import Response
-from suite.records import TurnRecord
+from suite.records.turn_records import TurnRecord
 from workloads.plan import Conversation, Turn
 
 

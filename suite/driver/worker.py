@@ -20,7 +20,7 @@ from suite.driver.link import Report, WorkerEnd
 from suite.driver.tally import Tally
 from suite.driver.urgency import claim_urgency
 from suite.driver.worker_config import WorkerConfig
-from suite.records import TURN_SCHEMA, TurnRecord, turn_row
+from suite.records.turn_records import TURN_SCHEMA, TurnRecord, turn_row
 from workloads.plan import Plan
 
 REPORT_INTERVAL_S = 0.25

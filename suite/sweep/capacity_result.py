@@ -16,7 +16,7 @@ from statistics import fmean, stdev
 from pydantic import BaseModel, ConfigDict
 from scipy import special
 
-from suite.quantiles import CONFIDENCE_RATIO
+from suite.statistics.quantiles import CONFIDENCE_RATIO
 
 SCHEMA_VERSION = 1
 CAPACITY_FILE = "capacity.json"

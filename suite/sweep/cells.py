@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suite.workload import Workload, resolve_workload
+from suite.playing.workload import Workload, resolve_workload
 from workloads.matrix import Cell
 from workloads.plan import Plan
 from workloads.source import WorkloadSource

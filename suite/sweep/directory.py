@@ -10,15 +10,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from suite import environment
-from suite.errors import InputError
-from suite.play_result import interrupt_note
-from suite.run_directory import Manifest
+from suite.playing import environment
+from suite.records.play_result import interrupt_note
+from suite.records.run_directory import Manifest
 from suite.sweep.cells import CellTask, SweepCell
 from suite.sweep.executors import Executor
 from suite.sweep.manifest import AxisEntry, CellEntry, SweepKind, SweepManifest
 from suite.sweep.run_cell import CellResult, set_aside
 from suite.sweep.summary import write_summary
+from workloads.errors import InputError
 from workloads.matrix import Axis
 from workloads.source import WorkloadSource
 from workloads.spec import WorkloadSpec

@@ -9,11 +9,11 @@ from typing import Protocol
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from suite.live import LiveProgress
-from suite.part import Observer
+from suite.playing.part import Observer
+from suite.playing.progress import LiveProgress
+from suite.playing.workload import Workload, resolve_workload
 from suite.sweep.cells import CellTask
 from suite.sweep.run_cell import CellResult, run_cell, set_aside
-from suite.workload import Workload, resolve_workload
 
 RunCell = Callable[[CellTask], CellResult]
 Watch = Callable[[Workload], AbstractContextManager[Observer]]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from suite.errors import InputError
+from workloads.errors import InputError
 
 SCHEMA_VERSION = 1
 SWEEP_FILE = "sweep.json"

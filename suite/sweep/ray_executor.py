@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from suite.errors import InputError, RunError
+from suite.errors import RunError
 from suite.sweep.cells import CellTask
 from suite.sweep.run_cell import CellResult, run_cell
+from workloads.errors import InputError
 
 LOCAL = "ray"  # else ray://HOST:PORT
 

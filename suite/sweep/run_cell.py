@@ -8,15 +8,15 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from suite.driver.live import Progress
-from suite.metrics import write_metrics
-from suite.part import Observer
-from suite.play_result import interrupt_note
-from suite.run_directory import Manifest, Part
-from suite.runner import run_in
+from suite.judging.metrics_file import write_metrics
+from suite.playing.part import Observer
+from suite.playing.runner import run_in
+from suite.playing.workload import Workload, resolve_workload
+from suite.records.play_result import interrupt_note
+from suite.records.progress import Progress
+from suite.records.run_directory import Manifest, Part
 from suite.sweep.cells import CellTask
 from suite.sweep.manifest import CellStatus
-from suite.workload import Workload, resolve_workload
 
 ERROR_FILE = "error.txt"
 

@@ -7,9 +7,9 @@ from array import array
 import numpy as np
 
 from engines.arrow_log import ArrowLog
-from suite.driver.live import Progress
-from suite.records import TurnRecord, turn_row
-from suite.run_directory import Counts
+from suite.records.progress import Progress
+from suite.records.run_directory import Counts
+from suite.records.turn_records import TurnRecord, turn_row
 
 
 class Journal:

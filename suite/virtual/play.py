@@ -13,9 +13,9 @@ from pathlib import Path
 
 from engines.api import VirtualEngine
 from engines.arrow_log import ArrowLog
-from suite.driver.live import Progress
-from suite.play_result import PlayResult, StoppedBy, signal_note
-from suite.records import TURN_SCHEMA, finish_shard
+from suite.records.play_result import PlayResult, StoppedBy, signal_note
+from suite.records.progress import Progress
+from suite.records.turn_records import TURN_SCHEMA, finish_shard
 from suite.virtual.interrupts import Interrupts
 from suite.virtual.journal import Journal
 from suite.virtual.player import VirtualPlayer

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engines.api import VirtualEngine, VirtualRequest, VirtualToken
-from suite.records import TurnRecord
+from suite.records.turn_records import TurnRecord
 from suite.virtual.agenda import Agenda, Due
 from workloads.plan import Plan
 

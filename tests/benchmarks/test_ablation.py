@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.ablation import BASELINE, WORKLOAD, Reference, arms, scaled_link, summarise
-from engines.fastswitch.devices.model_config import PRESETS as MODELS
-from engines.fastswitch.settings import PRESETS, FastSwitchSettings
+from engines.core.settings import PRESETS, FastSwitchSettings
+from engines.models.model_config import PRESETS as MODELS
 from workloads.build import build_plan
 from workloads.spec import load_spec
 from workloads.yaml_file import read_yaml

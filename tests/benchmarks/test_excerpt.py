@@ -11,11 +11,11 @@ import yaml
 
 from benchmarks import excerpt as script
 from benchmarks import results
-from suite.metrics import measure, measure_run
-from suite.run_directory import Manifest
-from suite.runner import run
+from suite.judging.metrics_file import measure, measure_run
+from suite.playing.runner import run
+from suite.playing.workload import load_workload
+from suite.records.run_directory import Manifest
 from suite.sweep.run_cell import NoObserver
-from suite.workload import load_workload
 
 ENGINE = {"kind": "simulated", "profile": "a10-llama3-8b", "kv_tokens": 1024, "swap_tokens": 20480}
 CITED = {"source": "a paper", "engine": "new", "metrics": ["ttft.p50"], "times_better": {"low": 2}}

@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks import gpu
 from benchmarks.wall_clock import Player, numbers
-from engines.fastswitch.settings import PRESETS, CoreSettings
-from tests.engines.fastswitch.memory_device import MemoryDevice
+from engines.core.settings import PRESETS, CoreSettings
+from tests.engines.core.memory_device import MemoryDevice
 from workloads.plan import Plan
 
 CORE = CoreSettings(

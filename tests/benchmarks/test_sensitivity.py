@@ -17,7 +17,7 @@ from benchmarks.sensitivity import (
     variants,
 )
 from engines.simulated.profile import load_profile
-from suite.workload import resolve_workload
+from suite.playing.workload import resolve_workload
 
 
 def test_each_variant_changes_its_own_setting_alone(tmp_path: Path) -> None:

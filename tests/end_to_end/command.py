@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import yaml
 
-from suite.records import read_shards
+from suite.records.turn_records import read_shards
 
 FSBENCH = (sys.executable, "-m", "suite.cli")
 REPOSITORY = Path(__file__).resolve().parents[2]

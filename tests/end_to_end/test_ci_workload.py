@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from engines.fastswitch.scheduler import Scheduler
+from engines.core.scheduler import Scheduler
 from engines.simulated.profile import load_profile, profile_yaml
 from suite.cli import app
-from suite.runner import run
+from suite.playing.runner import run
+from suite.playing.workload import load_workload
 from suite.sweep.run_cell import NoObserver
-from suite.workload import load_workload
 from tests.end_to_end.command import REPOSITORY, finish, only_run, start
 
 WORKLOADS = REPOSITORY / "workloads"

@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from suite.latency_shares import STATES
-from suite.records import read_turns
-from suite.run_directory import Manifest
+from suite.measuring.latency_shares import STATES
+from suite.records.run_directory import Manifest
+from suite.records.turn_records import read_turns
 from tests.end_to_end.command import finish, left_behind, only_run, start, wait_for_turns, workload
 from tests.processes import descendants
 
@@ -168,7 +168,7 @@ def test_an_engine_that_dies_in_the_middle_is_told_and_keeps_what_was_measured(
 ) -> None:
     process = start(["run", "w.yaml"], tmp_path, a_long_one())
     wait_for_turns(process, tmp_path)
-    (engine,) = descendants(process.pid, "engines.fastswitch")
+    (engine,) = descendants(process.pid, "engines.embedded")
     engine.kill()
     code, out, err = finish(process)
     assert code == 4, out + err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from suite.records import read_turns
+from suite.records.turn_records import read_turns
 from tests.end_to_end.command import finish, left_behind, only_run, start, wait_for_turns, workload
 
 ENGINE = {

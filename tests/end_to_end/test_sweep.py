@@ -19,7 +19,7 @@ SPEC = {**TINY, "matrix": {"arrivals.rate": [1, 2, 3]}}
 # The process is its own killer: no other could be sure to come between two parts of a cell.
 KILLED_IN_THE_SECOND_CELL = """
 import os, signal
-from suite import runner
+from suite.playing import runner
 from suite.cli import app
 play_part, parts_left = runner.play_part, [1, 2, 3]
 

@@ -11,8 +11,8 @@ import pytest
 
 from suite.driver.calibrate import truth_rows
 from suite.driver.truthful_server import PROMPT_START
-from suite.records import read_started_at, read_turns
-from suite.statistics import quantile
+from suite.records.turn_records import read_started_at, read_turns
+from suite.statistics.summaries import quantile
 from tests.end_to_end.command import finish, only_run, start, workload
 from tests.end_to_end.scripted_engine import running_scripted_engine
 from workloads.plan import Plan

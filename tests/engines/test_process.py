@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.api import EngineError, EngineInputError
+from engines.errors import EngineError, EngineInputError
 from engines.process import ChildProcess, child_process
 from tests.processes import is_running
 

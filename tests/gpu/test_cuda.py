@@ -8,18 +8,18 @@ from contextlib import closing
 import pytest
 import torch
 
-from engines.fastswitch.device import BlockRun, Direction
-from engines.fastswitch.devices.model import Decoder
-from engines.fastswitch.devices.torch_device import TorchDevice
-from engines.fastswitch.settings import Copy, Layout
-from tests.engines.fastswitch.devices.decoding import (
+from engines.core.device import BlockRun, Direction
+from engines.core.settings import Copy, Layout
+from engines.embedded.devices.model import Decoder
+from engines.embedded.devices.torch_device import TorchDevice
+from tests.engines.embedded.devices.decoding import (
     Sequence,
     device_for,
     generate,
     small_decoder,
     step,
 )
-from tests.engines.fastswitch.devices.test_every_combination import (
+from tests.engines.embedded.devices.test_every_combination import (
     COMBINATIONS,
     Played,
     check,

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from engines.arrow_log import record_batch, schema_of
-from engines.fastswitch.device import Direction
-from engines.fastswitch.request import FinishReason, Request, SamplingParams
-from engines.fastswitch.request_log import RequestRecord, Span, State, record_of
-from engines.fastswitch.step_log import StepRecord
-from engines.fastswitch.transfer_log import TransferRecord, Waited
-from suite.records import TurnRecord
+from engines.core.device import Direction
+from engines.core.request import FinishReason, Request, SamplingParams
+from engines.core.request_log import RequestRecord, Span, State, record_of
+from engines.core.step_log import StepRecord
+from engines.core.transfer_log import TransferRecord, Waited
+from suite.records.turn_records import TurnRecord
 
 NEVER = (  # what no step of it does
     "num_arriving",

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from suite.records import TurnRecord, write_turns
-from suite.run_directory import Counts, DriverQuality, Manifest, Part
+from suite.records.run_directory import Counts, DriverQuality, Manifest, Part
+from suite.records.turn_records import TurnRecord, write_turns
 from tests.reports.synthetic_logs import (
     Behaviour,
     make_requests,

@@ -13,14 +13,14 @@ import pyarrow as pa
 import pytest
 
 from engines.arrow_log import schema_of
-from engines.fastswitch.request_log import RequestRecord
-from engines.fastswitch.step_log import StepRecord
-from engines.fastswitch.transfer_log import TransferRecord
+from engines.core.request_log import RequestRecord
+from engines.core.step_log import StepRecord
+from engines.core.transfer_log import TransferRecord
 from reports.trace import trace_events, write_trace
-from suite.engine_logs import EngineLogs, read_engine_logs
-from suite.errors import InputError
-from tests.engines.fastswitch.bench import VLLM, Bench, core_settings, prompt_of
+from suite.records.engine_logs import EngineLogs, read_engine_logs
+from tests.engines.core.bench import VLLM, Bench, core_settings, prompt_of
 from tests.reports.synthetic_run import FAST, make_plan, write_run
+from workloads.errors import InputError
 
 Events = list[dict[str, Any]]
 

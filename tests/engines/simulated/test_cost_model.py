@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.fastswitch.device import Batch, SequenceChunk
-from engines.fastswitch.request import SamplingParams
+from engines.core.device import Batch, SequenceChunk
+from engines.core.request import SamplingParams
 from engines.simulated.cost_model import CostModel, pairs
 from engines.simulated.profile import load_profile, shipped_profiles
 

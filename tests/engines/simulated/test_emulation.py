@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engines.fastswitch.request import Request, SamplingParams
+from engines.core.request import Request, SamplingParams
 from engines.simulated.emulation import EmulatedEngine, PacedClock
 from engines.simulated.virtual_engine import modelled_device
 from tests.suite.virtual.test_player import settings_of

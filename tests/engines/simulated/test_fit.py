@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engines.api import EngineInputError
+from engines.errors import EngineInputError
 from engines.simulated.cost_model import CostModel, pairs
 from engines.simulated.fit import CONSTANTS, fit_profile
 from engines.simulated.profile import load_profile

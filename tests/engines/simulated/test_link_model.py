@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.fastswitch.device import Direction
+from engines.core.device import Direction
 from engines.simulated.link_model import LinkModel, LinkTransfer
 from engines.simulated.profile import load_profile
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.fastswitch.device import Batch, BlockRun, Direction, SequenceChunk, TransferStats
-from engines.fastswitch.request import SamplingParams
-from engines.fastswitch.settings import Copy, Layout
+from engines.core.device import Batch, BlockRun, Direction, SequenceChunk, TransferStats
+from engines.core.request import SamplingParams
+from engines.core.settings import Copy, Layout
 from engines.simulated.constants import Profile
 from engines.simulated.device import TOKEN_ID, ModelledDevice, VirtualClock
 from engines.simulated.profile import load_profile
@@ -56,8 +56,8 @@ def test_copies_are_counted_as_the_real_device_counts_them(
 
 def real_stats(parts: list[BlockRun], copy: Copy, layout: Layout) -> TransferStats:
     torch = pytest.importorskip("torch")
-    from engines.fastswitch.devices.copies import batches_of, stats_of
-    from engines.fastswitch.devices.kv_pool import block_shape
+    from engines.embedded.devices.copies import batches_of, stats_of
+    from engines.embedded.devices.kv_pool import block_shape
 
     shape = block_shape(A10.shape, torch.bfloat16, block_size=16, layout=layout)
     return stats_of(batches_of(parts, shape, copy), shape, copy)

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from engines.fastswitch.device import Batch, BlockRun, Direction
-from engines.fastswitch.engine_thread import EngineThread
-from engines.fastswitch.request import Request, RequestOutput, SamplingParams
-from engines.fastswitch.settings import PRESETS
+from engines.core.device import Batch, BlockRun, Direction
+from engines.core.request import Request, RequestOutput, SamplingParams
+from engines.core.settings import PRESETS
+from engines.serving.engine_thread import EngineThread
 from engines.simulated import virtual_engine
 from engines.simulated.device import Clock, ModelledDevice, ModelledTransfer
 from engines.simulated.settings import SimulatedSettings
 from engines.simulated.virtual_engine import SimulatedEngine, modelled_device
+from suite.playing.workload import priority_updates
 from suite.virtual.play import Script, play_virtually
-from suite.workload import priority_updates
-from tests.engines.fastswitch.memory_device import MemoryDevice, undisturbed
+from tests.engines.core.memory_device import MemoryDevice, undisturbed
 from tests.suite.virtual.test_player import plan_of, settings_of
 from workloads.plan import Plan
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.api import EngineInputError
+from engines.errors import EngineInputError
 from engines.simulated.cost_model import CostModel
 from engines.simulated.profile import load_profile, profile_yaml, shipped_profiles
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from engines.api import EngineInputError
+from engines.errors import EngineInputError
 from engines.registry import kind_named
 from engines.simulated.profile import load_profile
 from engines.simulated.settings import SimulatedSettings

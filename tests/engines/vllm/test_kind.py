@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.api import EngineError, EngineInputError, PriorityUpdates, RunningEngine
+from engines.api import PriorityUpdates, RunningEngine
 from engines.arrow_log import read_arrow_logs
+from engines.errors import EngineError, EngineInputError
 from engines.vllm.kind import VllmKind
 from engines.vllm.settings import VllmSettings
 from tests.engines.vllm.conftest import FakeVllm

@@ -19,14 +19,15 @@ import psutil
 import pytest
 import torch
 
-from engines.api import EngineInputError, PriorityUpdates, RunningEngine
+from engines.api import PriorityUpdates, RunningEngine
 from engines.arrow_log import read_arrow_logs
-from engines.fastswitch.devices.loading import load_model
+from engines.embedded.devices.loading import load_model
+from engines.errors import EngineInputError
 from engines.vllm.command import find_executable
 from engines.vllm.kind import VllmKind
 from engines.vllm.plugin.fsbench_vllm.counters import read_counters
 from engines.vllm.settings import VllmSettings
-from tests.engines.fastswitch.devices.decoding import Sequence, device_for, generate
+from tests.engines.embedded.devices.decoding import Sequence, device_for, generate
 from tests.engines.vllm.conftest import is_running
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]

@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from suite.records import read_turns
-from suite.run_directory import Manifest
+from suite.records.run_directory import Manifest
+from suite.records.turn_records import read_turns
 from tests.end_to_end.command import finish, left_behind, only_run, start, workload
 from tests.engines.vllm.conftest import FakeVllm
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from engines.api import EngineInputError
+from engines.errors import EngineInputError
 from engines.vllm.command import _given_flags
 from engines.vllm.kind import VllmKind
 from engines.vllm.settings import VllmSettings

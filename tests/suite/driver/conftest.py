@@ -15,7 +15,7 @@ from engines.api import Endpoint
 from suite.driver.calibrate import endpoint
 from suite.driver.connection import Exchange
 from suite.driver.data_plane import DataPlane, Shard
-from suite.records import TurnRecord
+from suite.records.turn_records import TurnRecord
 from tests.end_to_end.scripted_engine import running_scripted_engine
 from workloads.plan import Conversation, Plan, PriorityTrace, Slo, Turn, UserClass
 

@@ -14,7 +14,7 @@ import pytest
 
 from engines.api import Endpoint
 from suite.driver.calibrate import read_truth
-from suite.records import TurnRecord
+from suite.records.turn_records import TurnRecord
 from tests.suite.driver.conftest import Played, ScriptedEngine
 from workloads.plan import Plan
 

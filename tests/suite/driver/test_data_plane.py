@@ -17,7 +17,7 @@ import pytest
 from engines.api import Endpoint
 from suite.driver.calibrate import endpoint, read_truth, truth_rows
 from suite.driver.data_plane import Shard
-from suite.records import TurnRecord
+from suite.records.turn_records import TurnRecord
 from tests.suite.driver.conftest import Played, Reads, ScriptedEngine
 from workloads.plan import Plan, PriorityPattern, PriorityTrace
 

@@ -19,9 +19,9 @@ import psutil
 
 from engines.api import Endpoint
 from suite.driver.calibrate import calibrate, read_truth
-from suite.driver.live import Progress
 from suite.driver.play import Drive, play
-from suite.records import read_shards, read_started_at, read_turns, shard_paths
+from suite.records.progress import Progress
+from suite.records.turn_records import read_shards, read_started_at, read_turns, shard_paths
 from tests.processes import descendants, is_running
 from tests.suite.driver.conftest import ScriptedEngine
 from workloads.plan import Plan

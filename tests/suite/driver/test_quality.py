@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from suite.driver.quality import judge, max_lag_s
-from suite.records import TURN_SCHEMA, TurnRecord, turn_row
-from suite.run_directory import DriverQuality
+from suite.records.run_directory import DriverQuality
+from suite.records.turn_records import TURN_SCHEMA, TurnRecord, turn_row
 
 GOOD = TurnRecord(
     conversation_id="c",

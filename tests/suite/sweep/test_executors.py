@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from suite.errors import InputError, RunError
+from suite.errors import RunError
 from suite.sweep import ray_executor
 from suite.sweep.cells import CellTask
 from suite.sweep.executors import OverCores
 from suite.sweep.ray_executor import OverRay, load_ray
 from suite.sweep.run_cell import CellResult
 from tests.suite.sweep.examples import sweep_of
+from workloads.errors import InputError
 
 
 def die_at_rate_8_seed_4(task: CellTask) -> CellResult:

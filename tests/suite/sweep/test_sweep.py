@@ -9,8 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from suite.errors import InputError
-from suite.metrics import measure
+from suite.judging.metrics_file import measure
 from suite.sweep import run_cell as run_cell_module
 from suite.sweep.cells import SweepCell
 from suite.sweep.directory import SweepDirectory, create, resume
@@ -19,6 +18,7 @@ from suite.sweep.manifest import SweepManifest
 from suite.sweep.run_cell import ERROR_FILE, CellResult, NoObserver
 from suite.sweep.summary import engine_row
 from tests.suite.sweep.examples import MATRIX, sweep_of
+from workloads.errors import InputError
 from workloads.spec import spec_of
 
 

@@ -11,7 +11,7 @@ PLAY = """
 import hashlib, sys
 from pathlib import Path
 from tests.suite.virtual.test_player import plan_of, settings_of
-from suite.virtual.simulate import simulate
+from suite.playing.simulate import simulate
 directory = Path(sys.argv[1])
 plan = plan_of(16, arrivals={"process": "poisson", "rate": 8.0})
 for preset in ("vllm-0.3", "fastswitch", "vllm-v1"):

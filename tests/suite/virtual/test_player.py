@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from engines.simulated.settings import SimulatedSettings
-from suite.engine_logs import read_engine_logs
-from suite.play_result import PlayResult
-from suite.records import TurnRecord, read_started_at, read_turns
-from suite.virtual.simulate import simulate
+from suite.playing.simulate import simulate
+from suite.records.engine_logs import read_engine_logs
+from suite.records.play_result import PlayResult
+from suite.records.turn_records import TurnRecord, read_started_at, read_turns
 from workloads.build import build_plan
 from workloads.plan import Plan
 from workloads.spec import WorkloadSpec

@@ -1,6 +1,6 @@
 """A plan's priority trace, followed by the iterations of vLLM's scheduler; no vLLM, only numpy.
 
-The same rule as `engines.fastswitch.priorities`, said again because vLLM's environment holds
+The same rule as `engines.core.priorities`, said again because vLLM's environment holds
 nothing of this project but this folder; a test holds the two together.
 """
 

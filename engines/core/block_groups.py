@@ -1,0 +1,214 @@
+"""The dynamic block group manager: contiguous groups over the same blocks and block tables.
+
+FastSwitch [R]: the KV of a request lies in a few large groups of neighbouring blocks instead of
+scattered ones, so that a swap is a few large copies. [M] A request first gets a group of about
+1,000 tokens, less when memory is short; it grows into the unused tail of its group; when no free
+group fits, the unused tail of another request's group is split off; freed neighbours merge.
+
+    group of a      ......|group of b          |......
+    [ in use | tail ]     [ in use | tail      ]        tails are reserved, but count as free
+
+Near-zero waste is kept because a tail is a wish and not a right: whatever the paged allocator
+could hand out, this one can. Only the order in which blocks come differs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from engines.core.block_pool import GroupCounts, check_each_once
+from engines.core.free_runs import FreeRuns, Run, runs_of
+
+
+@dataclass(slots=True)
+class Group:
+    """What an owner holds at the end of its sequence: where it stopped, and what is kept for it."""
+
+    tail: Run  # reserved and unused; its start is the block after the last one in use
+    num_used: int  # blocks handed out to the owner so far
+
+
+VictimRule = Callable[[dict[str, Group], int, random.Random], str | None]
+
+
+def random_victim(groups: dict[str, Group], num_blocks: int, rng: random.Random) -> str | None:
+    """Any owner whose tail has at least so many blocks; [M] the paper's rule."""
+    owners = [owner for owner, group in groups.items() if group.tail.num_blocks >= num_blocks]
+    return rng.choice(owners) if owners else None
+
+
+def least_progress_victim(
+    groups: dict[str, Group], num_blocks: int, rng: random.Random
+) -> str | None:
+    """The one that has used the fewest blocks: it is the furthest from needing its tail's end."""
+    owners = [owner for owner, group in groups.items() if group.tail.num_blocks >= num_blocks]
+    return min(owners, key=lambda owner: groups[owner].num_used, default=None)
+
+
+VICTIM_RULES: dict[str, VictimRule] = {
+    "random": random_victim,
+    "least_progress": least_progress_victim,
+}
+
+
+class BlockGroupAllocator:
+    """`group_blocks`: how many blocks a new group gets while there is plenty."""
+
+    def __init__(
+        self,
+        num_blocks: int,
+        *,
+        group_blocks: int,
+        victim_rule: VictimRule = random_victim,
+        rng: random.Random | None = None,
+        free_runs: FreeRuns | None = None,
+    ) -> None:
+        self.num_blocks = num_blocks
+        self.counts = GroupCounts()
+        self._group_blocks = group_blocks
+        self._victim_rule = victim_rule
+        self._rng = rng or random.Random(0)
+        self._free = FreeRuns() if free_runs is None else free_runs
+        self._free.add(Run(0, num_blocks))
+        self._groups: dict[str, Group] = {}
+        # Of those, with a tail that is not empty: among the contexts kept in a full host pool,
+        # which may be thousands, hardly any.
+        self._tailed: dict[str, Group] = {}
+        self._num_reserved = 0
+
+    @property
+    def num_free(self) -> int:
+        return self._free.num_blocks + self._num_reserved
+
+    def allocate(self, owner: str, num_blocks: int) -> list[int]:
+        """Blocks that continue the owner's sequence, from its own tail as far as it reaches."""
+        assert num_blocks <= self._free.num_blocks + self._num_reserved, (
+            f"{owner}: {num_blocks} of {self.num_free} free"
+        )
+        taken: list[int] = []
+        while (missing := num_blocks - len(taken)) > 0:
+            group = self._groups.get(owner)
+            if group is None or group.tail.num_blocks == 0:
+                if pieces := self._take_pieces(owner, group, missing):
+                    taken += pieces
+                    continue
+                group = self._reserve(owner, group, missing)
+            head, tail = group.tail.split(min(missing, group.tail.num_blocks))
+            self._set_tail(owner, group, tail)
+            group.num_used += head.num_blocks
+            self._num_reserved -= head.num_blocks
+            taken += head.blocks()
+        return taken
+
+    def free(self, blocks: Iterable[int]) -> None:
+        for run in runs_of(blocks):
+            self._free.add(run)
+
+    def release(self, owner: str) -> None:
+        """The owner grows no more: what was reserved for it is free for all."""
+        group = self._groups.pop(owner, None)
+        self._tailed.pop(owner, None)
+        if group is not None:
+            self._num_reserved -= group.tail.num_blocks
+            self._free.add(group.tail)
+
+    def check_integrity(self, held: Iterable[int]) -> None:
+        """Every block is free, reserved or held, exactly once; free runs never touch."""
+        tails = [group.tail for group in self._groups.values()]
+        free = [block for run in [*self._free, *tails] for block in run.blocks()]
+        assert len(free) == self.num_free, f"counted {self.num_free} free, found {len(free)}"
+        check_each_once(free, held, self.num_blocks)
+        tailed = {owner for owner, group in self._groups.items() if group.tail.num_blocks}
+        assert tailed == self._tailed.keys(), f"{tailed} have tails, known are {self._tailed}"
+        runs = list(self._free)
+        assert all(a.end < b.start for a, b in itertools.pairwise(runs)), f"touch: {runs}"
+
+    def _take_pieces(self, owner: str, group: Group | None, missing: int) -> list[int]:
+        """Whole free runs, the longest first, for as long as no single piece has what is missing:
+        what `_reserve` would find run by run, without asking for each what else there is."""
+        if self._free.longest >= missing or self._next_to(group) is not None:
+            return []
+        runs = self._free.take_shorter(missing, while_above=self._longest_tail())
+        taken = [block for run in runs for block in run.blocks()]
+        if runs:
+            self.counts.num_groups += len(runs)
+            group = self._begin(owner, group, Run(runs[-1].end, 0))
+            group.num_used += len(taken)
+        return taken
+
+    def _reserve(self, owner: str, group: Group | None, missing: int) -> Group:
+        """A tail of at least one block for the owner; as near to its last block as can be."""
+        tail = self._grown_in_place(group, missing) or self._new_tail(owner, missing)
+        self._num_reserved += tail.num_blocks
+        return self._begin(owner, group, tail)
+
+    def _begin(self, owner: str, group: Group | None, tail: Run) -> Group:
+        """The owner goes on here."""
+        if group is None:
+            group = self._groups[owner] = Group(tail=tail, num_used=0)
+        self._set_tail(owner, group, tail)
+        return group
+
+    def _set_tail(self, owner: str, group: Group, tail: Run) -> None:
+        group.tail = tail
+        if tail.num_blocks:
+            self._tailed[owner] = group
+        else:
+            self._tailed.pop(owner, None)
+
+    def _next_to(self, group: Group | None) -> Run | None:
+        """The free run after its last block."""
+        return None if group is None else self._free.starting_at(group.tail.start)
+
+    def _grown_in_place(self, group: Group | None, missing: int) -> Run | None:
+        neighbour = self._next_to(group)
+        if neighbour is None:
+            return None
+        self.counts.num_grown += 1
+        return self._free.take(neighbour, min(neighbour.num_blocks, self._wanted(missing)))
+
+    def _new_tail(self, owner: str, missing: int) -> Run:
+        """What fits: a free run, or another's tail; else the largest piece there is of either."""
+        wanted = self._wanted(missing)
+        fitting = self._free.best_fit(wanted) or self._free.best_fit(missing)
+        if fitting is None:
+            split = self._split_off(missing)
+            if split is not None:
+                return split
+            fitting = self._free.largest()
+        if fitting is None:
+            return self._largest_tail(owner)
+        self.counts.num_groups += 1
+        return self._free.take(fitting, min(fitting.num_blocks, wanted))
+
+    def _wanted(self, missing: int) -> int:
+        """A whole group while there is plenty; a fair share of what is free when there is not."""
+        fair_share = self._free.num_blocks // (len(self._groups) + 1)
+        return max(missing, min(self._group_blocks, fair_share))
+
+    def _split_off(self, num_blocks: int) -> Run | None:
+        """The end of a victim's tail; the victim keeps what it would use next."""
+        # The owner itself can not be chosen: its tail is empty, or it would not be here.
+        victim = self._victim_rule(self._tailed, num_blocks, self._rng)
+        if victim is None:
+            return None
+        group = self._groups[victim]
+        tail, taken = group.tail.split(group.tail.num_blocks - num_blocks)
+        self._set_tail(victim, group, tail)
+        self._num_reserved -= num_blocks
+        self.counts.num_splits += 1
+        return taken
+
+    def _largest_tail(self, owner: str) -> Run:
+        """Nothing is free and no tail is long enough alone: the longest, as a first piece."""
+        longest = self._longest_tail()
+        taken = self._split_off(longest) if longest else None
+        assert taken is not None, f"{owner}: no block is free; {self.num_free} were counted"
+        return taken
+
+    def _longest_tail(self) -> int:
+        """Blocks."""
+        return max((group.tail.num_blocks for group in self._tailed.values()), default=0)

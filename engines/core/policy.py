@@ -1,0 +1,40 @@
+"""Who goes first, and who may push whom off the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, Protocol
+
+from engines.core.request import Request
+
+
+class Policy(Protocol):
+    @property
+    def key(self) -> Callable[[Request], Any]:
+        """Sort key, different for any two: the smallest goes first, the largest is preempted
+        first. An attrgetter, for it needs no Python frame."""
+        ...
+
+    def may_displace(self, newcomer: Request, holder: Request) -> bool:
+        """May `newcomer`, which holds nothing, take the blocks of `holder`?"""
+        ...
+
+
+class FirstComeFirstServed:
+    key = staticmethod(attrgetter("arrived_at", "serial"))
+
+    def may_displace(self, newcomer: Request, holder: Request) -> bool:
+        return False
+
+
+class ByPriority:
+    """Strict priority; arrival breaks ties. Equals do not displace each other."""
+
+    key = staticmethod(attrgetter("priority", "arrived_at", "serial"))
+
+    def may_displace(self, newcomer: Request, holder: Request) -> bool:
+        return newcomer.priority < holder.priority
+
+
+POLICIES: dict[str, Policy] = {"fcfs": FirstComeFirstServed(), "priority": ByPriority()}

@@ -1,0 +1,268 @@
+"""The settings of the embedded engine: every mechanism is a field, a preset names a combination.
+
+`FastSwitchSettings` is what a workload file says (a preset plus overrides, mostly None), of which
+`CoreEngineSettings` holds for every engine around this core; `CoreSettings` is what that comes to.
+Resolving makes a new object, nothing is filled in later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from engines.api import EngineSettings
+from engines.context_limit import refuse_longer
+from engines.errors import EngineInputError
+
+Allocator = Literal["paged", "sorted", "block_group"]
+Layout = Literal["per_layer", "cross_layer"]
+Copy = Literal["per_block", "merged", "batched"]
+Swap = Literal["sync", "async", "adaptive"]
+Preemption = Literal["swap", "recompute"]
+Reuse = Literal["none", "host_swap", "host_copy", "prefix"]
+GroupVictim = Literal["random", "least_progress"]
+PolicyName = Literal["fcfs", "priority"]
+Admission = Literal["strict", "backfill"]
+DType = Literal["float32", "bfloat16", "float64"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mechanisms:
+    """What makes one design differ from another."""
+
+    allocator: Allocator
+    layout: Layout
+    copy: Copy
+    swap: Swap
+    preemption: Preemption
+    reuse: Reuse
+    policy: PolicyName
+    admission: Admission = "strict"
+    watermark_ratio: float = 0.01  # of the device pool, kept free of newcomers so holders can grow
+
+
+# The paper's likely baseline: [R] one copy per block, layer and K or V, waited for before the model
+# runs; [D] history kept across turns by swapping the whole context.
+VLLM_0_3 = Mechanisms(
+    allocator="paged",
+    layout="per_layer",
+    copy="per_block",
+    swap="sync",
+    preemption="swap",
+    reuse="host_swap",
+    policy="priority",
+)
+# [R] FastSwitch: block groups, adaptive asynchronous swapping, host copies that stay valid.
+FASTSWITCH = replace(
+    VLLM_0_3, allocator="block_group", copy="merged", swap="adaptive", reuse="host_copy"
+)
+PRESETS: dict[str, Mechanisms] = {
+    "vllm-0.3": VLLM_0_3,
+    "vllm-0.3-recompute": replace(VLLM_0_3, reuse="none"),
+    # [R] V1 preempts by recompute only and finds prefixes by their tokens; nothing is swapped, and
+    # newcomers are let in while there is any room.
+    "vllm-v1": replace(
+        VLLM_0_3, copy="merged", preemption="recompute", reuse="prefix", watermark_ratio=0.0
+    ),
+    # One step each from the baseline towards fastswitch.
+    "vllm-0.3+groups": replace(VLLM_0_3, allocator="block_group", copy="merged"),
+    "vllm-0.3+async": replace(VLLM_0_3, swap="adaptive"),
+    "vllm-0.3+reuse": replace(VLLM_0_3, reuse="host_copy"),
+    "fastswitch": FASTSWITCH,
+    # Beyond the paper, each part found by measurement (benchmarks/README.md, "fastswitch-x"): whole
+    # blocks in one piece, so that a link with dear calls costs no more than one with cheap ones; no
+    # room left empty in front of a request that is too large for it.
+    "fastswitch-x": replace(FASTSWITCH, layout="cross_layer", admission="backfill"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreSettings:
+    """Everything the step loop needs to know; sizes in tokens unless the name says otherwise."""
+
+    mechanisms: Mechanisms
+    block_size: int
+    kv_tokens: int
+    swap_tokens: int
+    max_batch_tokens: int
+    max_num_seqs: int
+    group_tokens: int = 1000
+    group_victim: GroupVictim = "random"
+
+    @property
+    def num_device_blocks(self) -> int:
+        return self.kv_tokens // self.block_size
+
+    @property
+    def num_host_blocks(self) -> int:
+        return self.swap_tokens // self.block_size
+
+
+class LinkSettings(BaseModel):
+    """An emulated link between device and host, so that a laptop shows the regime of a real GPU.
+
+    A transfer lasts at least num_copies · seconds_per_copy + bytes / bytes_per_s.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    bytes_per_s: float = Field(gt=0, description="each direction's own bandwidth")
+    seconds_per_copy: float = Field(ge=0, description="cost of one copy call")
+
+
+class CoreEngineSettings(EngineSettings):
+    """What every engine around this core takes, whatever device it steps."""
+
+    preset: str = Field("fastswitch", description="a named combination of the mechanisms below")
+    allocator: Allocator | None = Field(None, description="how device and host blocks are found")
+    layout: Layout | None = Field(None, description="how a block lies in memory")
+    copy_mode: Copy | None = Field(None, alias="copy", description="what one copy call moves")
+    swap: Swap | None = Field(None, description="whether the model waits for transfers")
+    preemption: Preemption | None = Field(None, description="where a preempted request's KV goes")
+    reuse: Reuse | None = Field(None, description="what a conversation's next turn finds")
+    policy: PolicyName | None = Field(None, description="who holds the device")
+    admission: Admission | None = Field(None, description="whether who fits may pass who does not")
+    watermark_ratio: float | None = Field(
+        None, ge=0, lt=1, description="share of the device pool kept free of newcomers"
+    )
+
+    block_size: int = Field(16, ge=1, description="tokens a block")
+    kv_tokens: int = Field(ge=2, description="device pool: how many tokens' KV fit")
+    swap_tokens: int = Field(0, ge=0, description="host pool: how many tokens' KV fit")
+    max_batch_tokens: int = Field(512, ge=1, description="tokens computed in one step at most")
+    max_num_seqs: int = Field(64, ge=1, description="requests in one step at most")
+    max_waiting: int = Field(
+        4096, ge=0, description="requests a server takes beyond max_num_seqs; more get a 503"
+    )
+    group_tokens: int = Field(1000, ge=1, description="size of a new block group; block_group only")
+    group_victim: GroupVictim = Field(
+        "random", description="whose unused tail is split when no group fits; block_group only"
+    )
+    num_copy_threads: int | None = Field(
+        None, ge=0, le=64, description="that move KV beside the model; default 0 for sync, else 2"
+    )
+    max_context_tokens: int | None = Field(
+        None, ge=2, description="longest prompt plus answer; default: what model and pool allow"
+    )
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        for name in ("kv_tokens", "swap_tokens"):
+            value = getattr(self, name)
+            if value % self.block_size:
+                raise ValueError(
+                    f"{name} must be a multiple of block_size {self.block_size}, got {value}; "
+                    f"take {max(1, value // self.block_size) * self.block_size}"
+                )
+        if self.max_num_seqs > self.max_batch_tokens:
+            raise ValueError(
+                f"max_batch_tokens must be >= max_num_seqs {self.max_num_seqs} (each running "
+                f"request decodes one token a step), got {self.max_batch_tokens}"
+            )
+        if self.max_context_tokens is not None and self.max_context_tokens > self.kv_tokens:
+            raise ValueError(
+                f"max_context_tokens must be <= kv_tokens {self.kv_tokens} (one request has to "
+                f"fit the device pool alone), got {self.max_context_tokens}"
+            )
+        self._check_swap_space()
+        swap = self.mechanisms().swap
+        if swap != "sync" and self.num_copy_threads == 0:
+            raise ValueError(
+                f"num_copy_threads must be > 0 with swap: {swap} (without threads the model waits "
+                "for every transfer), got 0; leave it out, or set swap: sync"
+            )
+        return self
+
+    def _check_swap_space(self) -> None:
+        mechanisms = self.mechanisms()
+        for what, is_used in (
+            ("preemption: swap", mechanisms.preemption == "swap"),
+            (f"reuse: {mechanisms.reuse}", mechanisms.reuse in ("host_swap", "host_copy")),
+        ):
+            if is_used and self.swap_tokens == 0:
+                raise ValueError(
+                    f"swap_tokens must be > 0 with {what}, got 0; "
+                    "give a host pool (10 x kv_tokens is usual), or set preemption: recompute "
+                    "and reuse: none"
+                )
+
+    def mechanisms(self) -> Mechanisms:
+        """The preset with this file's overrides. Raises ValueError for an unknown preset."""
+        if self.preset not in PRESETS:
+            raise ValueError(
+                f"preset {self.preset!r} is unknown; choose one of: {', '.join(PRESETS)}"
+            )
+        base = PRESETS[self.preset]
+        own = {
+            field.name: getattr(self, "copy_mode" if field.name == "copy" else field.name)
+            for field in fields(Mechanisms)
+        }
+        chosen = {name: value for name, value in own.items() if value is not None}
+        return replace(base, **chosen)
+
+    def named_mechanisms(self) -> dict[str, object]:
+        """Every mechanism by its field here: what a resolved copy names."""
+        mechanisms = self.mechanisms()
+        named = {
+            "copy_mode" if field.name == "copy" else field.name: getattr(mechanisms, field.name)
+            for field in fields(Mechanisms)
+        }
+        num_threads = self.num_copy_threads
+        if num_threads is None:
+            num_threads = 0 if mechanisms.swap == "sync" else 2
+        return {**named, "num_copy_threads": num_threads}
+
+    @property
+    def max_live(self) -> int:
+        """Requests that a server holds at a time, whether they run or wait."""
+        return self.max_num_seqs + self.max_waiting
+
+    def check_longest(self, num_tokens: int) -> None:
+        """Raises EngineInputError when prompt and answer of so many tokens together do not fit."""
+        refuse_longer(
+            num_tokens,
+            {"max_context_tokens": self.max_context_tokens, "kv_tokens": self.kv_tokens},
+        )
+
+    def core(self) -> CoreSettings:
+        return CoreSettings(
+            mechanisms=self.mechanisms(),
+            block_size=self.block_size,
+            kv_tokens=self.kv_tokens,
+            swap_tokens=self.swap_tokens,
+            max_batch_tokens=self.max_batch_tokens,
+            max_num_seqs=self.max_num_seqs,
+            group_tokens=self.group_tokens,
+            group_victim=self.group_victim,
+        )
+
+
+class FastSwitchSettings(CoreEngineSettings):
+    """`kind: fastswitch`, the embedded engine."""
+
+    kind: Literal["fastswitch"] = "fastswitch"
+    model: str | None = Field(None, description="overrides the workload's model")
+    dtype: DType = "float32"
+    torch_device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu or cuda")
+    num_threads: int = Field(1, ge=1, le=1024, description="torch's threads; CPU only")
+    weights_seed: int = 0
+    link: LinkSettings | None = Field(
+        None, description="emulate this link between the pools; shown as such in every report"
+    )
+
+    def resolved(self, model: str | None) -> FastSwitchSettings:
+        """A copy that names every mechanism and the model: what a manifest should show."""
+        chosen = self.model or model
+        if chosen is None:
+            raise EngineInputError("no model is named; set model: in the workload or the engine")
+        return self.model_copy(update={**self.named_mechanisms(), "model": chosen})
+
+    def remarks(self) -> list[str]:
+        if self.link is None:
+            return []
+        return [
+            "the link between device and host is emulated: "
+            f"{self.link.bytes_per_s / 1e9:g} GB/s, {self.link.seconds_per_copy * 1e6:g} µs a copy"
+        ]

@@ -1,0 +1,148 @@
+"""Runs held against each other as one offline file, made from the comparison's JSON alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from reports.blocks.ratios import bases, comparison_blocks, gate_bounds
+from reports.pages import page
+from reports.pages.offline_page import write_page
+from reports.pages.references import cited_tables
+from reports.pages.tables import Cell, Table, gate_table, sort_key
+from reports.words import units
+from reports.words.wording import (
+    VERDICTS,
+    entry_name,
+    interval_text,
+    times_interval_text,
+    value_text,
+)
+
+Json = Mapping[str, Any]
+MARKS = {"better": "pass", "worse": "fail", "unclear": "inconclusive"}
+USERS = "slo.users_within_slo_ratio"
+
+
+def write_comparison(comparison: Json, path: Path, gates: Sequence[Json] = ()) -> Path:
+    """`comparison` as in docs/metrics.md, Comparisons; `gates` the outcomes against the same
+    baseline, if any were judged."""
+    comparison = _relabelled(comparison)
+    base_of = bases(comparison)
+    bounds = gate_bounds(gates)
+    return write_page(
+        path,
+        "comparison.html.j2",
+        blocks=[*comparison_blocks(comparison), *([bounds] if bounds.figures else [])],
+        title=_title(base_of),
+        comparison=comparison,
+        base_of=base_of,
+        summaries=[_summary(label, each) for label, each in comparison["comparisons"].items()],
+        tables=[
+            (label, _table(entries, base_of[label], label))
+            for label, entries in comparison["comparisons"].items()
+        ],
+        gates=gate_table(gates) if gates else None,
+        cited=cited_tables(comparison.get("references", [])),
+        sides=_sides_table(comparison["sides"]),
+    )
+
+
+def _relabelled(comparison: Json) -> Json:
+    """What all labels begin with (a directory, a run) said once, in the table of the sides."""
+    labels = [each["label"] for each in comparison["sides"]]
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*labels, strict=False))
+    start = max(place for place, (letter, *_) in enumerate([(":",), *same]) if letter in "/:")
+    sides = [
+        {
+            **each,
+            "label": each["label"][start:],
+            "baseline": None if each["baseline"] is None else each["baseline"][start:],
+        }
+        for each in comparison["sides"]
+    ]
+    entries = {label[start:]: each for label, each in comparison["comparisons"].items()}
+    return {**comparison, "sides": sides, "comparisons": entries}
+
+
+def _title(base_of: Mapping[str, str]) -> str:
+    if len(set(base_of.values())) == 1:
+        return f"{', '.join(base_of)} against {next(iter(base_of.values()))}"
+    return f"{len(base_of)} engines, each against its baseline"
+
+
+def _summary(label: str, entries: Sequence[Json]) -> tuple[str, str, str]:
+    """(candidate, what the first screen says of it, the outcome for its colour)."""
+    users = next(
+        (each for each in entries if each["metric"] == USERS and each["user_class"] is None), None
+    )
+    counts = Counter(each["verdict"] for each in entries)
+    said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+    if users is None or users["ratio"] is None:
+        return label, f"Of {len(entries)} numbers: {said}.", "none"
+    alone = users["verdict"] in ("better", "worse") and page.holds_one(users["interval"])
+    text = (
+        f"Users within SLO {units.percent(users['baseline'])} → {units.percent(users['value'])}, "
+        f"{units.times(users['ratio'])} (95 % {times_interval_text(users['interval'])}): "
+        f"{users['verdict']}{f', {page.THESE_ALONE}' if alone else ''}. "
+        f"Of {len(entries)} numbers: {said}."
+    )
+    return label, text, MARKS.get(users["verdict"], "none")
+
+
+def _table(entries: Sequence[Json], baseline: str, label: str) -> Table:
+    """The worst news first."""
+    columns = ("Metric", "Verdict", baseline, label, "Ratio", "95 % of the ratio", "Between runs")
+    ordered = sorted(entries, key=lambda each: VERDICTS.index(each["verdict"]))
+    return Table(columns=columns, rows=tuple(_row(each) for each in ordered))
+
+
+def _row(entry: Json) -> tuple[Cell, ...]:
+    metric = entry["metric"]
+    between = entry["between_runs"] or {}
+    return (
+        Cell(text=entry_name(entry), mark="code"),
+        Cell(
+            text=entry["verdict"],
+            detail=entry["reason"],
+            mark=MARKS.get(entry["verdict"], "none"),
+        ),
+        *(
+            Cell(
+                text=value_text(metric, entry[key]),
+                detail=interval_text(metric, entry[f"{key}_interval"])
+                if entry[f"{key}_interval"]
+                else "",
+                sort_key=sort_key(entry[key]),
+            )
+            for key in ("baseline", "value")
+        ),
+        Cell(text=units.times(entry["ratio"]), sort_key=sort_key(entry["ratio"])),
+        Cell(text=times_interval_text(entry["interval"])),
+        Cell(text=times_interval_text(between.get("interval")) if between else units.MISSING),
+    )
+
+
+def _sides_table(sides: Sequence[Json]) -> Table:
+    """What was compared: where it lies, which plan, how much of it."""
+    keys = ("label", "engine", "status", "created_at", "num_conversations", "repeats", "run")
+    titles = ("Side", "Engine", "Status", "Created", "Conversations", "Repeats", "Run", "Plan")
+    return Table(
+        columns=titles,
+        rows=tuple(
+            (
+                *(Cell(text=_text(side.get(key))) for key in keys),
+                Cell(text=str(side["plan_digest"])[:12], mark="code"),
+            )
+            for side in sides
+        ),
+    )
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return units.MISSING
+    return units.count(value) if isinstance(value, int | float) else str(value)

@@ -1,0 +1,144 @@
+"""The page's tables as values: gates, engines side by side, user classes, the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reports.words import units
+from reports.words.wording import interval_text, settling_text, value_text
+from suite.records.run_directory import Part
+
+Json = Mapping[str, Any]
+NUM_WORST = 5  # users shown, of each engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    text: str
+    detail: str = ""
+    sort_key: float | str = ""
+    mark: str = ""  # CSS class: pass, fail, inconclusive, better, worse, code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+def gate_table(gates: Sequence[Json]) -> Table:
+    return Table(
+        columns=("Verdict", "Gate", "Engine", "Observed", "95 % interval", "Bound", "Samples"),
+        rows=tuple(_gate_row(gate) for gate in gates),
+    )
+
+
+def _gate_row(gate: Json) -> tuple[Cell, ...]:
+    metric = gate["metric"]
+    observed, bound = (value_text(metric, gate[key]) for key in ("observed", "bound"))
+    return (
+        Cell(text=gate["outcome"].upper(), mark=gate["outcome"]),
+        Cell(text=gate["gate"], detail=f"{gate['reason']}{settling_text(gate)}", mark="code"),
+        Cell(text=gate["engine"]),
+        Cell(text=observed, sort_key=sort_key(gate["observed"])),
+        Cell(text=interval_text(metric, gate["interval"])),
+        Cell(text=f"{gate['operator']} {bound}", sort_key=sort_key(gate["bound"])),
+        Cell(text=units.count(gate["num_samples"]), sort_key=sort_key(gate["num_samples"])),
+    )
+
+
+def sort_key(value: float | None) -> float | str:
+    return "" if value is None else value
+
+
+def class_table(metrics: Json) -> Table:
+    columns = ("Engine", "User class", "Users within SLO", "Turns within SLO")
+    return Table(
+        columns=(*columns, "TTFT P50", "TTFT P99", "TBT P99", "TBT P99.9", "Turns"),
+        rows=tuple(
+            _class_row(name, user_class, engine)
+            for name, engine in metrics["engines"].items()
+            for user_class in engine["by_class"]
+        ),
+    )
+
+
+def _class_row(name: str, user_class: str, engine: Json) -> tuple[Cell, ...]:
+    slo = engine["slo"]["by_class"][user_class] if engine["slo"] else {}
+    latencies = engine["by_class"][user_class]
+    return (
+        Cell(text=name),
+        Cell(text=user_class),
+        *(
+            _cell(slo.get(key), (slo.get("interval") or {}).get(key), units.percent)
+            for key in ("users_within_slo_ratio", "turn_attainment_ratio")
+        ),
+        *(
+            _cell(latencies[key][each], latencies[key]["interval"].get(each), units.duration)
+            for key, each in _CLASS_TAILS
+        ),
+        Cell(text=units.count(slo.get("num_turns")), sort_key=sort_key(slo.get("num_turns"))),
+    )
+
+
+_CLASS_TAILS = (("ttft_s", "p50"), ("ttft_s", "p99"), ("tbt_s", "p99"), ("tbt_s", "p999"))
+
+
+def _cell(
+    value: float | None, interval: units.Ends | None, show: Callable[[float | None], str]
+) -> Cell:
+    detail = units.interval(interval, show) if interval and value is not None else ""
+    return Cell(text=show(value), detail=detail, sort_key=sort_key(value))
+
+
+def worst_users_table(metrics: Json) -> Table | None:
+    """The users served worst, with what they met; None where metrics.json names none."""
+    rows = [
+        (
+            Cell(text=name),
+            Cell(text=user["user_id"]),
+            Cell(text=user["user_class"]),
+            Cell(text=units.count(user["repeat"]), sort_key=user["repeat"]),
+            _cell(user["attainment_ratio"], None, units.percent),
+            Cell(text=f"{user['num_attained_turns']} of {user['num_planned_turns']}"),
+            _cell(user["longest_wait_s"], None, units.duration),
+            _cell(user["longest_gap_s"], None, units.duration),
+            _cell(user["num_abandoned_turns"], None, units.count),
+        )
+        for name, engine in metrics["engines"].items()
+        for user in (engine.get("users") or {}).get("worst", [])[:NUM_WORST]
+    ]
+    if not rows:
+        return None
+    columns = ("Engine", "User", "Class", "Repeat", "Attainment", "Turns within SLO")
+    return Table(
+        columns=(*columns, "Longest wait", "Longest gap", "No whole answer"), rows=tuple(rows)
+    )
+
+
+def driver_table(parts: Sequence[Part]) -> Table | None:
+    """How far the driver can be trusted, part by part; None where no driver took part."""
+    rows = [
+        (
+            Cell(text=part.engine),
+            Cell(text=str(part.repeat), sort_key=part.repeat),
+            Cell(
+                text="valid" if part.driver.is_valid else "out of bounds",
+                mark="pass" if part.driver.is_valid else "fail",
+            ),
+            _cell(part.driver.lag_p99_s, None, units.duration),
+            Cell(text=part.driver.time_source),
+            _cell(part.driver.coalesced_ratio, None, units.percent),
+            _cell(part.driver.max_cpu_ratio, None, units.percent),
+            Cell(text=str(part.driver.num_workers), sort_key=part.driver.num_workers),
+        )
+        for part in parts
+        if part.driver is not None
+    ]
+    if not rows:
+        return None
+    columns = ("Engine", "Repeat", "Driver", "Lag P99", "Tokens stamped by")
+    more = ("Reads of several tokens", "Busiest worker, of a core", "Workers")
+    return Table(columns=(*columns, *more), rows=tuple(rows))

@@ -1,0 +1,108 @@
+"""What `fsbench run` with a matrix and `fsbench capacity` say in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reports.text.terminal import console_for_output
+from reports.words import units
+from suite.plurals import several
+from suite.sweep.capacity_result import CapacityResult, EngineCapacity
+from suite.sweep.manifest import SweepManifest
+
+NO_BREAK = "\N{NO-BREAK SPACE}"  # a number stays with its unit
+MAX_ROWS = 60  # more are left to sweep.parquet
+
+
+def show_sweep(manifest: SweepManifest, directory: Path, console: Console | None = None) -> None:
+    """What failed, then cells × engines, then where the rest is."""
+    console = console or console_for_output()
+    for cell in manifest.cells:
+        if cell.status != "complete":
+            note = f" {cell.status}: {cell.note or 'not run'}"
+            console.print(Text.assemble(("! ", "yellow"), (cell.name, "bold"), note))
+    if not manifest.rows:
+        console.print("nothing was measured")
+        return
+    console.print(sweep_table(manifest))
+    console.print(Text("users within SLO · TTFT P99 · TBT P99", style="dim"))
+    num_cells = len({row["cell"] for row in manifest.rows})
+    if num_cells > MAX_ROWS:
+        console.print(f"the first {MAX_ROWS} of {num_cells} cells")
+    path = directory / "sweep.parquet"
+    console.print(Text.assemble("rows: ", (str(path), "bold")), soft_wrap=True)
+
+
+def sweep_table(manifest: SweepManifest) -> Table:
+    """A row for each cell, a column for each engine."""
+    engines = list(dict.fromkeys(row["engine"] for row in manifest.rows))
+    found = {(row["cell"], row["engine"]): row for row in manifest.rows}
+    cells = list(dict.fromkeys(row["cell"] for row in manifest.rows))
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for axis in manifest.axes:
+        table.add_column(axis.label)
+    for engine in engines:
+        table.add_column(engine, justify="right")
+    for cell in cells[:MAX_ROWS]:
+        row = next(found[cell, engine] for engine in engines if (cell, engine) in found)
+        values = (str(row[axis.key]) for axis in manifest.axes)
+        table.add_row(*values, *(_numbers(found.get((cell, engine))) for engine in engines))
+    return table
+
+
+def _numbers(row: Mapping[str, Any] | None) -> Text:
+    if row is None:
+        return Text(units.MISSING)
+    tails = (units.duration(row[key]) for key in ("ttft_p99_s", "tbt_p99_s"))
+    parts = (units.percent(row["users_within_slo_ratio"]), *tails)
+    text = " · ".join(part.replace(" ", NO_BREAK) for part in parts)
+    is_sound = row["status"] == "complete" and not row["is_overloaded"]
+    mark = "" if is_sound else " ↑" if row["is_overloaded"] else " !"
+    return Text(text + mark, style="" if is_sound else "yellow")
+
+
+def show_capacity(result: CapacityResult, path: Path, console: Console | None = None) -> None:
+    """Engines with the rate each carries."""
+    console = console or console_for_output()
+    num_seeds = len(result.engines[0].seeds)
+    console.print(
+        f"highest arrival rate with {units.percent(result.target_ratio)} of the users within SLO; "
+        f"{several(result.num_conversations, 'conversation')}, {several(num_seeds, 'seed')}",
+        highlight=False,
+    )
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("engine")
+    titles = ["conversations/s", "95 % interval"]
+    if result.baseline is not None:
+        titles += [f"× {result.baseline}", "95 % interval"]
+    for title in titles:
+        table.add_column(title, justify="right")
+    for engine in result.engines:
+        table.add_row(*_capacity_cells(engine, has_baseline=result.baseline is not None))
+    console.print(table)
+    for engine in result.engines:
+        if engine.note is not None:
+            note = f" {engine.note}"
+            console.print(Text.assemble(("! ", "yellow"), (engine.engine, "bold"), note))
+    console.print(Text.assemble("result: ", (str(path), "bold")), soft_wrap=True)
+
+
+def _capacity_cells(engine: EngineCapacity, *, has_baseline: bool) -> list[str]:
+    cells = [engine.engine, _number(engine.rate), _interval(engine.interval)]
+    if has_baseline:
+        cells += [units.times(engine.ratio), _interval(engine.ratio_interval)]
+    return cells
+
+
+def _number(value: float | None) -> str:
+    return units.MISSING if value is None else f"{value:.3g}"
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return units.MISSING if ends is None else f"{ends[0]:.3g} – {ends[1]:.3g}"

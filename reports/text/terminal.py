@@ -1,0 +1,261 @@
+"""What the commands say in a terminal: the worst news first, one table, where the report is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reports.pages import page
+from reports.pages.references import reference_line
+from reports.words import units
+from reports.words.wording import (
+    compared_rows,
+    entry_name,
+    gate_name,
+    gate_text,
+    times_interval_text,
+    value_text,
+    worst_first,
+)
+from workloads.plan import Plan
+from workloads.plan_summary import PlanSummary, summarise
+
+if TYPE_CHECKING:
+    from suite.driver.calibrate import Calibration  # brings the whole driver with it
+
+Json = Mapping[str, Any]
+_STYLE = {"fail": "bold red", "inconclusive": "yellow", "pass": "green"}
+_VERDICT_STYLE = {"worse": "bold red", "better": "green"}
+PIPED_COLUMNS = 200  # of a table that goes to no terminal: nothing in it needs more
+
+
+def console_for_output() -> Console:
+    """As wide as the terminal; where there is none, as wide as the tables are, for a file or a
+    pipe has no edge to wrap at."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPED_COLUMNS)
+
+
+def show_summary(metrics: Json, report: Path | None, console: Console | None = None) -> None:
+    """The end of a run, worst news first: failed gates, what limits trust, the engines, the other
+    gates, the report's path."""
+    console = console or console_for_output()
+    gates = worst_first(metrics["gates"])
+    _print_gates([each for each in gates if each["outcome"] == "fail"], console)
+    for engines, text in page.warnings(metrics):
+        line = Text.assemble(("! ", "yellow"), (engines, "bold"), f" {text}")
+        console.print(line, soft_wrap=True)
+    console.print(engine_table(metrics))
+    if contrast := page.verdict(metrics).contrast:
+        console.print(Text(contrast), soft_wrap=True)
+    for name, engine in metrics["engines"].items():
+        if engine["version"] is not None:  # not this project's own
+            line = Text.assemble((name, "bold"), f" is {engine['version']}")
+            console.print(line, soft_wrap=True)
+    _print_references(metrics, console)
+    _print_gates([each for each in gates if each["outcome"] != "fail"], console)
+    if report is not None:
+        console.print(Text.assemble("report: ", (str(report), "bold")), soft_wrap=True)
+
+
+def show_gates(metrics: Json, console: Console | None = None) -> None:
+    """One line a verdict, failures first."""
+    console = console or console_for_output()
+    _print_references(metrics, console)
+    _print_gates(worst_first(metrics["gates"]), console)
+
+
+def _print_references(found: Json, console: Console) -> None:
+    for cited in found.get("references", []):  # a file of before has none
+        console.print(Text(reference_line(cited), style="dim"), soft_wrap=True)
+
+
+def _print_gates(gates: Sequence[Json], console: Console) -> None:
+    for gate in gates:
+        verdict = (f"{gate['outcome'].upper():<13}", _STYLE[gate["outcome"]])
+        line = Text.assemble(verdict, f"{gate_name(gate)}, {gate_text(gate)}")
+        console.print(line, soft_wrap=True)
+
+
+def show_comparison(
+    comparison: Json, console: Console | None = None, *, has_all: bool = False
+) -> None:
+    """A table for each engine and what it is held against, what got worse first."""
+    console = console or console_for_output()
+    base_of = {each["label"]: each["baseline"] for each in comparison["sides"]}
+    for text in comparison["warnings"]:
+        console.print(Text.assemble(("! ", "yellow"), text), soft_wrap=True)
+    for label, entries in comparison["comparisons"].items():
+        console.print(Text.assemble((label, "bold"), f" against {base_of[label]}"), soft_wrap=True)
+        table = _plain_table("", "baseline", "this", "ratio", "95 % interval", "")
+        for each in compared_rows(entries, has_all=has_all):
+            table.add_row(
+                Text(entry_name(each)),  # `[CLASS]` is no markup
+                value_text(each["metric"], each["baseline"]),
+                value_text(each["metric"], each["value"]),
+                units.times(each["ratio"]),
+                times_interval_text(each["interval"]),
+                Text(each["verdict"], style=_VERDICT_STYLE.get(each["verdict"], "")),
+            )
+        console.print(table)
+    _print_references(comparison, console)
+    if not comparison["is_paired"]:
+        console.print("not paired: intervals are wider than on the same plan")
+
+
+def engine_table(metrics: Json) -> Table:
+    """Engines as columns; percentiles with their 95 % intervals."""
+    engines = metrics["engines"]
+    table = _plain_table("", *engines)
+    for title, read in _LINES:
+        table.add_row(title, *(read(engine) for engine in engines.values()))
+    return table
+
+
+def _tail(key: str, percentile: str) -> Callable[[Json], str]:
+    """The percentile and its interval."""
+
+    def read(engine: Json) -> str:
+        summary = engine[key]
+        value = units.duration(summary[percentile])
+        if summary[percentile] is None:
+            return value
+        return f"{value} ({units.duration_interval(summary['interval'][percentile])})"
+
+    return read
+
+
+def _within_slo(engine: Json) -> str:
+    slo = engine["slo"]
+    if slo is None:
+        return units.MISSING
+    interval = units.percent_interval(slo["interval"]["users_within_slo_ratio"])
+    return f"{units.percent(slo['users_within_slo_ratio'])} ({interval})"
+
+
+def _num_users(engine: Json) -> str:
+    slo = engine["slo"]
+    return f"{slo['num_users_within_slo']:,} of {slo['num_users']:,}" if slo else units.MISSING
+
+
+def _worst_user(engine: Json) -> str:
+    fairness = engine["fairness"]
+    if fairness is None:
+        return units.MISSING
+    kept = units.percent(fairness["worst_user_attainment_ratio"])
+    return f"{kept} of turns, {fairness['worst_user_id']}"
+
+
+def _failed_or_lost(engine: Json) -> Text:
+    counts = engine["counts"]
+    number = f"{counts['failed']} failed, {counts['lost']} lost"
+    return Text(number, style="bold red" if counts["failed"] or counts["lost"] else "")
+
+
+_LINES: tuple[tuple[str, Callable[[Json], str | Text]], ...] = (
+    ("users within SLO", _within_slo),
+    ("", _num_users),
+    ("worst user", _worst_user),
+    ("TTFT P50", _tail("ttft_s", "p50")),
+    ("TTFT P99", _tail("ttft_s", "p99")),
+    ("TTFT P99.9", _tail("ttft_s", "p999")),
+    ("TBT P50", _tail("tbt_s", "p50")),
+    ("TBT P99", _tail("tbt_s", "p99")),
+    ("TBT P99.9", _tail("tbt_s", "p999")),
+    ("longest gap", lambda each: units.duration((each["fairness"] or {}).get("longest_gap_s"))),
+    ("output tokens/s", lambda each: units.count(each["throughput"]["output_tokens_per_s"])),
+    (
+        "preemptions",
+        lambda each: units.count((each["context_switch"] or {}).get("num_preemptions")),
+    ),
+    ("turns", _failed_or_lost),
+)
+
+
+def show_plan(plan: Plan, console: Console | None = None) -> None:
+    """What a plan will ask of an engine, class by class, and what was cut on the way to it."""
+    console = console or console_for_output()
+    summary = summarise(plan)
+    console.print(
+        Text.assemble((plan.name, "bold"), f", seed {plan.seed}, plan {summary.digest[:12]}")
+    )
+    console.print(f"{_how_many(summary)}; {_when(plan, summary)}", highlight=False)
+    console.print(_class_table(plan))
+    console.print(_spread_table(summary))
+    for note in summary.notes:
+        console.print(Text(f"! {note.count:,} × {note.what}", style="yellow"), soft_wrap=True)
+
+
+def _how_many(summary: PlanSummary) -> str:
+    return (
+        f"{summary.num_conversations:,} conversations of {summary.num_users:,} users, "
+        f"{summary.num_turns:,} turns"
+    )
+
+
+def _when(plan: Plan, summary: PlanSummary) -> str:
+    if summary.last_start_at_s is None:
+        return f"{plan.closed_concurrency} conversations at a time"
+    return f"conversations start within {units.duration(summary.last_start_at_s)}"
+
+
+def _class_table(plan: Plan) -> Table:
+    table = _plain_table("class", "users", "conversations", "turns", "TTFT SLO", "TBT SLO")
+    for user_class in plan.user_classes:
+        mine = [each for each in plan.conversations if each.user_class == user_class.name]
+        table.add_row(
+            user_class.name,
+            units.count(len({each.user_id for each in mine})),
+            units.count(len(mine)),
+            units.count(sum(len(each.turns) for each in mine)),
+            units.duration(user_class.slo.ttft_s),
+            units.duration(user_class.slo.tbt_s),
+        )
+    return table
+
+
+def _spread_table(summary: PlanSummary) -> Table:
+    table = _plain_table("", "mean", "P50", "P90", "P99", "max", "in all")
+    for title, spread, total in (
+        ("turns a conversation", summary.turns_per_conversation, summary.num_turns),
+        ("new prompt tokens", summary.new_prompt_tokens, summary.num_new_prompt_tokens),
+        ("output tokens", summary.output_tokens, summary.num_output_tokens),
+        ("context tokens", summary.context_tokens, None),
+        ("history sent again", None, summary.num_history_tokens),
+    ):
+        counts = [] if spread is None else [spread.p50, spread.p90, spread.p99, spread.maximum]
+        cells = [f"{spread.mean:,.1f}"] if spread is not None else [""] * 5
+        cells += [units.count(each) for each in counts]
+        table.add_row(title, *cells, units.count(total) if total is not None else "")
+    return table
+
+
+def _plain_table(first: str, *others: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    # Folded where the terminal is narrow: an id that ends in "…" is another one's just as well.
+    table.add_column(first, overflow="fold")
+    for title in others:
+        table.add_column(title, justify="right", overflow="fold")
+    return table
+
+
+def show_calibration(found: Calibration, console: Console | None = None) -> None:
+    """How far the driver's stamps are from the truth on this machine."""
+    console = console or console_for_output()
+    lag = units.duration(found.lag_p99_s)
+    tails = (found.error_p50_s, found.error_p99_s, found.error_p999_s, found.error_max_s)
+    console.print(
+        f"{found.num_streams:,} streams, {units.count(found.tokens_per_s)} tokens/s in all, "
+        f"{found.num_tokens:,} tokens stamped by: {found.time_source}"
+    )
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_row("error P50 P99 P99.9 max", "  ".join(units.duration(each) for each in tails))
+    table.add_row("lag of sending, P99", lag)
+    table.add_row("reads that held several tokens", units.percent(found.coalesced_ratio))
+    table.add_row("busiest driver process", f"{units.percent(found.cpu_ratio)} of a core")
+    console.print(table)

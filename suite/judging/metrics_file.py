@@ -1,0 +1,148 @@
+"""From a run directory to metrics.json: every number computed anew from instants and counts.
+
+Formulas, units and edge cases: docs/metrics.md, whose names are the keys here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from suite.errors import RunDirectoryError
+from suite.judging.between_runs import between_runs
+from suite.judging.gate_syntax import Gate, parse_gates
+from suite.judging.gates import evaluate
+from suite.judging.published import reference_numbers
+from suite.judging.ratios import EngineSide, against, compare_sides
+from suite.measuring.engine_numbers import numbers
+from suite.measuring.engine_run import EngineRun, read_engine, status, version, warnings
+from suite.measuring.latencies import latency_summaries
+from suite.measuring.window import Measured, measured
+from suite.records.reading import read_run
+from suite.records.run_directory import SCHEMA_VERSION, Manifest
+from suite.statistics.quantiles import CONFIDENCE_RATIO
+from workloads.plan import Plan
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredRun:
+    """A run directory read whole: the records and the numbers."""
+
+    path: Path
+    manifest: Manifest
+    plan: Plan
+    measured: Measured
+    engines: dict[str, EngineRun]
+    numbers: dict[str, Json]  # per engine, as in metrics.json
+
+    def sides(self) -> dict[str, EngineSide]:
+        """Each engine, to be held against another."""
+        return {
+            name: EngineSide(label=name, numbers=self.numbers[name], records=engine)
+            for name, engine in self.engines.items()
+        }
+
+
+def measure_run(run: Path, only: str | None = None) -> MeasuredRun:
+    """Every engine, or one. Raises RunDirectoryError, PlanFileError, CutError."""
+    manifest, plan = read_run(run)
+    rule = measured(plan, manifest.workload)
+    if only is not None and only not in manifest.engines:
+        choices = ", ".join(manifest.engines)
+        raise RunDirectoryError(f"{run}: has no engine {only!r}; choose one of: {choices}")
+    names = [only] if only is not None else list(manifest.engines)
+    engines = {name: read_engine(run, manifest, rule, plan, name) for name in names}
+    return MeasuredRun(
+        path=run,
+        manifest=manifest,
+        plan=plan,
+        measured=rule,
+        engines=engines,
+        numbers={
+            name: measure_engine(engine, run, manifest.remarks.get(name, []))
+            for name, engine in engines.items()
+        },
+    )
+
+
+def measure(run: Path) -> Json:
+    """What metrics.json holds. Raises RunDirectoryError, PlanFileError, CutError, GateError."""
+    found = measure_run(run)
+    baseline = found.manifest.baseline
+    gates = gates_of(found.manifest, found.plan, run)
+    sides = found.sides()
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "plan_digest": found.manifest.plan_digest,
+        "confidence_ratio": CONFIDENCE_RATIO,
+        "baseline": baseline,
+        "measured": found.measured.as_json(),
+        "engines": found.numbers,
+        "comparisons": {
+            name: compare_sides(side, sides[baseline])
+            for name, side in sides.items()
+            if baseline in sides and name != baseline
+        },
+        "references": reference_numbers(found.manifest, sides),
+        "gates": [
+            outcome.as_json() for outcome in evaluate(gates, sides, against(sides, baseline))
+        ],
+    }
+
+
+def gates_of(manifest: Manifest, plan: Plan, run: Path) -> tuple[Gate, ...]:
+    """The workload's own. Raises GateError, which names the file."""
+    return parse_gates(
+        manifest.gates,
+        engines=list(manifest.engines),
+        user_classes=[each.name for each in plan.user_classes],
+        baseline=manifest.baseline,
+        where=str(run / "manifest.json"),
+    )
+
+
+def write_metrics(run: Path) -> Json:
+    """`measure`, kept as metrics.json."""
+    metrics = measure(run)
+    partial = run / "metrics.json.partial"
+    partial.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+    partial.replace(run / "metrics.json")
+    return metrics
+
+
+def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) -> Json:
+    turns = engine.turns
+    pooled = numbers(engine, run)
+    repeats = [pooled] if len(engine.parts) == 1 else []
+    if not repeats:
+        repeats = [numbers(engine.only(part), run) for part in engine.parts]
+    unavailable = pooled.pop("unavailable")
+    spread = between_runs(repeats)
+    if spread is None:
+        unavailable = {**unavailable, "between_runs": "needs at least 2 repeats that were recorded"}
+    return {
+        "status": status(engine),
+        "version": version(engine),
+        "is_exact": engine.is_exact,
+        "is_driver_valid": engine.is_driver_valid,
+        "num_conversations": len(np.unique(turns.conversation)),
+        **pooled,
+        "by_turn": {
+            str(number): latency_summaries(turns, turns.turn == number, ("ttft_s", "tbt_s"))
+            for number in np.unique(turns.turn)
+        },
+        "repeats": [
+            {"repeat": part.repeat, "status": part.status, "note": part.note, **mine}
+            for part, mine in zip(engine.parts, repeats, strict=True)
+        ],
+        "between_runs": spread,
+        "warnings": [*warnings(engine, pooled["steady_state"]), *remarks],
+        "unavailable": unavailable,
+    }

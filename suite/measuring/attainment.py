@@ -1,0 +1,153 @@
+"""Who was served as promised: the SLO judged per turn, then per user.
+
+A turn attains its SLO when it succeeded, its first token came at most `ttft_s` after the planned
+instant (not after the send: a late driver must not hide waiting), and the stated percentile of its
+token gaps is at most `tbt_s`. A failed turn misses, and so does a planned turn without a record.
+A user is within SLO when the share of their planned turns that attain is at least the class's
+`attainment_ratio`. Each repeat judges every user anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from suite.records.turn_table import TurnTable
+from suite.statistics.arrays import Bools, Floats, Ints, Strings
+from suite.statistics.intervals import Clusters, share_interval
+from suite.statistics.quantiles import Interval, exact_fraction
+from workloads.plan import Plan, UserClass
+
+_ROUNDING = 1e-9  # 19/20 ≥ 0.95 must hold in floating point too
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Users:
+    """The plan's users as columns: shape [num_users]."""
+
+    user_id: Strings
+    user_class: Strings
+    num_planned_turns: Ints
+    attainment_target: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attainment:
+    """One row per user and judged repeat."""
+
+    user_id: Strings
+    user_class: Strings
+    repeat: Ints
+    num_planned_turns: Ints
+    num_attained_turns: Ints
+    is_within_slo: Bools
+
+    @property
+    def ratio(self) -> Floats:
+        """Share of the user's planned turns that attained."""
+        ratio: Floats = self.num_attained_turns / self.num_planned_turns
+        return ratio
+
+    def rows_of(self, turns: TurnTable) -> Ints:
+        """[num_turns]: the row of each turn's user and repeat."""
+        row_of = {
+            key: row for row, key in enumerate(zip(self.user_id, self.repeat.tolist(), strict=True))
+        }
+        keys = zip(turns.user_id, turns.repeat.tolist(), strict=True)
+        return np.array([row_of[key] for key in keys], dtype=np.int64)
+
+    def mean_of_turns(self, turns: TurnTable, values: Floats) -> Floats:
+        """[num_users]: Σ over the user's turns / planned turns; one without a record adds 0."""
+        totals = np.bincount(self.rows_of(turns), weights=values, minlength=len(self.repeat))
+        mean: Floats = totals / self.num_planned_turns
+        return mean
+
+    def where(self, chosen: Bools) -> Attainment:
+        return Attainment(
+            user_id=self.user_id[chosen],
+            user_class=self.user_class[chosen],
+            repeat=self.repeat[chosen],
+            num_planned_turns=self.num_planned_turns[chosen],
+            num_attained_turns=self.num_attained_turns[chosen],
+            is_within_slo=self.is_within_slo[chosen],
+        )
+
+
+def planned_users(plan: Plan) -> Users:
+    turns: dict[str, int] = {}
+    class_of: dict[str, str] = {}
+    for conversation in plan.conversations:
+        if not conversation.turns:
+            continue
+        user = conversation.user_id
+        turns[user] = turns.get(user, 0) + len(conversation.turns)
+        class_of[user] = conversation.user_class
+    target = {each.name: each.slo.attainment_ratio for each in plan.user_classes}
+    return Users(
+        user_id=np.array(list(turns), dtype=object),
+        user_class=np.array(list(class_of.values()), dtype=object),
+        num_planned_turns=np.array(list(turns.values()), dtype=np.int64),
+        attainment_target=np.array([target[name] for name in class_of.values()], dtype=float),
+    )
+
+
+def attaining_turns(turns: TurnTable, user_classes: Sequence[UserClass]) -> Bools:
+    """Which recorded turns attain. Shape [num_turns].
+
+    The q-quantile of n gaps is ≤ bound exactly when at least ⌈q·n⌉ gaps are, so nothing is sorted.
+    """
+    is_within = np.zeros(len(turns), dtype=bool)
+    num_gaps = turns.num_gaps
+    bound = np.full(len(turns), np.inf)
+    for each in user_classes:
+        bound[turns.user_class == each.name] = each.slo.tbt_s
+    is_short = turns.gaps <= bound[turns.gap_turn]
+    num_short = np.bincount(turns.gap_turn[is_short], minlength=len(turns))
+    for each in user_classes:
+        rows = turns.user_class == each.name
+        q = exact_fraction(each.slo.tbt_percentile)
+        # in integers: num_short ≥ ⌈q · n⌉  ⇔  num_short · denominator ≥ numerator · n
+        has_steady_stream = num_short * q.denominator >= q.numerator * num_gaps
+        delay = turns.first_token_at - turns.scheduled_at  # NaN (no token) compares as a miss
+        is_within |= rows & has_steady_stream & (delay <= each.slo.ttft_s)
+    return is_within & ~turns.has_failed
+
+
+def judge_users(
+    users: Users, turns: TurnTable, attains: Bools, repeats: Sequence[int]
+) -> Attainment:
+    """Every planned user in every repeat that began; turns without a record count as missed."""
+    num_users, num_repeats = len(users.user_id), len(repeats)
+    judged = Attainment(
+        user_id=np.tile(users.user_id, num_repeats),
+        user_class=np.tile(users.user_class, num_repeats),
+        repeat=np.repeat(np.array(repeats, dtype=np.int64), num_users),
+        num_planned_turns=np.tile(users.num_planned_turns, num_repeats),
+        num_attained_turns=np.zeros(num_users * num_repeats, dtype=np.int64),
+        is_within_slo=np.zeros(num_users * num_repeats, dtype=bool),
+    )
+    rows = judged.rows_of(turns)[attains]
+    num_attained = np.bincount(rows, minlength=len(judged.repeat))
+    target = np.tile(users.attainment_target, num_repeats)
+    return replace(
+        judged,
+        num_attained_turns=num_attained,
+        is_within_slo=num_attained >= target * judged.num_planned_turns - _ROUNDING,
+    )
+
+
+def share_intervals(users: Attainment) -> dict[str, Interval | None]:
+    """Of the shares of users and of turns; a user is a cluster, over all repeats."""
+    if not len(users.repeat):
+        return {"users_within_slo_ratio": None, "turn_attainment_ratio": None}
+    clusters = Clusters.of(np.unique(users.user_id, return_inverse=True)[1])
+    num_turns = clusters.sums(users.num_planned_turns.astype(np.float64))
+    num_attained = clusters.sums(users.num_attained_turns.astype(np.float64))
+    return {
+        "users_within_slo_ratio": share_interval(
+            clusters.sums(users.is_within_slo), clusters.sizes
+        ),
+        "turn_attainment_ratio": share_interval(num_attained, num_turns),
+    }

@@ -1,0 +1,195 @@
+"""All that was recorded of one engine in one run, with what it should have been."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from suite.measuring.attainment import Attainment, attaining_turns, judge_users, planned_users
+from suite.measuring.deadlines import headroom
+from suite.measuring.slowdown import SoloLatencies, solo_latencies
+from suite.measuring.window import Measured
+from suite.plurals import several
+from suite.records.run_directory import Manifest, Part
+from suite.records.turn_table import TurnTable, read_turns
+from suite.statistics.arrays import Bools, Floats
+from workloads.plan import Plan
+
+NUM_REASONS = 3  # of failed turns, shown
+
+
+@dataclass(frozen=True, eq=False)  # compared and cached by identity
+class EngineRun:
+    """Turns of the part as a whole (`all_turns`), and those that are measured (`turns`)."""
+
+    run: Path  # its directory
+    plan: Plan  # as played
+    measured: Measured
+    parts: tuple[Part, ...]  # repeats that began
+    num_repeats: int  # as planned
+    is_exact: bool
+    all_turns: TurnTable
+    turns: TurnTable
+    attains: Bools  # of `turns`
+    users: Attainment  # of what is measured
+    attains_all: Bools  # of `all_turns`
+    solo: SoloLatencies | None
+
+    @property
+    def repeats(self) -> list[int]:
+        return [part.repeat for part in self.parts]
+
+    @cached_property
+    def headroom(self) -> Floats:
+        """Of `turns`."""
+        return headroom(self.turns, self.attains, self.plan.user_classes)
+
+    @property
+    def is_driver_valid(self) -> bool | None:
+        """None where no driver took part."""
+        drivers = [part.driver for part in self.parts if part.driver is not None]
+        return all(each.is_valid for each in drivers) if drivers else None
+
+    def only(self, part: Part) -> EngineRun:
+        """The same, of one repeat."""
+        if len(self.parts) == 1:
+            return self
+        rows, all_rows = (table.repeat == part.repeat for table in (self.turns, self.all_turns))
+        return EngineRun(
+            run=self.run,
+            plan=self.plan,
+            measured=self.measured,
+            parts=(part,),
+            num_repeats=1,
+            is_exact=self.is_exact,
+            all_turns=self.all_turns.where(all_rows),
+            turns=self.turns.where(rows),
+            attains=self.attains[rows],
+            users=self.users.where(self.users.repeat == part.repeat),
+            attains_all=self.attains_all[all_rows],
+            solo=self.solo,
+        )
+
+
+def read_engine(
+    run: Path, manifest: Manifest, measured: Measured, plan: Plan, name: str
+) -> EngineRun:
+    parts = tuple(part for part in manifest.parts if part.engine == name)
+    all_turns = read_turns([(part.repeat, part.directory(run)) for part in parts])
+    attains_all = attaining_turns(all_turns, plan.user_classes)
+    is_measured = _is_measured(all_turns, measured)
+    turns = all_turns.where(is_measured)
+    attains = attains_all[is_measured]
+    repeats = [part.repeat for part in parts]
+    return EngineRun(
+        run=run,
+        plan=plan,
+        measured=measured,
+        parts=parts,
+        num_repeats=manifest.repeats,
+        is_exact=is_exact(manifest.engines[name]),
+        all_turns=all_turns,
+        turns=turns,
+        attains=attains,
+        users=judge_users(planned_users(measured.plan), turns, attains, repeats),
+        attains_all=attains_all,
+        solo=solo_latencies(run, name),
+    )
+
+
+def _is_measured(turns: TurnTable, measured: Measured) -> Bools:
+    if not measured.num_cut_conversations:
+        return np.ones(len(turns), dtype=bool)
+    kept = {each.conversation_id for each in measured.plan.conversations}
+    return np.array([each in kept for each in turns.conversation_id], dtype=bool)
+
+
+def is_exact(settings: Mapping[str, Any]) -> bool:
+    """Simulated in virtual time: the same plan gives the same numbers, to the bit."""
+    return settings.get("kind") == "simulated" and settings.get("time") != "wall"
+
+
+def counts(engine: EngineRun) -> dict[str, int]:
+    """planned = recorded + lost, over all planned repeats, also those that never began."""
+    planned, recorded = engine.plan.num_turns * engine.num_repeats, len(engine.all_turns)
+    return {
+        "planned": planned,
+        "recorded": recorded,
+        "failed": int(engine.all_turns.has_failed.sum()),
+        "lost": planned - recorded,
+    }
+
+
+def status(engine: EngineRun) -> str:
+    """missing · failed · interrupted · complete: the worst that befell any repeat."""
+    if not engine.parts:
+        return "missing"
+    found = {part.status for part in engine.parts}
+    if len(engine.parts) < engine.num_repeats or _num_gone(engine):
+        found.add("interrupted")
+    return next(each for each in ("failed", "interrupted", "complete") if each in found)
+
+
+def _num_gone(engine: EngineRun) -> int:
+    """Turns that the manifest counted and the files no longer hold."""
+    counted = sum(part.counts.recorded for part in engine.parts)
+    return max(0, counted - len(engine.all_turns))
+
+
+def version(engine: EngineRun) -> str | None:
+    """What ran, where it was not this project's own engine and told us."""
+    found = dict.fromkeys(part.engine_version for part in engine.parts if part.engine_version)
+    return "; ".join(found) or None
+
+
+def warnings(engine: EngineRun, load: Mapping[str, Any]) -> list[str]:
+    """One line each, for a reader of the report: what limits the trust in these numbers."""
+    found = []
+    if not engine.parts:
+        found.append("the engine was never started: nothing was measured")
+    elif len(engine.parts) < engine.num_repeats:
+        found.append(f"{len(engine.parts)} of {engine.num_repeats} repeats were begun")
+    for part in engine.parts:
+        if part.status != "complete":
+            found.append(f"repeat {part.repeat} {part.status}: {part.note or 'no reason given'}")
+        if part.driver is not None:
+            found += [f"repeat {part.repeat}, driver: {text}" for text in part.driver.warnings]
+    number = counts(engine)
+    if gone := _num_gone(engine):
+        found.append(
+            f"{several(gone, 'turn')} that had been recorded cannot be found in {engine.run}: "
+            "a turns.parquet of it is missing"
+        )
+    if number["lost"]:
+        found.append(f"{number['lost']:,} of {number['planned']:,} planned turns left no record")
+    if number["failed"]:
+        miss = "it misses its" if number["failed"] == 1 else "they miss their"
+        failed = f"{several(number['failed'], 'turn')} failed; {miss} SLO"
+        found.append(f"{failed}: {_reasons(engine)}")
+    return found + _overload(load)
+
+
+def _reasons(engine: EngineRun) -> str:
+    """Why turns failed, the commonest first."""
+    errors = Counter(str(error) for error in engine.all_turns.error if error)
+    shown = [f"{count:,} × {error}" for error, count in errors.most_common(NUM_REASONS)]
+    rest = len(errors) - len(shown)
+    return "; ".join(shown) + (f"; and {rest:,} other reasons" if rest else "")
+
+
+def _overload(load: Mapping[str, Any]) -> list[str]:
+    if not load["is_overloaded"]:
+        return []
+    backlog = load["backlog"]
+    return [
+        f"overloaded: the backlog grew from {backlog[len(backlog) // 2]:.0f} turns half-way to "
+        f"{backlog[-1]:.0f} at the last arrival, and in that time {load['served_ratio']:.0%} of "
+        "what would have been due without waiting was answered, so latencies grow with the length "
+        "of the run; ask for less"
+    ]

@@ -1,0 +1,175 @@
+"""One engine's turn at the plan: start it, play, stop it, and put its files in order."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal, Protocol
+from urllib.parse import urlsplit
+
+from engines.api import Endpoint, RunningEngine, VirtualEngine
+from engines.errors import EngineError, EngineInputError
+from engines.registry import kind_named
+from suite.driver.play import Drive, DriveResult, play
+from suite.playing.workload import Workload, priority_updates
+from suite.records.engine_logs import finish_engine_logs
+from suite.records.play_result import PlayResult
+from suite.records.progress import Progress
+from suite.records.run_directory import Counts, Part
+from suite.virtual.play import Script, play_virtually
+from workloads.plan import Plan
+
+CONNECT_TIMEOUT_S = 5.0
+
+Status = Literal["complete", "interrupted", "failed"]
+
+
+class Observer(Protocol):
+    """Whoever watches a run: the terminal, a test."""
+
+    def on_part_start(self, engine: str, repeat: int) -> None: ...
+
+    def on_progress(self, progress: Progress) -> None: ...
+
+    def on_part_end(self, part: Part) -> None: ...
+
+
+def begun_part(workload: Workload, name: str, repeat: int) -> Part:
+    """As the manifest has it while it is played: true should this process be killed."""
+    return Part(
+        engine=name,
+        repeat=repeat,
+        status="interrupted",
+        note="fsbench itself was killed while this was played, or it is not over yet",
+        started_at_monotonic_s=None,
+        duration_s=0.0,
+        counts=_counts(None, workload.plan),
+        driver=None,
+    )
+
+
+def play_part(
+    workload: Workload,
+    name: str,
+    repeat: int,
+    *,
+    run_directory: Path,
+    num_workers: int,
+    observer: Observer,
+) -> tuple[Part, EngineError | EngineInputError | None]:
+    """The part as it went, and the error that ended it early, if one did."""
+    directory = run_directory / name / str(repeat)
+    directory.mkdir(parents=True)
+    observer.on_part_start(name, repeat)
+    began_at = time.monotonic()
+    result: PlayResult | None = None
+    error: EngineError | EngineInputError | None = None
+    version: str | None = None
+    try:
+        with _running(workload, name, directory) as engine:
+            if isinstance(engine, VirtualEngine):
+                script, died = _script(workload, directory), None
+                result = play_virtually(script, engine, on_progress=observer.on_progress)
+            else:
+                version = engine.version
+                drive = _drive(workload, engine, run_directory, directory, num_workers)
+                watch = _death_watch(engine)
+                result = play(drive, on_progress=observer.on_progress, should_stop=watch)
+                died = watch() or _silence(engine.endpoint, result.counts)
+            # Also where all turns had failed before anybody looked.
+            status, note = _status(result) if died is None else ("failed", died)
+    except (EngineError, EngineInputError) as caught:
+        # Whoever reads the note knows whose it is: a part is an engine's.
+        note = str(caught).removeprefix(f"engine {name!r}").removeprefix(":").strip()
+        status, error = "failed", caught
+    except KeyboardInterrupt:
+        status, note = "interrupted", "interrupted while the engine was starting or stopping"
+    finish_engine_logs(directory, result.started_at_monotonic_s if result else None)
+    part = Part(
+        engine=name,
+        repeat=repeat,
+        status=status,
+        note=note,
+        started_at_monotonic_s=result.started_at_monotonic_s if result else None,
+        duration_s=result.duration_s if result else time.monotonic() - began_at,
+        counts=_counts(result, workload.plan),
+        driver=result.quality if isinstance(result, DriveResult) else None,
+        engine_version=version,
+    )
+    return part, error
+
+
+def _running(
+    workload: Workload, name: str, directory: Path
+) -> AbstractContextManager[RunningEngine | VirtualEngine]:
+    settings = workload.engines[name]
+    return kind_named(settings.kind).running(
+        settings,
+        name=name,
+        model=workload.spec.model,
+        directory=directory,
+        priorities=priority_updates(workload.plan),
+    )
+
+
+def _death_watch(engine: RunningEngine) -> Callable[[], str | None]:
+    def watch() -> str | None:
+        return None if engine.is_alive() else f"died, {engine.death_note()}"
+
+    return watch
+
+
+def _silence(endpoint: Endpoint, counts: Counts) -> str | None:
+    """A server that is not this project's child is not watched: where turns failed, it is asked
+    once, at the end."""
+    if not counts.failed:
+        return None
+    url = urlsplit(endpoint.base_url)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    try:
+        socket.create_connection((url.hostname, port), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        return (
+            f"nothing answers at {url.hostname}:{port} any more "
+            f"({error.strerror or error}); look at the server's own log for why it ended"
+        )
+    return None
+
+
+def _drive(
+    workload: Workload, engine: RunningEngine, run_directory: Path, directory: Path, workers: int
+) -> Drive:
+    return Drive(
+        plan_path=run_directory / "plan.parquet",
+        endpoint=engine.endpoint,
+        directory=directory,
+        num_workers=workers,
+        turn_timeout_s=workload.spec.driver.turn_timeout,
+    )
+
+
+def _script(workload: Workload, directory: Path) -> Script:
+    return Script(
+        plan=workload.plan,
+        directory=directory,
+        turn_timeout_s=workload.spec.driver.turn_timeout,
+    )
+
+
+def _status(result: PlayResult) -> tuple[Status, str | None]:
+    match result.stopped_by:
+        case None:
+            return "complete", None
+        case "signal":
+            return "interrupted", result.note
+        case "caller" | "driver":
+            return "failed", result.note
+
+
+def _counts(result: PlayResult | None, plan: Plan) -> Counts:
+    if result is not None:
+        return result.counts
+    return Counts(planned=plan.num_turns, recorded=0, failed=0, lost=plan.num_turns)

@@ -1,0 +1,95 @@
+"""What a workload asks for that can be known to fail before anything is started or built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from engines.api import EngineSettings
+from engines.core.settings import FastSwitchSettings
+from engines.errors import EngineInputError
+from engines.models.model_config import PRESETS, config_from_folder
+from engines.openai import OpenAISettings
+from workloads.build import build_plan
+from workloads.errors import WorkloadError
+from workloads.plan import Plan
+from workloads.spec import WorkloadSpec
+
+NUM_UNQUESTIONED = 100_000  # conversations; more are weighed first
+NUM_WEIGHED = 500
+OBJECT_BYTES = 600  # of each turn and each conversation, beside its tokens
+
+
+def check_models(engines: Mapping[str, EngineSettings], where: Path) -> None:
+    """That each embedded engine's model is a preset or a folder or file with what is needed; no
+    weights are read. Raises WorkloadError."""
+    for name, settings in engines.items():
+        if isinstance(settings, FastSwitchSettings) and settings.model is not None:
+            try:
+                check_model(settings.model)
+            except EngineInputError as error:
+                raise WorkloadError(f"{where}: engines.{name}: {error}") from None
+
+
+def check_model(name_or_path: str) -> None:
+    """Of the embedded engine; no weights are read. Raises EngineInputError."""
+    if name_or_path in PRESETS:
+        return
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return
+    if not path.is_dir():
+        raise EngineInputError(
+            f"model {name_or_path!r} is neither a preset ({', '.join(PRESETS)}) nor a folder or "
+            ".gguf file that exists; check the path"
+        )
+    if any(path.glob("*.gguf")):
+        return
+    config_from_folder(path)
+    if not any(path.glob("model*.safetensors*")):
+        raise EngineInputError(
+            f"model {name_or_path!r} has a config.json but neither model.safetensors, shards of it "
+            "nor a .gguf file; copy the weights there too"
+        )
+
+
+def unheard_priorities(spec: WorkloadSpec, engines: Mapping[str, EngineSettings]) -> list[str]:
+    """Where priorities are written down and nobody will know of them; a sentence each."""
+    if spec.priorities.pattern == "none":
+        named = [name for name, each in spec.users.items() if each.priority is not None]
+        if not named:
+            return []
+        return [f"users.{named[0]}.priority is not used without priorities: {{pattern: static}}"]
+    return [
+        f"engine {name!r} is sent no priorities; set priority: true if its server takes them"
+        for name, settings in engines.items()
+        if isinstance(settings, OpenAISettings) and not settings.priority
+    ]
+
+
+def check_size(spec: WorkloadSpec, base_directory: Path) -> None:
+    """That a plan of so many conversations fits into this machine, judged by the first of them.
+    Raises WorkloadError."""
+    count = spec.conversations.count
+    if count is None or count <= NUM_UNQUESTIONED:
+        return
+    few = spec.conversations.model_copy(update={"count": NUM_WEIGHED})
+    each = plan_bytes(build_plan(spec.model_copy(update={"conversations": few}), base_directory))
+    each //= NUM_WEIGHED
+    memory = psutil.virtual_memory().total
+    if count * each > memory // 2:  # the records and the engine need the rest
+        raise WorkloadError(
+            f"conversations.count {count:,}: the plan alone would take about "
+            f"{count * each / 1024**3:,.0f} GiB ({each / 1024:.1f} KiB a conversation) of this "
+            f"machine's {memory / 1024**3:.0f} GiB; ask for {memory // 2 // each:,} at most, or "
+            "run several seeds"
+        )
+
+
+def plan_bytes(plan: Plan) -> int:
+    """About what it takes in memory."""
+    turns = [turn for each in plan.conversations for turn in each.turns]
+    tokens = sum(turn.new_prompt_token_ids.nbytes for turn in turns)
+    return tokens + OBJECT_BYTES * (len(turns) + len(plan.conversations))

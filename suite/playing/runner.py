@@ -1,0 +1,92 @@
+"""One run: every engine at the same plan, one at a time, and a directory that says what happened.
+
+Nothing that was measured is lost: the manifest is written before and after every part, and a part
+that is interrupted or killed, or whose engine dies, is kept with what it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engines.errors import EngineInputError
+from suite.playing import environment
+from suite.playing.part import Observer, begun_part, play_part
+from suite.playing.workload import Workload
+from suite.records.run_directory import Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutcome:
+    directory: Path
+    manifest: Manifest
+    is_input_error: bool  # an engine's settings can not work: the user's to mend
+
+
+def run(workload: Workload, *, root: Path, num_workers: int, observer: Observer) -> RunOutcome:
+    """Play the plan against every engine, `repeats` times, interleaved: A B A B."""
+    directory = new_directory(root, workload.spec.name)
+    return run_in(directory, workload, num_workers=num_workers, observer=observer)
+
+
+def run_in(
+    directory: Path, workload: Workload, *, num_workers: int, observer: Observer
+) -> RunOutcome:
+    """The same in a directory that is there and empty."""
+    manifest = _open_manifest(workload, directory)
+    is_input_error = False
+    for repeat in range(1, workload.spec.repeats + 1):
+        for name in workload.engines:
+            manifest.parts.append(begun_part(workload, name, repeat))
+            manifest.write(directory)
+            part, error = play_part(
+                workload,
+                name,
+                repeat,
+                run_directory=directory,
+                num_workers=num_workers,
+                observer=observer,
+            )
+            manifest.parts[-1] = part
+            manifest.write(directory)
+            observer.on_part_end(part)
+            is_input_error = is_input_error or isinstance(error, EngineInputError)
+            if part.status == "interrupted":
+                return RunOutcome(
+                    directory=directory, manifest=manifest, is_input_error=is_input_error
+                )
+    return RunOutcome(directory=directory, manifest=manifest, is_input_error=is_input_error)
+
+
+def new_directory(root: Path, name: str) -> Path:
+    """ROOT/NAME-<UTC time>; made, and nobody else's."""
+    stem = root / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    directory, n = stem, 1
+    while True:
+        try:
+            directory.mkdir(parents=True)
+            return directory
+        except FileExistsError:
+            directory, n = stem.with_name(f"{stem.name}-{n + 1}"), n + 1
+
+
+def _open_manifest(workload: Workload, directory: Path) -> Manifest:
+    workload.plan.write(directory / "plan.parquet")
+    manifest = Manifest(
+        name=workload.spec.name,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        plan_digest=workload.plan.digest,
+        seed=workload.spec.seed,
+        workload=workload.as_json(),
+        engines=workload.engines_as_json(),
+        remarks={name: settings.remarks() for name, settings in workload.engines.items()},
+        baseline=workload.spec.baseline,
+        gates=workload.spec.gates,
+        repeats=workload.spec.repeats,
+        commit=environment.commit(),
+        versions=environment.versions(),
+        machine=environment.machine(),
+    )
+    manifest.write(directory)
+    return manifest

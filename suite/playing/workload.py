@@ -1,0 +1,172 @@
+"""A workload ready to run: the spec, its plan, and its engines' settings, all checked together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
+
+from engines.api import EngineSettings, PriorityUpdates
+from engines.errors import EngineInputError
+from engines.registry import KINDS, kind_named
+from suite.judging.catalogue import METRICS, unknown_metric
+from suite.judging.gate_syntax import parse_gates
+from suite.measuring.window import CutError, measured
+from suite.playing.preflight import check_size
+from workloads.build import build_plan
+from workloads.errors import TraceError, WorkloadError
+from workloads.matrix import read_matrix
+from workloads.plan import Plan
+from workloads.plan_summary import summarise
+from workloads.source import WorkloadSource, read_source
+from workloads.spec import WorkloadSpec, spec_of
+from workloads.spec_errors import describe
+from workloads.yaml_file import lay_over, parse_overrides
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    spec: WorkloadSpec
+    plan: Plan
+    engines: dict[str, EngineSettings]  # by name, in the file's order; presets resolved
+
+    @property
+    def is_virtual(self) -> bool:
+        """Nothing in it runs in wall time, so that nothing beside it can disturb it."""
+        return all(settings.is_virtual for settings in self.engines.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """The file as resolved, for the manifest; without the matrix it may be a cell of."""
+        return self.spec.model_dump(mode="json", by_alias=True)
+
+    def engines_as_json(self) -> dict[str, dict[str, Any]]:
+        return {
+            name: settings.model_dump(mode="json", by_alias=True)
+            for name, settings in self.engines.items()
+        }
+
+
+def load_workload(path: Path, overrides: Sequence[str] = ()) -> Workload:
+    """A single one, without a matrix. Raises WorkloadError or GateError, one line, before anything
+    is started."""
+    source = read_source(path, overrides)
+    matrix = read_matrix(source)
+    if matrix is not None:
+        raise WorkloadError(
+            f"{path}: matrix is of {len(matrix.cells)} workloads, not of one; "
+            "set matrix={} for the one without it"
+        )
+    return resolve_workload(source.without_matrix())
+
+
+def resolve_workload(source: WorkloadSource, *, plan: Plan | None = None) -> Workload:
+    """All of it checked; `plan` instead of a new one. Raises WorkloadError or GateError."""
+    path, spec = source.path, spec_of(source)
+    engines = engines_of(source)
+    plan = plan or _plan(spec, path)
+    parse_gates(
+        spec.gates,
+        engines=list(spec.engines),
+        user_classes=[each.name for each in plan.user_classes],  # a plan file may have others
+        baseline=spec.baseline,
+        where=str(path),
+    )
+    _check_references(spec, path)
+    _check_cut(spec, plan, path)
+    longest = summarise(plan).context_tokens.maximum
+    for name, settings in engines.items():
+        try:
+            kind_named(settings.kind).check_longest(settings, longest)
+        except EngineInputError as error:
+            raise WorkloadError(f"{path}: engines.{name}.{error}") from None
+    return Workload(spec=spec, plan=plan, engines=engines)
+
+
+def engines_of(source: WorkloadSource) -> dict[str, EngineSettings]:
+    """Their settings by name, presets resolved; no plan is made. Raises WorkloadError."""
+    spec = spec_of(source)
+    return {name: _engine(name, entry, spec.model, source) for name, entry in spec.engines.items()}
+
+
+def priority_updates(plan: Plan) -> PriorityUpdates | None:
+    """The plan's trace in an engine's words: by conversation id and iteration."""
+    if plan.priorities is None:
+        return None
+    return PriorityUpdates(
+        update_frequency=plan.priorities.update_frequency,
+        conversation_ids=[conversation.conversation_id for conversation in plan.conversations],
+        levels=plan.priorities.levels,
+    )
+
+
+def workload_schema() -> dict[str, Any]:
+    """JSON schema of a workload file, each kind of engine included."""
+    schema = WorkloadSpec.model_json_schema(by_alias=True)
+    kinds = []
+    for kind in KINDS.values():
+        kind_schema = TypeAdapter(kind.settings_type).json_schema(by_alias=True)
+        kind_schema["required"] = sorted({*kind_schema.get("required", []), "kind"})
+        kinds.append(kind_schema)
+    schema["properties"]["engines"]["additionalProperties"] = {"oneOf": kinds}
+    return schema
+
+
+def _plan(spec: WorkloadSpec, path: Path) -> Plan:
+    try:
+        check_size(spec, path.parent)
+        return build_plan(spec, path.parent)
+    except TraceError:  # names the trace's file
+        raise
+    except WorkloadError as error:
+        raise WorkloadError(f"{path}: {error}") from None
+
+
+def _check_references(spec: WorkloadSpec, path: Path) -> None:
+    """Engines are known to the spec, metrics only here. Raises WorkloadError."""
+    for place, cited in enumerate(spec.references):
+        for name in cited.metrics:
+            if name not in METRICS:
+                raise WorkloadError(f"{path}: references.{place}.metrics: {unknown_metric(name)}")
+
+
+def _check_cut(spec: WorkloadSpec, plan: Plan, path: Path) -> None:
+    """That something is left to measure: said before anything is played. Raises CutError."""
+    try:
+        measured(plan, spec.model_dump(mode="json", include={"measure"}))
+    except CutError as error:
+        raise CutError(f"{path}: {error}") from None
+
+
+def engine_settings(kind: str, entry: dict[str, Any], overrides: Sequence[str]) -> EngineSettings:
+    """One engine's settings from the command line. Raises WorkloadError, EngineInputError."""
+    found, settings = kind_named(kind), parse_overrides(overrides)
+    model: type[BaseModel] = found.settings_type
+    try:
+        given = model.model_validate(lay_over({"kind": kind, **entry}, settings))
+    except ValidationError as error:
+        raise WorkloadError(describe(error, Path("command line"), settings, model)) from None
+    return found.resolve(cast("EngineSettings", given), None)
+
+
+def _engine(
+    name: str, entry: dict[str, Any], model: str | None, source: WorkloadSource
+) -> EngineSettings:
+    where = f"{source.path}: engines.{name}"
+    try:
+        kind = kind_named(entry["kind"])
+    except EngineInputError as error:
+        raise WorkloadError(f"{where}: {error}") from None
+    # Within the same nesting as the file, so that the message names the full key.
+    nested = create_model("Engines", engines=(dict[str, kind.settings_type], ...))  # type: ignore[name-defined]
+    raw = {"engines": {name: entry}}
+    try:
+        settings: EngineSettings = nested.model_validate(raw).engines[name]  # type: ignore[attr-defined]
+    except ValidationError as error:
+        raise WorkloadError(describe(error, source.path, source.settings, nested)) from None
+    try:
+        return kind.resolve(settings, model)
+    except EngineInputError as error:
+        raise WorkloadError(f"{where}: {error}") from None

@@ -1,0 +1,37 @@
+"""What came of playing a plan, by either of its two players."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import Literal
+
+from suite.records.run_directory import Counts
+
+StoppedBy = Literal["signal", "caller", "driver"]
+
+
+def signal_note(number: int) -> str:
+    """Ctrl-C is SIGINT; anything else is said by its name."""
+    name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    return f"stopped by {name}"
+
+
+def interrupt_note(interrupt: KeyboardInterrupt) -> str:
+    """A KeyboardInterrupt that another signal's handler raised has its number as argument."""
+    return signal_note(interrupt.args[0] if interrupt.args else signal.SIGINT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayResult:
+    """The records themselves are in turns.parquet."""
+
+    started_at_monotonic_s: float | None  # None: it never started; 0 in virtual time
+    duration_s: float  # from the start to the last turn's end
+    counts: Counts
+    stopped_by: StoppedBy | None  # None: the plan was played to its end
+    note: str | None  # one line on why
+
+    @property
+    def is_interrupted(self) -> bool:
+        return self.stopped_by is not None

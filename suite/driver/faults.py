@@ -14,9 +14,9 @@ from suite.driver.event_json import EventError, json_object
 # and that of the length asked for. All others (abort, error, content_filter, cancelled, …) mean
 # that something is missing.
 _CHOSEN_ENDS = {"stop", "eos", "eos_token", "stop_token", "stop_sequence", "end_turn", "word"}
-_LENGTH_ENDS = {"length", "max_tokens", "max_length", "model_length", "limit"}
+LENGTH_ENDS = {"length", "max_tokens", "max_length", "model_length", "limit"}
 _OTHER_ENDS = {"tool_calls", "function_call", "tool_use", "complete", "completed"}
-WHOLE_FINISH_REASONS = _CHOSEN_ENDS | _LENGTH_ENDS | _OTHER_ENDS
+WHOLE_FINISH_REASONS = _CHOSEN_ENDS | LENGTH_ENDS | _OTHER_ENDS
 _ERROR_FIELDS = ("error", "errors", "error_message", "error_msg", "exception")
 _SELF_NAMES = ("object", "type", "status")  # that may be "error"
 _WORDS = ("message", "msg", "detail", "error_message", "error_msg", "reason", "title")

@@ -19,6 +19,7 @@ from engines.api import Endpoint
 from suite.driver.link import StopOrder
 from suite.driver.live_view import LiveView
 from suite.driver.processes import DriverProcesses, WorkerProcess
+from suite.driver.prompt import asks_ignore_eos
 from suite.driver.quality import judge
 from suite.records.play_result import PlayResult, StoppedBy, interrupt_note
 from suite.records.progress import Progress
@@ -186,6 +187,7 @@ def _result(drive: Drive, plan: Plan, view: LiveView, stop: _Stop | None) -> Dri
         num_workers=view.num_workers,
         max_cpu_ratio=view.max_cpu_ratio,
         tightest_ttft_slo_s=min((user.slo.ttft_s for user in plan.user_classes), default=None),
+        asks_ignore_eos=asks_ignore_eos(drive.endpoint),
     )
     return DriveResult(
         started_at_monotonic_s=view.started_at,

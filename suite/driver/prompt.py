@@ -19,6 +19,10 @@ from suite.driver.words import render
 from workloads.plan import Turn
 
 
+def asks_ignore_eos(endpoint: Endpoint) -> bool:
+    return bool(endpoint.extra_body.get("ignore_eos", endpoint.is_fsbench))
+
+
 class PromptError(Exception):
     """This endpoint cannot be asked this turn. One line."""
 

@@ -57,6 +57,12 @@ class OpenAISettings(EngineSettings):
         pattern=r"^https?://",
         description="its Prometheus page (/metrics, vLLM's names), read each second",
     )
+    proxy: str | None = Field(
+        None,
+        pattern=r"^http://[^/]+/?$",
+        description="an HTTP proxy for the server and its metrics page, http://HOST:PORT; those of "
+        "the environment (HTTP_PROXY) are never used",
+    )
     timeout_s: float = Field(10.0, gt=0, description="for a look at the server")
 
 
@@ -117,17 +123,25 @@ def _endpoint(
         is_fsbench=False,
         applies_priority_trace=False,
         takes_priority=settings.priority,
+        proxy=settings.proxy,
     )
+
+
+def _opener(settings: OpenAISettings) -> urllib.request.OpenerDirector:
+    """The same way that the load takes, whatever the environment says."""
+    proxies = {} if settings.proxy is None else dict.fromkeys(("http", "https"), settings.proxy)
+    return urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
 
 
 def _watched_metrics(settings: OpenAISettings, directory: Path) -> AbstractContextManager[None]:
     url, timeout_s = settings.metrics_url, settings.timeout_s
     if url is None:
         return nullcontext()
+    opener = _opener(settings)
 
     def read_page() -> str:
         try:
-            with urllib.request.urlopen(url, timeout=timeout_s) as reply:
+            with opener.open(url, timeout=timeout_s) as reply:
                 page: bytes = reply.read()
         except http.client.HTTPException as error:
             raise OSError(str(error)) from None
@@ -153,7 +167,7 @@ def _served_models(name: str, settings: OpenAISettings, api_key: str | None) -> 
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     try:
         request = urllib.request.Request(url, headers=headers)
-        with urllib.request.urlopen(request, timeout=settings.timeout_s) as reply:
+        with _opener(settings).open(request, timeout=settings.timeout_s) as reply:
             return [str(entry["id"]) for entry in json.load(reply)["data"]]
     except urllib.error.HTTPError as error:
         with error:

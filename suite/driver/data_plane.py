@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from engines.api import Endpoint
 from suite.driver.connection import FailureSource
 from suite.driver.pacing import sleep_roughly_until
-from suite.driver.pool import Pool, Target
+from suite.driver.pool import Pool
 from suite.driver.prompt import History, RequestWriter
+from suite.driver.target import Target
 from suite.driver.turn_player import LEAD_NS, TurnPlayer
 from suite.driver.turn_record import PlannedTurn, PlayedTurn, turn_record
 from suite.records.turn_records import TurnRecord
@@ -61,7 +62,7 @@ class DataPlane:
         self._is_stopping = False
         self._ended: asyncio.Queue[PlayedTurn | None] = asyncio.Queue()
         self._tasks: set[asyncio.Task[object]] = set()
-        target = Target.from_url(endpoint.base_url)
+        target = Target.from_url(endpoint.base_url, endpoint.proxy)
         self._pool = Pool(target, asyncio.get_running_loop())
         self._player = TurnPlayer(
             pool=self._pool,

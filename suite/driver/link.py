@@ -24,6 +24,7 @@ class Report:
     num_failed: int = 0
     num_in_flight: int = 0
     num_output_tokens: int = 0
+    first_error: str = ""
     cpu_ratio: float = 0.0
     ttft_s: list[float] = field(default_factory=list)
     lag_s: list[float] = field(default_factory=list)

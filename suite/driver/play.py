@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from engines.api import Endpoint
+from suite.driver.early_stop import EarlyStop, StopRule
 from suite.driver.link import StopOrder
 from suite.driver.live_view import LiveView
 from suite.driver.processes import DriverProcesses, WorkerProcess
@@ -40,6 +41,7 @@ class Drive:
     directory: Path  # gets turns.parquet and the driver's logs
     turn_timeout_s: float  # from a turn's sending to its last byte
     num_workers: int = 1
+    stop_rule: StopRule | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +67,9 @@ def play(
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], str | None] = lambda: None,
 ) -> DriveResult:
-    """Returns when every turn has ended, `should_stop` gave a reason, Ctrl-C was pressed, or the
-    driver died; in each case with all that was measured in `directory`/turns.parquet."""
+    """Returns when every turn has ended, `should_stop` gave a reason, too many turns failed
+    (`stop_rule`), Ctrl-C was pressed, or the driver died; in each case with all that was
+    measured in `directory`/turns.parquet."""
     plan = Plan.read(drive.plan_path)
     num_workers = _num_useful_workers(plan, drive.num_workers)
     drive.directory.mkdir(parents=True, exist_ok=True)
@@ -83,7 +86,8 @@ def play(
     stop: _Stop | None = None
     try:
         with processes:
-            stop = _watch_until_end(processes, view, on_progress, should_stop)
+            early = EarlyStop(drive.stop_rule)
+            stop = _watch_until_end(processes, view, early, on_progress, should_stop)
     except KeyboardInterrupt as interrupt:
         stop = _Stop("signal", interrupt_note(interrupt))
     return _result(drive, plan, view, stop)
@@ -100,11 +104,12 @@ def _num_useful_workers(plan: Plan, wanted: int) -> int:
 def _watch_until_end(
     processes: DriverProcesses,
     view: LiveView,
+    early: EarlyStop,
     on_progress: Callable[[Progress], None] | None,
     should_stop: Callable[[], str | None],
 ) -> _Stop | None:
     try:
-        stop = _watch(processes, view, on_progress, should_stop)
+        stop = _watch(processes, view, early, on_progress, should_stop)
     except KeyboardInterrupt as interrupt:
         stop = _Stop("signal", interrupt_note(interrupt))
     with contextlib.suppress(KeyboardInterrupt):  # pressed again: wait no longer
@@ -117,6 +122,7 @@ def _watch_until_end(
 def _watch(
     processes: DriverProcesses,
     view: LiveView,
+    early: EarlyStop,
     on_progress: Callable[[Progress], None] | None,
     should_stop: Callable[[], str | None],
 ) -> _Stop | None:
@@ -133,6 +139,8 @@ def _watch(
             on_progress(view.progress())
         if (reason := should_stop()) is not None:
             return _Stop("caller", reason)
+        if (reason := early.reason(view.progress(), view.first_error)) is not None:
+            return _Stop("errors", reason)
         if view.started_at is None and time.monotonic() > start_deadline:
             log = processes.workers[0].log_path
             return _Stop("driver", f"the driver did not start in {START_TIMEOUT_S:g} s; see {log}")

@@ -14,7 +14,7 @@ import orjson
 from engines.api import Endpoint
 from suite.driver.answer import Answer
 from suite.driver.event_json import whole_text
-from suite.driver.pool import Target
+from suite.driver.target import Target
 from suite.driver.words import render
 from workloads.plan import Turn
 
@@ -101,9 +101,9 @@ class RequestWriter:
         path = "/chat/completions" if endpoint.api == "chat" else "/completions"
         key = f"Authorization: Bearer {endpoint.api_key}\r\n" if endpoint.api_key else ""
         self._head = (
-            f"POST {target.path}{path} HTTP/1.1\r\nHost: {target.host_header}\r\n"
+            f"POST {target.request_path}{path} HTTP/1.1\r\nHost: {target.host_header}\r\n"
             f"Content-Type: application/json\r\nAccept: text/event-stream\r\n"
-            f"User-Agent: fsbench\r\n{key}Content-Length: "
+            f"User-Agent: fsbench\r\n{target.proxy_header}{key}Content-Length: "
         ).encode()
 
     def write(

@@ -12,6 +12,7 @@ class Tally:
         self.num_done = 0
         self.num_failed = 0
         self.num_output_tokens = 0
+        self.first_error = ""
         self._ttft_s: list[float] = []
         self._lag_s: list[float] = []
         self._began_at = time.monotonic()
@@ -20,6 +21,7 @@ class Tally:
     def add(self, record: TurnRecord) -> None:
         self.num_done += 1
         self.num_failed += record.error is not None
+        self.first_error = self.first_error or record.error or ""
         self.num_output_tokens += sum(record.tokens_per_chunk)
         if record.sent_at is not None:
             self._lag_s.append(record.sent_at - record.scheduled_at)

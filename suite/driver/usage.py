@@ -75,7 +75,7 @@ def _usages(chunk: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _details(told: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
-    found = next((told[name] for name in names if told.get(name)), {})
+    found: Any = next((told[name] for name in names if told.get(name)), None)
     return found if isinstance(found, dict) else {}
 
 

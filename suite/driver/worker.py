@@ -17,6 +17,7 @@ import uvloop
 from engines.arrow_log import ArrowLog
 from suite.driver.data_plane import DataPlane, Shard
 from suite.driver.link import Report, WorkerEnd
+from suite.driver.open_files import raise_limit
 from suite.driver.tally import Tally
 from suite.driver.urgency import claim_urgency
 from suite.driver.worker_config import WorkerConfig
@@ -53,6 +54,7 @@ class Worker:
 
     def start(self, started_at_ns: int) -> None:
         """Play in a new thread, with instant 0 at `started_at_ns` (CLOCK_MONOTONIC)."""
+        raise_limit()
         _log.info("the driver's urgency is %s", claim_urgency())
         thread = threading.Thread(target=self._run, args=(started_at_ns,), daemon=True)
         thread.start()
@@ -115,6 +117,7 @@ class Worker:
             num_failed=tally.num_failed,
             num_in_flight=num_in_flight,
             num_output_tokens=tally.num_output_tokens,
+            first_error=tally.first_error,
             cpu_ratio=tally.cpu_ratio,
             ttft_s=ttft_s,
             lag_s=lag_s,

@@ -19,6 +19,7 @@ import psutil
 
 from engines.api import Endpoint
 from suite.driver.calibrate import calibrate, read_truth
+from suite.driver.early_stop import StopRule
 from suite.driver.play import Drive, play
 from suite.records.progress import Progress
 from suite.records.turn_records import read_shards, read_started_at, read_turns, shard_paths
@@ -126,6 +127,21 @@ def test_a_reason_to_stop_keeps_what_was_measured(
     turns = read_turns(drive.directory / "turns.parquet")
     cut_short = (1, "cut short: the engine died")
     assert sorted((each.turn, each.error) for each in turns) == [(0, None)] * 2 + [cut_short] * 2
+    assert drivers() == []
+
+
+def test_a_run_whose_turns_are_all_refused_ends_early(
+    tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
+) -> None:
+    plan = make_plan(starts_at_s=(0.0,) * 30 + (600.0,))
+    drive = drive_of(tmp_path, plan, engine.endpoint(fault="429", fault_turn=0))
+    rule = StopRule(error_ratio=0.5, after=20, is_throughout=False)
+    result = play(replace(drive, stop_rule=rule))
+    assert result.stopped_by == "errors"
+    assert result.note is not None
+    assert "turns failed (stop: error_ratio 0.5 after 20)" in result.note
+    assert result.note.endswith("429 Too Many Requests: slow down (Retry-After: 3)")
+    assert result.counts.recorded >= 20
     assert drivers() == []
 
 

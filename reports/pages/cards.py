@@ -8,6 +8,7 @@ from typing import Any
 
 from reports.drawing.palette import Look
 from reports.words import units
+from reports.words.unwhole_turns import unwhole_turns
 
 Json = Mapping[str, Any]
 Shown = tuple[
@@ -88,5 +89,5 @@ def _preemptions(engine: Json) -> Shown:
 def _failed_or_lost(engine: Json) -> Shown:
     counts = engine["counts"]
     number = counts["failed"] + counts["lost"]
-    detail = f"{units.count(counts['failed'])} failed, {units.count(counts['lost'])} lost"
-    return units.count(number), f"{detail}, of {units.count(counts['planned'])}", number
+    detail = f"{unwhole_turns(engine)}, of {units.count(counts['planned'])}"
+    return units.count(number), detail, number

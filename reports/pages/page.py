@@ -232,6 +232,10 @@ def validity(metrics: Json, parts: Sequence[Part]) -> Fact:
             doubtful.append(f"{name} left {several(number, 'turn')} without a whole answer")
         if (each.get("steady_state") or {}).get("is_overloaded"):
             overloaded.append(name)
+    gaps = [part.engine for part in parts if part.driver is not None and part.driver.tbt_doubt]
+    if gaps:
+        names = ", ".join(dict.fromkeys(gaps))
+        doubtful.append(f"gaps between tokens of {names} can not be judged: read the warnings")
     if overloaded:
         doubtful.append(f"overloaded, with a backlog that grew to the end: {', '.join(overloaded)}")
     if any(part.driver is not None and not part.driver.is_valid for part in parts):

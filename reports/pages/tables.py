@@ -129,6 +129,7 @@ def driver_table(parts: Sequence[Part]) -> Table | None:
                 mark="pass" if part.driver.is_valid else "fail",
             ),
             _cell(part.driver.lag_p99_s, None, units.duration),
+            _cell(part.driver.own_time_p99_s, None, units.duration),
             Cell(text=part.driver.time_source),
             _cell(part.driver.coalesced_ratio, None, units.percent),
             _cell(part.driver.max_cpu_ratio, None, units.percent),
@@ -139,6 +140,6 @@ def driver_table(parts: Sequence[Part]) -> Table | None:
     ]
     if not rows:
         return None
-    columns = ("Engine", "Repeat", "Driver", "Lag P99", "Tokens stamped by")
-    more = ("Reads of several tokens", "Busiest worker, of a core", "Workers")
+    columns = ("Engine", "Repeat", "Driver", "Lag P99", "Own time P99", "Tokens stamped by")
+    more = ("Chunks that share a read", "Busiest worker, of a core", "Workers")
     return Table(columns=(*columns, *more), rows=tuple(rows))

@@ -13,6 +13,7 @@ from rich.text import Text
 from reports.pages import page
 from reports.pages.references import reference_line
 from reports.words import units
+from reports.words.unwhole_turns import unwhole_turns
 from reports.words.wording import (
     compared_rows,
     entry_name,
@@ -153,8 +154,8 @@ def _worst_user(engine: Json) -> str:
 
 def _failed_or_lost(engine: Json) -> Text:
     counts = engine["counts"]
-    number = f"{counts['failed']} failed, {counts['lost']} lost"
-    return Text(number, style="bold red" if counts["failed"] or counts["lost"] else "")
+    is_bad = counts["failed"] or counts["lost"]
+    return Text(unwhole_turns(engine), style="bold red" if is_bad else "")
 
 
 _LINES: tuple[tuple[str, Callable[[Json], str | Text]], ...] = (

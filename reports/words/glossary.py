@@ -76,8 +76,9 @@ GLOSSARY: dict[str, tuple[str, str]] = {
     ),
     "failed_lost": (
         "Failed and lost turns",
-        "Failed: the server answered with an error or not at all. Lost: planned, but the run holds "
-        "no record of it. Both miss their SLO.",
+        "Failed: the server answered with an error or not at all. Not asked: an earlier turn of "
+        "its conversation had failed, and it misses its SLO too; or the run was stopped before it, "
+        "and it is in no number. Lost: planned, but the run holds no record of it; it misses.",
     ),
     "interval": (
         "Interval",

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from engines.api import Endpoint
@@ -25,6 +26,7 @@ from suite.driver.quality import judge
 from suite.records.play_result import PlayResult, StoppedBy, interrupt_note
 from suite.records.progress import Progress
 from suite.records.run_directory import Counts, DriverQuality
+from suite.records.turn_counts import TurnCounter
 from suite.records.turn_records import read_shards, shard_paths, write_table
 from workloads.plan import Plan
 
@@ -179,17 +181,22 @@ def _drain(processes: DriverProcesses, view: LiveView, order: StopOrder) -> None
         _wait_for_reports(processes)
 
 
+def _counts(plan: Plan, turns: pa.Table, stop: _Stop | None) -> Counts:
+    counter = TurnCounter(plan)
+    names = ("conversation_id", "turn", "error", "error_source")
+    for conversation_id, turn, error, source in zip(
+        *(turns[name].to_pylist() for name in names), strict=True
+    ):
+        counter.add(conversation_id, turn, error=error, error_source=source)
+    return counter.counts(is_stopped=stop is not None and stop.by in ("signal", "errors"))
+
+
 def _result(drive: Drive, plan: Plan, view: LiveView, stop: _Stop | None) -> DriveResult:
     turns = read_shards(drive.directory)
     path = drive.directory / "turns.parquet"
     write_table(path, turns, started_at_monotonic_s=view.started_at)
     for shard in shard_paths(drive.directory):
         shard.unlink()
-    recorded = turns.num_rows
-    failed = recorded - turns["error"].null_count
-    counts = Counts(
-        planned=plan.num_turns, recorded=recorded, failed=failed, lost=plan.num_turns - recorded
-    )
     quality = judge(
         turns,
         num_workers=view.num_workers,
@@ -200,7 +207,7 @@ def _result(drive: Drive, plan: Plan, view: LiveView, stop: _Stop | None) -> Dri
     return DriveResult(
         started_at_monotonic_s=view.started_at,
         duration_s=pc.max(turns["done_at"]).as_py() or 0.0,
-        counts=counts,
+        counts=_counts(plan, turns, stop),
         quality=quality,
         stopped_by=None if stop is None else stop.by,
         note=None if stop is None else stop.note,

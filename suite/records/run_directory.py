@@ -19,7 +19,11 @@ SOLO_FOLDER = "solo"  # inside a run: the run directory of the same plan without
 
 
 class Counts(BaseModel):
-    """planned = recorded + lost; failed are those of the recorded that carry an error."""
+    """planned = recorded + lost; failed are those of the recorded that carry an error.
+
+    Turns that were cut short, and those that were not due yet when a run was stopped, are neither
+    failures nor missed SLOs. A turn that its conversation's failure kept from being asked is
+    missed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -27,6 +31,9 @@ class Counts(BaseModel):
     recorded: int
     failed: int
     lost: int
+    cut: int = 0  # of the recorded: under way when the run was stopped
+    not_asked: int = 0  # of the lost: an earlier turn of their conversation had failed
+    not_due: int = 0  # of the lost: the run was stopped before them
 
 
 class DriverQuality(BaseModel):

@@ -148,18 +148,22 @@ def test_a_run_whose_turns_are_all_refused_ends_early(
 def test_ctrl_c_keeps_what_was_measured(
     tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
 ) -> None:
-    plan = make_plan(starts_at_s=(0.0, 600.0), num_output_tokens=3)
+    """One turn is done, the next of its conversation stalls, and others are not due yet."""
+    plan = make_plan(starts_at_s=(0.0, 600.0), num_turns=3, num_output_tokens=3)
 
     def press_when_one_is_done(progress: Progress) -> None:
-        if progress.num_done == 1:
+        if (progress.num_done, progress.num_in_flight) == (1, 1):
             os.kill(os.getpid(), signal.SIGINT)
 
-    drive = drive_of(tmp_path, plan, engine.endpoint())
+    drive = drive_of(tmp_path, plan, engine.endpoint(fault="stall", fault_turn=1))
     result = play(drive, on_progress=press_when_one_is_done)
     assert result.stopped_by == "signal"
-    assert (result.counts.recorded, result.counts.failed, result.counts.lost) == (1, 0, 1)
-    [record] = read_turns(drive.directory / "turns.parquet")
-    assert len(record.token_at) == 3
+    counts = result.counts
+    assert (counts.recorded, counts.failed, counts.lost) == (2, 0, 4)
+    assert (counts.cut, counts.not_asked, counts.not_due) == (1, 0, 4)
+    done, cut = read_turns(drive.directory / "turns.parquet")
+    assert len(done.token_at) == 3
+    assert (cut.error, cut.error_source) == ("cut short: stopped by Ctrl-C", "stop")
     assert drivers() == []
 
 

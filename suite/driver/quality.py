@@ -128,14 +128,15 @@ def _doubt_cpu(doubts: _Doubts, max_cpu_ratio: float) -> None:
 
 
 def _doubt_gaps(doubts: _Doubts, coalesced_ratio: float, merged_ratio: float) -> None:
-    if merged_ratio > MAX_MERGED_RATIO:
+    from_server = coalesced_ratio - merged_ratio
+    is_servers = from_server > max(MAX_COALESCED_RATIO, merged_ratio)
+    if merged_ratio > MAX_MERGED_RATIO and not is_servers:
         doubts.of_gaps.append(
             f"{merged_ratio:.2%} of the token chunks were read together with another, late (bound "
             f"{MAX_MERGED_RATIO:.1%}): their gaps are merged; use more workers or leave the driver "
             "a core. TTFT is untouched"
         )
-    from_server = coalesced_ratio - merged_ratio
-    if from_server > MAX_COALESCED_RATIO:
+    if is_servers:
         doubts.of_gaps.append(
             f"{from_server:.1%} of the token chunks came in one packet with another (bound "
             f"{MAX_COALESCED_RATIO:.0%}): the stream is buffered on its way, or the server writes "

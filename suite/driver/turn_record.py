@@ -88,11 +88,12 @@ def turn_record(played: PlayedTurn, started_at_ns: int) -> TurnRecord:
 
 
 def _num_merged_chunks(answer: Answer, response: Response | None) -> int | None:
-    """Chunks that share a read because the read was late: they had come in packets of their own.
-    None where nobody can tell."""
+    """Chunks that share a read because the read was late: they had come in packets of their own,
+    of which a read holds no more than it has packets. None where nobody can tell."""
     shared = answer.shared_reads
     if response is None or not shared:
         return 0
     if not response.knows_segments:
         return None
-    return sum(num for read, num in shared.items() if response.read_segments[read] > 1)
+    packets = response.read_segments
+    return sum(min(num, packets[read]) for read, num in shared.items() if packets[read] > 1)

@@ -185,6 +185,11 @@ class Metric:
         return self.group == "counts"
 
     @property
+    def is_of_gaps(self) -> bool:
+        """Whether chunks that came or were read together could have changed it."""
+        return self.group in ("tbt", "max_tbt")
+
+    @property
     def is_timed(self) -> bool:
         """Whether a driver out of its bounds could have changed it."""
         return self.group not in _UNTIMED

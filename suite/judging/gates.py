@@ -98,13 +98,13 @@ def _hold(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcome:
     held = _to_baseline(gate, side, base) if gate.is_times_baseline else _absolute(gate, side)
     involved = [side, base] if gate.is_times_baseline and base is not None else [side]
     is_exact = all(are_exact(side, each) for each in involved)
-    is_late = metric.is_timed and any(each.is_driver_valid is False for each in involved)
+    doubt = _doubt(metric, involved)
     whole = None if is_exact else hull(held.within, held.between)
-    outcome, reason = _judge(gate, held, whole, is_late=is_late)
+    outcome, reason = _judge(gate, held, whole, doubt=doubt)
     wants_repeats = outcome is Outcome.FAIL and not is_exact and _may_be_the_run(gate, held)
     if wants_repeats:
         outcome, reason = Outcome.INCONCLUSIVE, UNSEEN
-    is_open = outcome is Outcome.INCONCLUSIVE and not is_late and held.value is not None
+    is_open = outcome is Outcome.INCONCLUSIVE and not doubt and held.value is not None
     return GateOutcome(
         gate=gate.text,
         engine=name,
@@ -127,12 +127,22 @@ def _hold(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcome:
     )
 
 
+def _doubt(metric: Metric, involved: Iterable[Side]) -> str | None:
+    """Why the number may not be the engine's, whatever it is: the whole driver was out of its
+    bounds, or gaps between tokens were lost on the way."""
+    if metric.is_timed and any(each.is_driver_valid is False for each in involved):
+        return DRIVER_NOTE
+    if not metric.is_of_gaps:
+        return None
+    return next((each.tbt_doubt for each in involved if each.tbt_doubt), None)
+
+
 def _may_be_the_run(gate: Gate, held: _Held) -> bool:
     """Too few repeats to tell the engine from the level of the run it happened to have. A PASS
     stands all the same, for it says only that nothing was seen; a FAIL accuses."""
     if held.cautious is None:
         return False
-    return _judge(gate, held, held.cautious, is_late=False)[0] is not Outcome.FAIL
+    return _judge(gate, held, held.cautious, doubt=None)[0] is not Outcome.FAIL
 
 
 def _absolute(gate: Gate, side: Side) -> _Held:
@@ -226,12 +236,12 @@ def _at_zero(number: Number, gate: Gate) -> _Held:
 
 
 def _judge(
-    gate: Gate, held: _Held, whole: Interval | None, *, is_late: bool
+    gate: Gate, held: _Held, whole: Interval | None, *, doubt: str | None
 ) -> tuple[Outcome, str]:
     if held.value is None or held.bound is None:
         return Outcome.INCONCLUSIVE, held.reason
-    if is_late:
-        return Outcome.INCONCLUSIVE, DRIVER_NOTE
+    if doubt is not None:
+        return Outcome.INCONCLUSIVE, doubt
     bound = held.bound * held.scale
     if gate.metric.is_share and bound > 1 and gate.is_times_baseline:
         return Outcome.INCONCLUSIVE, f"the bound {bound:.4g} is more than a share can be"

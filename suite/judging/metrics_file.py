@@ -132,6 +132,7 @@ def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) ->
         "version": version(engine),
         "is_exact": engine.is_exact,
         "is_driver_valid": engine.is_driver_valid,
+        "tbt_doubt": engine.tbt_doubt,
         "num_conversations": len(np.unique(turns.conversation)),
         **pooled,
         "by_turn": {

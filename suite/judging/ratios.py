@@ -62,6 +62,10 @@ class Side(Protocol):
     def is_driver_valid(self) -> bool | None: ...
 
     @property
+    def tbt_doubt(self) -> str | None:
+        """Why gaps between tokens can not be judged, while all else can."""
+
+    @property
     def num_conversations(self) -> int: ...
 
     @property
@@ -100,6 +104,11 @@ class EngineSide:
     @property
     def is_driver_valid(self) -> bool | None:
         found: bool | None = self.numbers["is_driver_valid"]
+        return found
+
+    @property
+    def tbt_doubt(self) -> str | None:
+        found: str | None = self.numbers.get("tbt_doubt")
         return found
 
     @property

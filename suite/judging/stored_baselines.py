@@ -46,6 +46,7 @@ class StoredNumber(_Stored):
 class StoredEngine(_Stored):
     is_exact: bool
     is_driver_valid: bool | None
+    tbt_doubt: str | None = None
     num_conversations: int
     repeats: int
     metrics: dict[str, StoredNumber]
@@ -75,6 +76,10 @@ class StoredSide:
     @property
     def is_driver_valid(self) -> bool | None:
         return self.stored.is_driver_valid
+
+    @property
+    def tbt_doubt(self) -> str | None:
+        return self.stored.tbt_doubt
 
     @property
     def num_conversations(self) -> int:
@@ -193,6 +198,7 @@ def _stored(numbers: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
     return {
         "is_exact": numbers["is_exact"],
         "is_driver_valid": numbers["is_driver_valid"],
+        "tbt_doubt": numbers.get("tbt_doubt"),
         "num_conversations": numbers["num_conversations"],
         "repeats": len(numbers["repeats"]),
         "metrics": found,

@@ -62,6 +62,12 @@ class EngineRun:
         drivers = [part.driver for part in self.parts if part.driver is not None]
         return all(each.is_valid for each in drivers) if drivers else None
 
+    @property
+    def tbt_doubt(self) -> str | None:
+        """Why gaps between tokens can not be judged; None where they can."""
+        drivers = [part.driver for part in self.parts if part.driver is not None]
+        return next((each.tbt_doubt for each in drivers if each.tbt_doubt), None)
+
     def only(self, part: Part) -> EngineRun:
         """The same, of one repeat."""
         if len(self.parts) == 1:

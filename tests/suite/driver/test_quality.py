@@ -91,6 +91,9 @@ def test_chunks_that_came_together_are_doubts_of_the_stream() -> None:
     assert quality.tbt_doubt is not None
     assert "the stream is buffered on its way" in quality.tbt_doubt
     assert "workers" not in quality.tbt_doubt
+    mostly = quality_of(*[shared(3, merged=0)] * 9, shared(3, merged=2))
+    assert mostly.tbt_doubt is not None
+    assert "workers" not in mostly.tbt_doubt  # it would not help
     assert quality_of(*[GOOD] * 200, shared(2, merged=0)).tbt_doubt is None
 
 

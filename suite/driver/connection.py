@@ -196,7 +196,7 @@ class KernelConnection:
             return None
         at_ns = self._stamp(ancillary, exchange.response)
         self._last_at_ns = at_ns
-        self._note_segments(exchange.response)
+        self._note_packets(exchange.response, time.monotonic_ns() - at_ns)
         exchange.feed(self._buffer[:size], at_ns)
         return None
 
@@ -209,13 +209,14 @@ class KernelConnection:
         response.is_kernel_stamped = False
         return time.monotonic_ns()
 
-    def _note_segments(self, response: Response) -> None:
-        """How many packets with data came since the last read: one that arrives just now is put
-        down to this read too, so that a doubt is the driver's."""
+    def _note_packets(self, response: Response, delay_ns: int) -> None:
+        """How many with data came since the last read: one that arrives just now is put down to
+        this read too, so that a doubt is the driver's."""
         if self._num_segments is None:
             return
         before, self._num_segments = self._num_segments, self._count_segments()
         response.read_segments.append((self._num_segments or before) - before)
+        response.read_delay_ns.append(delay_ns)
 
     def _count_segments(self) -> int | None:
         if sys.platform != "linux":

@@ -37,6 +37,7 @@ class Response:
         self.read_ends = array("q")  # offset in `raw` just after each read
         self.read_at_ns = array("q")  # CLOCK_MONOTONIC of each read
         self.read_segments = array("q")  # packets that each read brought, where the kernel tells
+        self.read_delay_ns = array("q")  # from the last one's arrival to the read
         self.is_kernel_stamped = True
         self.status = 0
         self.reason = ""

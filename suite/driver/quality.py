@@ -129,19 +129,19 @@ def _doubt_cpu(doubts: _Doubts, max_cpu_ratio: float) -> None:
 
 def _doubt_gaps(doubts: _Doubts, coalesced_ratio: float, merged_ratio: float) -> None:
     from_server = coalesced_ratio - merged_ratio
-    is_servers = from_server > max(MAX_COALESCED_RATIO, merged_ratio)
-    if merged_ratio > MAX_MERGED_RATIO and not is_servers:
+    if from_server > max(MAX_COALESCED_RATIO, merged_ratio):
         doubts.of_gaps.append(
-            f"{merged_ratio:.2%} of the token chunks were read together with another, late (bound "
-            f"{MAX_MERGED_RATIO:.1%}): their gaps are merged; use more workers or leave the driver "
-            "a core. TTFT is untouched"
+            f"{from_server:.1%} of the token chunks came together with another, in one packet or "
+            f"one burst (bound {MAX_COALESCED_RATIO:.0%}): the stream is buffered on its way, or "
+            "the server writes several tokens at once, so gaps are those of the writes and TBT can "
+            "not be judged; have whatever stands between pass on every event at once (nginx: "
+            "proxy_buffering off)"
         )
-    if is_servers:
+    elif merged_ratio > MAX_MERGED_RATIO:
         doubts.of_gaps.append(
-            f"{from_server:.1%} of the token chunks came in one packet with another (bound "
-            f"{MAX_COALESCED_RATIO:.0%}): the stream is buffered on its way, or the server writes "
-            "several tokens at once, so gaps are those of the writes and TBT can not be judged; "
-            "have whatever stands between pass on every event at once (nginx: proxy_buffering off)"
+            f"{merged_ratio:.2%} of the token chunks came apart and were read together, late "
+            f"(bound {MAX_MERGED_RATIO:.1%}): their gaps are merged; use more workers or leave the "
+            "driver a core. TTFT is untouched"
         )
 
 

@@ -10,6 +10,8 @@ from suite.driver.http1 import Response
 from suite.records.turn_records import TurnRecord
 from workloads.plan import Conversation, Turn
 
+PROMPT_NS = 500_000  # a read that comes so soon after a packet: the loop was there, waiting
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedTurn:
@@ -89,11 +91,13 @@ def turn_record(played: PlayedTurn, started_at_ns: int) -> TurnRecord:
 
 def _num_merged_chunks(answer: Answer, response: Response | None) -> int | None:
     """Chunks that share a read because the read was late: they had come in packets of their own,
-    of which a read holds no more than it has packets. None where nobody can tell."""
+    of which a read holds no more than it has packets, and the last of them had lain for a while.
+    Read at once, they came in one burst. None where nobody can tell."""
     shared = answer.shared_reads
     if response is None or not shared:
         return 0
     if not response.knows_segments:
         return None
-    packets = response.read_segments
-    return sum(min(num, packets[read]) for read, num in shared.items() if packets[read] > 1)
+    packets, delay_ns = response.read_segments, response.read_delay_ns
+    late = [read for read in shared if packets[read] > 1 and delay_ns[read] > PROMPT_NS]
+    return sum(min(shared[read], packets[read]) for read in late)

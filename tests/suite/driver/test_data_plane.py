@@ -281,6 +281,7 @@ def test_chunks_that_came_apart_and_were_read_together_are_the_drivers(
         feed(exchange, data, at_ns)
         is_read.set()
         assert is_written.wait(60)
+        time.sleep(0.01)  # the rest lies there for so long
 
     def write_apart(connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -31,12 +31,13 @@ from benchmarks.results import print_table, write_result
 from engines.api import PriorityUpdates
 from engines.core.device import Batch
 from engines.core.engine import Engine
-from engines.core.request import Request, SamplingParams
+from engines.core.request import Request
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import PRESETS, CoreSettings
 from engines.simulated.device import ModelledDevice, VirtualClock
 from engines.simulated.profile import load_profile
 
-ARMS = ("vllm-0.3", "vllm-v1", "fastswitch")
+ARMS = ("vllm-0.3", "recompute-prefix", "fastswitch")
 SIZES = (64, 256, 1024)
 STEPS_PER_ROUND = 50
 WARM_UP_STEPS = 100

@@ -85,7 +85,7 @@ def served(directory: Path) -> Iterator[int]:
     command = [sys.executable, "-m", "suite.cli", "serve", MODEL, "--port", str(port)]
     server = ChildProcess(command, log=directory / "server.log", env=None)
     try:
-        server.wait_until(lambda: is_up(port), name="fsbench serve", timeout_s=120.0)
+        server.wait_until(lambda: is_up(port), timeout_s=120.0)
         yield port
     finally:
         server.stop()

@@ -25,7 +25,8 @@ from benchmarks.results import print_table, write_result
 from suite.driver.calibrate import endpoint, running_server
 from suite.driver.play import Drive, DriveResult, play
 from suite.records.turn_records import TurnRecord, read_turns
-from workloads.plan import Conversation, Plan, Slo, Turn, UserClass
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, Slo, Turn, UserClass
 
 STREAMS = (2, 16, 64)
 SCRIPT = {"first_after_s": 0.06, "gap_s": 0.015}

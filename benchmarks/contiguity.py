@@ -28,7 +28,8 @@ from typing import Any, cast
 from benchmarks.results import print_table, write_result
 from engines.core.allocators import ALLOCATORS
 from engines.core.kv_cache import KvCache
-from engines.core.request import Phase, Request, SamplingParams
+from engines.core.request import Phase, Request
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import PRESETS, Allocator, CoreSettings, GroupVictim
 from engines.core.swap import Swapper
 from engines.simulated.device import ModelledDevice, VirtualClock

@@ -24,7 +24,7 @@ from benchmarks.results import print_table, write_result
 from suite.playing.runner import RunOutcome, run
 from suite.playing.workload import load_workload
 from suite.records.progress import Progress
-from suite.records.run_directory import Part
+from suite.records.run_directory import Trial
 from suite.records.turn_table import TurnTable, read_turns
 
 WORKLOAD = Path("workloads/ci.yaml")
@@ -37,14 +37,16 @@ LATE = re.compile(r"the emulation was late by ([0-9.]+) s")
 
 
 class Quiet:
-    """An observer that says one line a part."""
+    """An observer that says one line a trial."""
 
-    def on_part_start(self, engine: str, repeat: int) -> None: ...
+    def on_trial_start(self, engine: str, repeat: int) -> None: ...
 
     def on_progress(self, progress: Progress) -> None: ...
 
-    def on_part_end(self, part: Part) -> None:
-        print(f"{part.engine} {part.repeat}: {part.status}, {part.duration_s:.1f} s", flush=True)
+    def on_trial_end(self, trial: Trial) -> None:
+        print(
+            f"{trial.engine} {trial.repeat}: {trial.status}, {trial.duration_s:.1f} s", flush=True
+        )
 
 
 def overrides(args: argparse.Namespace) -> list[str]:
@@ -73,19 +75,19 @@ def quantiles(turns: TurnTable) -> dict[str, float]:
 def numbers(outcome: RunOutcome) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for time in ("virtual", "wall"):
-        parts = [part for part in outcome.manifest.parts if part.engine == time]
-        turns = read_turns([(part.repeat, part.directory(outcome.directory)) for part in parts])
-        assert len(turns) and not turns.has_failed.any(), outcome.manifest.parts
+        trials = [trial for trial in outcome.manifest.trials if trial.engine == time]
+        turns = read_turns([(trial.repeat, trial.directory(outcome.directory)) for trial in trials])
+        assert len(turns) and not turns.has_failed.any(), outcome.manifest.trials
         found[time] = quantiles(turns)
-    walls = [part for part in outcome.manifest.parts if part.engine == "wall"]
-    logs = [(part.directory(outcome.directory) / "engine.log").read_text() for part in walls]
+    walls = [trial for trial in outcome.manifest.trials if trial.engine == "wall"]
+    logs = [(trial.directory(outcome.directory) / "engine.log").read_text() for trial in walls]
     found["wall_to_virtual_ratio"] = {
         name: value / found["virtual"][name] for name, value in found["wall"].items()
     }
     found["num_turns"] = walls[0].counts.recorded
     found["late_s"] = [float(match[1]) for log in logs if (match := LATE.search(log))]
-    found["driver_lag_p99_s"] = [part.driver.lag_p99_s for part in walls if part.driver]
-    found["is_driver_valid"] = [part.driver.is_valid for part in walls if part.driver]
+    found["driver_lag_p99_s"] = [trial.driver.lag_p99_s for trial in walls if trial.driver]
+    found["is_driver_valid"] = [trial.driver.is_valid for trial in walls if trial.driver]
     return found
 
 

@@ -104,7 +104,7 @@ def sides_of(run: Path) -> dict[str, EngineSide]:
     found = {}
     for name in manifest.engines:
         engine = read_engine(run, manifest, rule, plan, name)
-        repeats = [_numbers(engine.only(part)) for part in engine.parts]
+        repeats = [_numbers(engine.only(trial)) for trial in engine.trials]
         spread = None
         if len(repeats) > 1:
             spread = {
@@ -210,7 +210,7 @@ def _play(workload: Path, overrides: list[str], num_repeats: int, root: Path) ->
 def _parts(side: EngineSide) -> list[EngineSide]:
     """Returns one side for each repeat, as if it were the whole run."""
     assert side.records is not None
-    alone = [side.records.only(part) for part in side.records.parts]
+    alone = [side.records.only(trial) for trial in side.records.trials]
     return [
         EngineSide(side.label, {**_numbers(each), "between_runs": None, "repeats": [{}]}, each)
         for each in alone

@@ -35,7 +35,7 @@ import torch
 from benchmarks.results import print_table, write_result
 from benchmarks.wall_clock import Player, numbers
 from engines.core.device import Batch, BlockRun, Direction, SequenceChunk
-from engines.core.request import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import PRESETS, Copy, CoreSettings, Layout
 from engines.embedded.devices.model import Decoder
 from engines.embedded.devices.torch_device import TorchDevice

@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.results import print_table, write_result
 from engines.core.device import Batch, BlockRun, Direction, SequenceChunk, Transfer
-from engines.core.request import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import Copy, Layout
 from engines.embedded.devices.loading import load_model
 from engines.embedded.devices.torch_device import TorchDevice

@@ -34,7 +34,8 @@ import torch.nn.functional as F
 
 from benchmarks.results import print_table, write_result
 from engines.core.engine import Engine
-from engines.core.request import Request, SamplingParams
+from engines.core.request import Request
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import PRESETS, CoreSettings
 from engines.core.step_log import StepRecord
 from engines.embedded.devices import attention, model, torch_device

@@ -33,7 +33,7 @@ from suite.playing.simulate import simulate
 from suite.playing.workload import load_workload
 
 WORKLOAD = Path("workloads/paper/llama8b-a10-random.yaml")
-PRESETS = ("vllm-0.3", "groups", "async", "reuse", "fastswitch", "vllm-v1")
+PRESETS = ("vllm-0.3", "groups", "async", "reuse", "fastswitch", "recompute-prefix")
 FLAT = (1_000, 10_000, 100_000)
 SHORT = ("conversations.length_scale=0.05", "conversations.max_turns=2")
 NUM_MODULES = 12

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from suite.playing.environment import machine, versions
-from suite.records.run_directory import Counts, Manifest, Part
+from suite.records.run_directory import Counts, Manifest, Trial
 from suite.records.turn_records import TURN_SCHEMA, write_table
-from workloads.plan import Conversation, Plan, Slo, Turn, UserClass
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, Slo, Turn, UserClass
 
 CLASSES = (
     ("interactive", 0.5, Slo(ttft_s=1.0, tbt_s=0.15, tbt_percentile=0.99, attainment_ratio=0.9)),
@@ -70,7 +71,7 @@ def make_plan(num_conversations: int, *, mean_turns: float, mean_tokens: float, 
 
 
 def make_turns(plan: Plan, noise: Noise, *, slowdown: float, run: int, shared: int) -> pa.Table:
-    """One part's turns. `shared` seeds what the conversations bring into every run of this plan,
+    """One trial's turns. `shared` seeds what the conversations bring into every run of this plan,
     `run` what is this run's own. Every time is multiplied by `slowdown`."""
     of_conversation = np.random.default_rng([shared, 1]).normal(
         0, noise.conversation_sigma, len(plan.conversations)
@@ -141,42 +142,42 @@ def _scheduled(plan: Plan, num_turns: np.ndarray, total: np.ndarray) -> np.ndarr
     return start + before - np.repeat(before[first], num_turns)
 
 
-def write_run(run: Path, plan: Plan, parts: dict[str, list[pa.Table]], gates: list[str]) -> Path:
+def write_run(run: Path, plan: Plan, trials: dict[str, list[pa.Table]], gates: list[str]) -> Path:
     """A run directory of these tables: by engine, one a repeat; the first is the baseline."""
     run.mkdir(parents=True, exist_ok=True)
     plan.write(run / "plan.parquet")
-    repeats = len(next(iter(parts.values())))
+    repeats = len(next(iter(trials.values())))
     written = []
     for repeat in range(repeats):
-        for name, tables in parts.items():
+        for name, tables in trials.items():
             table = tables[repeat]
-            part = _part(plan, name, repeat + 1, len(table))
-            part.directory(run).mkdir(parents=True, exist_ok=True)
+            trial = _trial(plan, name, repeat + 1, len(table))
+            trial.directory(run).mkdir(parents=True, exist_ok=True)
             write_table(
-                part.directory(run) / "turns.parquet",
+                trial.directory(run) / "turns.parquet",
                 table.sort_by("scheduled_at"),
                 started_at_monotonic_s=0.0,
             )
-            written.append(part)
+            written.append(trial)
     Manifest(
         name=plan.name,
         created_at="2026-01-01T00:00:00+00:00",
         plan_digest=plan.digest,
         seed=plan.seed,
         workload={},
-        engines={name: {"kind": "openai"} for name in parts},
-        baseline=next(iter(parts)),
+        engines={name: {"kind": "openai"} for name in trials},
+        baseline=next(iter(trials)),
         gates=gates,
         repeats=repeats,
         versions=versions(),
         machine=machine(),
-        parts=written,
+        trials=written,
     ).write(run)
     return run
 
 
-def _part(plan: Plan, name: str, repeat: int, num_recorded: int) -> Part:
-    return Part(
+def _trial(plan: Plan, name: str, repeat: int, num_recorded: int) -> Trial:
+    return Trial(
         engine=name,
         repeat=repeat,
         status="complete",

@@ -20,7 +20,6 @@ import pandas as pd
 
 from benchmarks.results import print_table, write_result
 from engines.simulated.settings import SimulatedSettings
-from engines.simulated.virtual_engine import SimulatedEngine
 from suite.records.turn_records import TurnRecord
 from suite.virtual.player import VirtualPlayer
 from workloads.build import build_plan
@@ -30,7 +29,7 @@ from workloads.spec import WorkloadSpec
 # As the measured server was set up: its meta.json.
 MEASURED = SimulatedSettings(
     profile="rtx4090-llama31-8b",
-    preset="vllm-v1",
+    preset="recompute-prefix",
     policy="fcfs",
     kv_tokens=41_408,
     max_batch_tokens=2048,
@@ -101,9 +100,9 @@ def plan_of(path: Path) -> Plan:
 
 
 def simulate(plan: Plan, settings: SimulatedSettings) -> tuple[Instants, dict[str, int]]:
-    """Plays all requests to the last token; returns their instants and the engine's counts."""
+    """Plays all requests to their last tokens; returns their instants and the engine's counts."""
     records: list[TurnRecord] = []
-    engine = SimulatedEngine(settings, priorities=None)
+    engine = settings.virtual_engine()
     player = VirtualPlayer(plan, engine, turn_timeout_s=float("inf"), on_turn=records.append)
     while player.next_at is not None:
         player.advance()
@@ -134,7 +133,7 @@ def main() -> None:
     print_table(["", "measured", "simulated", "error"], [*rows, ("preemptions", *preemptions, "")])
     if arguments.save:
         remark = f"{arguments.requests.name}. {MEASURED.remarks()[0]}"
-        settings = MEASURED.resolved(None).model_dump(mode="json")
+        settings = MEASURED.resolve(None).model_dump(mode="json")
         print(write_result("validity", settings=settings, results=results, remark=remark))
 
 

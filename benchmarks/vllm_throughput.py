@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.results import print_table, write_result
 from engines.api import EngineSettings, RunningEngine
-from engines.registry import kind_named
+from engines.registry import settings_of_kind
 from suite.driver.play import Drive, play
 from suite.playing.workload import engine_settings
 from suite.records.turn_records import TurnRecord, read_turns
@@ -37,7 +37,7 @@ PROMPT_TOKENS, OUTPUT_TOKENS = 256, 128
 NUM_REQUESTS = {1: 4, 8: 24, 32: 64}  # by how many at a time
 COMMON = {"model": MODEL, "kv_tokens": 16384, "max_batch_tokens": 2048, "max_num_seqs": 32}
 FASTSWITCH = {**COMMON, "block_size": 32, "policy": "fcfs"}
-PAGED = {**FASTSWITCH, "preset": "vllm-v1"}
+PAGED = {**FASTSWITCH, "preset": "recompute-prefix"}
 GROUPS = {
     **FASTSWITCH,
     "preset": "fastswitch",
@@ -74,7 +74,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for repeat in range(given.repeats):
             for name, (kind, entry) in engines.items():
-                settings = engine_settings(kind, dict(entry), ())
+                settings = engine_settings(settings_of_kind(kind), dict(entry), ())
                 directory = Path(scratch) / f"{name}-{repeat}"
                 measured += measure(name, settings, directory)
     results = [median(group) for group in grouped(measured)]
@@ -94,9 +94,7 @@ def main() -> None:
 
 def measure(name: str, settings: EngineSettings, directory: Path) -> list[Result]:
     directory.mkdir(parents=True)
-    with kind_named(settings.kind).running(
-        settings, name=name, model=MODEL, directory=directory, priorities=None
-    ) as engine:
+    with settings.running(name=name, directory=directory, priorities=None) as engine:
         return [play_closed(name, engine, directory, number) for number in NUM_REQUESTS]
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from engines.api import PriorityUpdates
 from engines.core.device import Device
 from engines.core.engine import Engine
-from engines.core.request import Request, SamplingParams
+from engines.core.request import Request
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import CoreSettings
 from engines.core.step_log import StepRecord
 from suite.statistics.summaries import summarise

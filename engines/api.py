@@ -1,38 +1,25 @@
-"""What the suite knows of an engine: a kind with settings, a process, an address to ask."""
+"""What the suite knows of an engine: settings that can start it, and an address to ask."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from engines.facts import EngineFacts
+from engines.separation import Separation
+
 # Arrow streams an engine may leave in its directory: its steps, the requests that ended, the
 # transfers of KV; or what another engine's server told of itself each second. Instants in them
 # (`at`, `*_at`) are CLOCK_MONOTONIC seconds.
 ENGINE_LOGS = ("steps", "requests", "transfers", "server_metrics")
-
-
-class EngineSettings(BaseModel):
-    """One entry under `engines:`; each kind adds its own fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    kind: str
-
-    @property
-    def is_virtual(self) -> bool:
-        """Whether it runs on a clock of its own, so that other work beside it does not show."""
-        return False
-
-    def remarks(self) -> list[str]:
-        """What of this engine is not a machine's own doing: one line each, said in every report."""
-        return []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +37,8 @@ class Endpoint:
     takes_priority: bool  # `priority` may stand in the request body
     proxy: str | None = None  # an HTTP proxy's URL; those of the environment are not heeded
     names_conversation: bool = False  # by `vllm_xargs`, for fsbench's scheduler plug-in
+    separation: Separation | None = None  # None: the server starts anew with each trial
+    opening_token_ids: tuple[int, ...] = ()  # a trial's own, before each first prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +56,14 @@ class RunningEngine(Protocol):
 
     @property
     def version(self) -> str | None:
-        """What runs, where that is not this project: name, version, variant. One line."""
+        """Returns what runs, where that is not this project: name, version, variant. One line."""
         ...
 
     def is_alive(self) -> bool: ...
 
     def death_note(self) -> str:
-        """One line on why it is gone (exit code, the log's last lines); only once it is."""
+        """Returns one line on why it is gone (exit code, the log's last lines); only asked once it
+        is."""
         ...
 
 
@@ -117,12 +107,14 @@ class VirtualEngine(Protocol):
 
     @property
     def max_virtual_time_s(self) -> float | None:
-        """Where the user wants it to end at the latest, virtual …"""
+        """Returns the virtual seconds after its start at which the user wants it to end at the
+        latest."""
         ...
 
     @property
     def max_wall_time_s(self) -> float | None:
-        """… and real seconds after its start."""
+        """Returns the real seconds after its start at which the user wants it to end at the
+        latest."""
         ...
 
     def now(self) -> float: ...
@@ -135,42 +127,60 @@ class VirtualEngine(Protocol):
     def abort(self, request_id: str) -> None: ...
 
     def step(self) -> Sequence[VirtualToken]:
-        """One iteration; the clock is at its end afterwards."""
+        """Does one iteration and returns its tokens; the clock is at its end afterwards."""
         ...
 
     def idle_until(self, instant: float) -> None:
-        """While there is no work: let the time pass."""
+        """Lets the time pass while there is no work."""
         ...
 
 
-class EngineKind(Protocol):
-    """One way to get an engine; `engines.registry.KINDS` holds one object for each."""
+class EngineSettings(BaseModel, ABC):
+    """One entry under `engines:`, and all that can be asked of it; each kind is a subclass with its
+    own fields, named in `engines.registry.KINDS`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    kind: str
+
+    def resolve(self, model: str | None) -> Self:
+        """Returns the settings as they will run: presets spelt out, the model named. `model` is the
+        workload's. Raises EngineInputError where they contradict each other."""
+        return self
+
+    def check_model(self) -> None:
+        """Raises EngineInputError where the model can be seen to be missing; reads no weights."""
+
+    def check_longest(self, num_tokens: int) -> None:
+        """Raises EngineInputError where a plan whose longest turn has so many tokens, history,
+        prompt and answer together, can be seen not to fit. The message begins with the setting."""
 
     @property
-    def settings_type(self) -> type[EngineSettings]: ...
+    def unheard_priorities(self) -> str | None:
+        """Returns what to do so that the engine hears of priorities; None where it does."""
+        return None
 
-    def resolve(self, settings: EngineSettings, model: str | None) -> EngineSettings:
-        """The settings as they will run: presets spelt out, the model named, contradictions
-        refused (EngineInputError). `model` is the workload's."""
-        ...
+    def facts(self) -> EngineFacts:
+        """Returns what a reader of its figures has to know; recorded in the run's manifest."""
+        return EngineFacts()
 
-    def check_longest(self, settings: EngineSettings, num_tokens: int) -> None:
-        """Refuse (EngineInputError) a plan whose longest turn, history, prompt and answer together,
-        can be seen not to fit."""
-        ...
+    @property
+    def is_virtual(self) -> bool:
+        """Whether it runs on a clock of its own, so that other work beside it does not show."""
+        return self.facts().is_virtual
 
+    def remarks(self) -> list[str]:
+        """Returns what a reader has to be told of it: one line each, said in every report, `LABEL:
+        what is meant by it`."""
+        return []
+
+    @abstractmethod
     def running(
-        self,
-        settings: EngineSettings,
-        *,
-        name: str,
-        model: str | None,
-        directory: Path,
-        priorities: PriorityUpdates | None,
+        self, *, name: str, directory: Path, priorities: PriorityUpdates | None
     ) -> AbstractContextManager[RunningEngine | VirtualEngine]:
-        """Start it, wait until it answers, and on leaving stop it and all it started.
+        """Starts the engine, waits until it answers, and on leaving stops it and all it started.
 
-        `directory` gets `engine.log` and, where the engine gives them, its own logs (ENGINE_LOGS).
-        Raises EngineInputError or EngineError.
+        Only resolved settings run. `name` is the engine's in the file; `directory` gets
+        `engine.log` and, where the engine gives them, its own logs (ENGINE_LOGS). Raises
+        EngineInputError or EngineError.
         """
-        ...

@@ -38,7 +38,7 @@ class ArrowLog:
         self._file.flush()
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Rows that are columns already."""
+        """Writes rows that are columns already."""
         self._stream.write_batch(batch)
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class RecordLog:
         self._log = ArrowLog(path, self._schema)
 
     def __len__(self) -> int:
-        """Of those that wait."""
+        """Returns how many records wait."""
         return len(self._records)
 
     def append(self, record: object) -> None:
@@ -86,14 +86,15 @@ class RecordLog:
 
 
 def record_batch(records: Sequence[object], schema: pa.Schema) -> pa.RecordBatch:
-    """At least one record of the dataclass that `schema` is of, column by column."""
+    """Returns the records, at least one, as columns; `schema` is of their dataclass."""
     columns = zip(*map(attrgetter(*schema.names), records), strict=True)
     arrays = [_array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _array(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Dataclasses inside are spelt out field by field, without a dict for each."""
+    """Returns the column as Arrow has it. Dataclasses inside are spelt out field by field, without
+    a dict for each."""
     if pa.types.is_struct(kind):
         fields = list(kind)
         columns = [list(map(attrgetter(field.name), column)) for field in fields]
@@ -107,8 +108,9 @@ def _array(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 
 def schema_of(record_type: type) -> pa.Schema:
-    """The columns of a log whose rows are `asdict` of this dataclass. Fields may be float, int,
-    str (enums too), one of them or None, a dataclass, or a tuple of any length of one of them."""
+    """Returns the columns of a log whose rows are `asdict` of this dataclass. Fields may be float,
+    int, str (enums too), one of them or None, a dataclass, or a tuple of any length of one of
+    them."""
     return pa.schema(_columns(record_type))
 
 
@@ -133,7 +135,8 @@ def _column(name: str, hint: Any) -> pa.Field:
 
 
 def read_arrow_logs(paths: Sequence[Path]) -> pa.Table:
-    """All flushed rows of logs that share a schema; a batch cut short by a kill is left out.
+    """Returns all flushed rows of logs that share a schema; a batch cut short by a kill is left
+    out.
 
     Raises ValueError when none of them can be read.
     """
@@ -151,8 +154,8 @@ def read_arrow_logs(paths: Sequence[Path]) -> pa.Table:
 
 
 def mapped_arrow_log(path: Path) -> pa.Table:
-    """The same of one log that lies in the file still: only what is touched takes memory. The
-    file must stay while the table is used. Raises ValueError."""
+    """Returns all flushed rows of one log, which stay in the file: only what is touched takes
+    memory. The file must stay while the table is used. Raises ValueError."""
     reader = _opened(pa.memory_map(str(path))) if path.stat().st_size else None
     if reader is None:
         raise ValueError(f"{path} is no readable log")
@@ -160,7 +163,7 @@ def mapped_arrow_log(path: Path) -> pa.Table:
 
 
 def _opened(file: Any) -> Any:
-    """A reader, or None where not even the schema was written."""
+    """Returns a reader, or None where not even the schema was written."""
     try:
         return pa.ipc.open_stream(file)
     except (EOFError, OSError, pa.ArrowInvalid):
@@ -168,7 +171,7 @@ def _opened(file: Any) -> Any:
 
 
 def _batches(reader: Any) -> Iterator[pa.RecordBatch]:
-    """Up to the end mark, or to a batch that was cut short."""
+    """Yields batches up to the end mark, or to a batch that was cut short."""
     while True:
         try:
             yield reader.read_next_batch()

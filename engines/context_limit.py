@@ -8,7 +8,8 @@ from engines.errors import EngineInputError
 
 
 def refuse_longer(num_tokens: int, limits: Mapping[str, int | None]) -> None:
-    """`limits`: by the key to raise; None = unknown. Raises EngineInputError."""
+    """Raises EngineInputError where a turn of `num_tokens` is longer than one of the limits, which
+    are given by the key to raise; None = unknown."""
     for key, limit in limits.items():
         if limit is not None and num_tokens > limit:
             raise EngineInputError(

@@ -46,7 +46,7 @@ def _adopt_orphans() -> None:
 
 
 def _wake_on_signals() -> int:
-    """A descriptor that gives a byte, its number, for each SIGTERM and each child's end."""
+    """Returns a descriptor that gives a byte, its number, for each SIGTERM and each child's end."""
     read_fd, write_fd = os.pipe()
     os.set_blocking(write_fd, False)
     signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
@@ -93,7 +93,7 @@ def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
 
 
 def _end_as(status: int) -> int:
-    """Exit status of the command; where a signal ended it, end by the same."""
+    """Returns the command's exit status; where a signal ended it, ends by the same."""
     if status < 0:
         if -status != signal.SIGKILL:  # which no handler can be set for
             signal.signal(-status, signal.SIG_DFL)

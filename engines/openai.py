@@ -13,14 +13,18 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field
 
 from engines.api import Endpoint, EngineSettings, PriorityUpdates, RunningEngine
 from engines.errors import EngineError, EngineInputError
+from engines.facts import EngineFacts
+from engines.proxied import opener_through
+from engines.separation import CacheSalt, PrefixCache, Server, check_prefix_cache, separate
 from engines.server_metrics import logged_server_metrics
 
+WANTS_A_KEY = (401, 403)
 NO_SUCH_ROUTE = (404, 405, 501)  # some servers list no models; then the file's word counts
 
 
@@ -52,6 +56,12 @@ class OpenAISettings(EngineSettings):
     ignore_eos: bool = Field(True, description="ask for the planned answer length exactly")
     priority: bool = Field(False, description="the server takes a `priority` field")
     extra_body: dict[str, Any] = Field(default_factory=dict, description="added to each request")
+    prefix_cache: PrefixCache = Field(
+        "isolate", description="what a trial may find there of another: isolate, shared, {reset: …}"
+    )
+    cache_salt: CacheSalt = Field(
+        "auto", description="isolate by a `cache_salt` field; auto: where the server is a vLLM"
+    )
     metrics_url: str | None = Field(
         None,
         pattern=r"^https?://",
@@ -64,6 +74,30 @@ class OpenAISettings(EngineSettings):
         "the environment (HTTP_PROXY) are never used",
     )
     timeout_s: float = Field(10.0, gt=0, description="for a look at the server")
+
+    def resolve(self, model: str | None) -> Self:
+        """Returns the settings as they are: the model's name is the server's matter, and may differ
+        from the workload's."""
+        if self.api == "chat" and self.prompts == "token_ids":
+            raise EngineInputError("api: chat takes no token ids; set prompts: text")
+        check_prefix_cache(self.prefix_cache, self.cache_salt, self.extra_body)
+        return self
+
+    @property
+    def unheard_priorities(self) -> str | None:
+        return None if self.priority else "set priority: true if its server takes them"
+
+    def facts(self) -> EngineFacts:
+        return EngineFacts(is_attached=True)
+
+    @contextmanager
+    def running(
+        self, *, name: str, directory: Path, priorities: PriorityUpdates | None
+    ) -> Iterator[RunningEngine]:
+        """Attaches to the server; nothing is started."""
+        endpoint = find_endpoint(name, self)
+        with _watched_metrics(self, directory):
+            yield AttachedServer(endpoint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,38 +112,14 @@ class AttachedServer:
         return "a server that was attached to is not watched"
 
 
-class OpenAIKind:
-    settings_type = OpenAISettings
+def find_endpoint(name: str, settings: OpenAISettings) -> Endpoint:
+    """Returns where and how the server is asked, its model found from what it lists.
 
-    def resolve(self, settings: EngineSettings, model: str | None) -> OpenAISettings:
-        assert isinstance(settings, OpenAISettings)
-        if settings.api == "chat" and settings.prompts == "token_ids":
-            raise EngineInputError("api: chat takes no token ids; set prompts: text")
-        return settings
-
-    def check_longest(self, settings: EngineSettings, num_tokens: int) -> None:
-        """Nothing is known of its limits: it answers for itself."""
-
-    @contextmanager
-    def running(
-        self,
-        settings: EngineSettings,
-        *,
-        name: str,
-        model: str | None,
-        directory: Path,
-        priorities: PriorityUpdates | None,
-    ) -> Iterator[RunningEngine]:
-        resolved = self.resolve(settings, model)
-        api_key = _api_key(name, resolved)
-        served = _served_models(name, resolved, api_key)
-        with _watched_metrics(resolved, directory):
-            yield AttachedServer(_endpoint(name, resolved, served, api_key))
-
-
-def _endpoint(
-    name: str, settings: OpenAISettings, served: list[str], api_key: str | None
-) -> Endpoint:
+    Raises EngineError where nothing usable answers, EngineInputError where the settings lack a key
+    or a model.
+    """
+    api_key = _api_key(name, settings)
+    served = _served_models(name, settings, api_key)
     return Endpoint(
         base_url=settings.base_url.rstrip("/"),
         model=_chosen_model(name, settings, served),
@@ -124,20 +134,20 @@ def _endpoint(
         applies_priority_trace=False,
         takes_priority=settings.priority,
         proxy=settings.proxy,
+        separation=separate(
+            name,
+            settings.prefix_cache,
+            Server(settings.base_url, api_key, settings.timeout_s, settings.proxy),
+            cache_salt=settings.cache_salt,
+        ),
     )
-
-
-def _opener(settings: OpenAISettings) -> urllib.request.OpenerDirector:
-    """The same way that the load takes, whatever the environment says."""
-    proxies = {} if settings.proxy is None else dict.fromkeys(("http", "https"), settings.proxy)
-    return urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
 
 
 def _watched_metrics(settings: OpenAISettings, directory: Path) -> AbstractContextManager[None]:
     url, timeout_s = settings.metrics_url, settings.timeout_s
     if url is None:
         return nullcontext()
-    opener = _opener(settings)
+    opener = opener_through(settings.proxy)
 
     def read_page() -> str:
         try:
@@ -156,8 +166,7 @@ def _api_key(name: str, settings: OpenAISettings) -> str | None:
     key = os.environ.get(settings.api_key_env)
     if not key:
         raise EngineInputError(
-            f"engine {name!r}: api_key_env names {settings.api_key_env}, which is not set; "
-            "export it"
+            f"{_key(name, 'api_key_env')} names {settings.api_key_env}, which is not set; export it"
         )
     return key
 
@@ -167,52 +176,64 @@ def _served_models(name: str, settings: OpenAISettings, api_key: str | None) -> 
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     try:
         request = urllib.request.Request(url, headers=headers)
-        with _opener(settings).open(request, timeout=settings.timeout_s) as reply:
+        with opener_through(settings.proxy).open(request, timeout=settings.timeout_s) as reply:
             return [str(entry["id"]) for entry in json.load(reply)["data"]]
     except urllib.error.HTTPError as error:
         with error:
             if settings.model is not None and error.code in NO_SUCH_ROUTE:
                 return [settings.model]
-            raise EngineError(
-                f"engine {name!r}: {url} answers {error.code} {error.reason}; "
-                f"{_advice(error.code, settings)}"
-            ) from None
+            refusal = EngineInputError if error.code in WANTS_A_KEY else EngineError
+            advice = _advice(error.code, name, settings)
+            raise refusal(f"{url} answers {error.code} {error.reason}; {advice}") from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
-        advice = "start the server or mend base_url"
+        advice = f"start the server or mend {_key(name, 'base_url')}"
         if isinstance(reason, ssl.SSLError):
             advice = (
                 "SSL_CERT_FILE names a file with certificates of one's own; "
                 "a server without TLS has a base_url with http://"
             )
-        raise EngineError(f"engine {name!r}: no answer from {url} ({reason}); {advice}") from None
+        why = getattr(reason, "strerror", None) or reason
+        raise EngineError(f"no answer from {url} ({why}); {advice}") from None
     except (ValueError, KeyError, TypeError):
         raise EngineError(
-            f"engine {name!r}: {url} does not list models as OpenAI's API does; check base_url"
+            f"{url} does not list models as OpenAI's API does; check {_key(name, 'base_url')}"
         ) from None
 
 
-def _advice(status: int, settings: OpenAISettings) -> str:
-    """What to do about an answer that is none."""
-    if status in (401, 403):
-        named = settings.api_key_env
-        return f"is the key in {named} right?" if named else "name the key's variable: api_key_env"
+def _advice(status: int, name: str, settings: OpenAISettings) -> str:
+    """Returns what to do about an answer that is none."""
+    if status in WANTS_A_KEY and settings.api_key_env:
+        return f"is the key in {settings.api_key_env} right?"
+    if status in WANTS_A_KEY:
+        variable = f"{_key(name, 'api_key_env')}=VARIABLE"
+        return f"it wants a key: export it in an environment variable and name that, {variable}"
     if status in NO_SUCH_ROUTE:
-        return "base_url mostly ends in /v1; set model: where the server lists none"
-    return "check base_url and api_key_env"
+        return (
+            f"{_key(name, 'base_url')} mostly ends in /v1; where the server lists no models, set "
+            f"{_key(name, 'model')}"
+        )
+    return f"look at the server's log, and at {_key(name, 'base_url')}"
+
+
+def _key(name: str, key: str) -> str:
+    """Returns the key as it is named in a file's nesting and after `--set`."""
+    return f"engines.{name}.{key}"
 
 
 def _chosen_model(name: str, settings: OpenAISettings, served: list[str]) -> str:
     if settings.model is not None:
         if served and settings.model not in served:
             raise EngineInputError(
-                f"engine {name!r}: the server has no model {settings.model!r}; "
-                f"choose one of: {', '.join(served)}"
+                f"the server has no model {settings.model!r}; set {_key(name, 'model')} to one of: "
+                f"{', '.join(served)}"
             )
         return settings.model
-    if len(served) != 1:
+    if not served:
+        raise EngineInputError(f"the server lists no models; set {_key(name, 'model')}")
+    if len(served) > 1:
         raise EngineInputError(
-            f"engine {name!r}: the server lists {len(served)} models; set model: to one of: "
+            f"the server lists {len(served)} models; set {_key(name, 'model')} to one of: "
             f"{', '.join(served)}"
         )
     return served[0]

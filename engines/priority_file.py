@@ -10,7 +10,7 @@ from engines.api import PriorityUpdates
 
 
 def write_priorities(directory: Path, priorities: PriorityUpdates | None) -> Path | None:
-    """The file; None where there is no trace."""
+    """Writes the trace and returns its file; None where there is no trace."""
     if priorities is None:
         return None
     path = directory / "priorities.npz"

@@ -2,7 +2,7 @@
 
 The child's standard input is the lifeline: when its parent is gone, however it went, the pipe
 closes; a child that watches it (`end_with_parent`) then ends by itself. A program that is not ours
-watches nothing; `kept` puts a keeper before it that does.
+watches nothing; `with_keeper` puts a keeper before it that does.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class ChildProcess:
         grace_s: float = GRACE_S,
         why: Callable[[Sequence[str]], str] = lambda lines: lines[-1],
     ) -> None:
-        """`why` chooses, from the last lines of its log that say something, what to tell of it."""
+        """Starts the command. `why` chooses, from the last lines of its log that say something,
+        what to tell of it."""
         self.log = log
         self._grace_s = grace_s
         self._why = why
@@ -59,7 +60,7 @@ class ChildProcess:
         return self._process.poll() is None
 
     def death_note(self) -> str:
-        """How it ended, with the last thing it said. One line."""
+        """Returns how it ended, with the last thing it said. One line."""
         status = self._process.poll()
         how = f"exit status {status}"
         if status is not None and status < 0:
@@ -67,12 +68,12 @@ class ChildProcess:
         return f"ended with {how}: {self.last_words()} (log: {self.log})"
 
     def last_words(self) -> str:
-        """One line of bounded length."""
+        """Returns what to tell of the last lines of its log: one line of bounded length."""
         said = self.last_lines()
         return self._why(said)[:MAX_WORDS_CHARS] if said else "it said nothing"
 
     def last_lines(self) -> list[str]:
-        """Of its log, those that say something."""
+        """Returns the last lines of its log that say something."""
         with self.log.open("rb") as log:  # a log may have grown to gigabytes
             log.seek(0, os.SEEK_END)
             log.seek(max(0, log.tell() - TAIL_BYTES))
@@ -80,22 +81,21 @@ class ChildProcess:
         lines = [" ".join(line.split()) for line in tail.splitlines()]
         return [line for line in lines if line]
 
-    def wait_until(self, is_ready: Callable[[], bool], *, name: str, timeout_s: float) -> None:
+    def wait_until(self, is_ready: Callable[[], bool], *, timeout_s: float) -> None:
         """Raises EngineInputError or EngineError when it dies first, or takes too long."""
         deadline = time.monotonic() + timeout_s
         while not is_ready():
             if not self.is_alive():
                 if self._process.returncode == INPUT_ERROR:
-                    raise EngineInputError(f"engine {name!r}: {self.last_words()}")
-                raise EngineError(f"engine {name!r} died during start-up, {self.death_note()}")
+                    raise EngineInputError(self.last_words())
+                raise EngineError(f"died during start-up, {self.death_note()}")
             if time.monotonic() > deadline:
-                raise EngineError(
-                    f"engine {name!r} was not ready within {timeout_s:.0f} s; see {self.log}"
-                )
+                raise EngineError(f"was not ready within {timeout_s:.0f} s; see {self.log}")
             time.sleep(POLL_S)
 
     def stop(self) -> None:
-        """SIGTERM to the group, SIGKILL after the grace; returns when all of the group is gone."""
+        """Sends SIGTERM to the group, SIGKILL after the grace; returns when all of the group is
+        gone."""
         self._signal_group(signal.SIGTERM)
         try:
             self._process.wait(self._grace_s)
@@ -112,7 +112,8 @@ class ChildProcess:
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:
-    """To all of the process group `pid`, its leader gone or not; a group gone is no error."""
+    """Sends the signal to all of the process group `pid`, its leader gone or not; a group gone is
+    no error."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
 
@@ -131,14 +132,15 @@ def child_process(
         child.stop()
 
 
-def kept(argv: Sequence[str], *, grace_s: float = GRACE_S) -> list[str]:
-    """The command with a keeper before it; give the child itself KEEPER_MARGIN_S more grace."""
+def with_keeper(argv: Sequence[str], *, grace_s: float = GRACE_S) -> list[str]:
+    """Returns the command with a keeper before it; give the child itself KEEPER_MARGIN_S more
+    grace."""
     keeper = Path(__file__).resolve().with_name("keeper.py")
     return [sys.executable, "-I", str(keeper), str(grace_s), *argv]
 
 
 def end_with_parent() -> None:
-    """In the child: send oneself SIGTERM when the lifeline closes."""
+    """Makes this process, a child, send itself SIGTERM when the lifeline closes."""
 
     def watch() -> None:
         while os.read(sys.stdin.fileno(), 4096):

@@ -56,7 +56,8 @@ _SAMPLES: Mapping[str, tuple[str, ...]] = {
 
 
 def parse_metrics(page: str, *, at: float, more: Mapping[str, int]) -> ServerMetrics:
-    """`more`: fields known from elsewhere. Raises ValueError for what is no Prometheus page."""
+    """Returns what a page says; `more` are fields known from elsewhere. Raises ValueError for what
+    is no Prometheus page."""
     wanted = {name for names in _SAMPLES.values() for name in names}
     values: dict[str, list[float]] = {}
     for family in text_string_to_metric_families(page):
@@ -83,8 +84,8 @@ def logged_server_metrics(
     more: Callable[[], Mapping[str, int]] = dict,
     interval_s: float = INTERVAL_S,
 ) -> Iterator[None]:
-    """A row before, one each interval, one after; a page that can not be had (OSError, ValueError),
-    before and after not even at the third try, leaves no row."""
+    """Writes a row before, one each interval, one after. A page that can not be had (OSError,
+    ValueError), before and after not even at the third try, leaves no row."""
     is_over = threading.Event()
     with ArrowLog(
         directory / "server_metrics.arrows", schema_of(ServerMetrics), rows_per_batch=1

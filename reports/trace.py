@@ -1,8 +1,8 @@
-"""A part's engine logs as a Chrome trace, which Perfetto (ui.perfetto.dev) opens.
+"""A trial's engine logs as a Chrome trace, which Perfetto (ui.perfetto.dev) opens.
 
 Process "engine": a lane of steps with the model's call inside each, one of swap-outs, one of
 swap-ins, one of stalls, and counters. Process "requests": a lane each, with its states by name.
-The trace format counts in microseconds; zero is the part's start.
+The trace format counts in microseconds; zero is the trial's start.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _REQUEST_ARGS = (
 
 
 def write_trace(run: Path, *, engine: str | None, repeat: int, out: Path | None) -> Path:
-    """The trace of one part, gzipped when the name ends in .gz; `engine` None: the first one that
+    """The trace of one trial, gzipped when the name ends in .gz; `engine` None: the first one that
     logged. Raises InputError, RunDirectoryError, PlanFileError."""
     directory, logs = _find_logs(run, engine, repeat)
     path = out or directory / "trace.json.gz"
@@ -73,11 +73,11 @@ def _find_logs(run: Path, engine: str | None, repeat: int) -> tuple[Path, Engine
         raise InputError(
             f"{run}: engine {engine!r} is unknown; choose one of: {', '.join(manifest.engines)}"
         )
-    for part in manifest.parts:
-        if part.repeat == repeat and engine in (None, part.engine):
-            logs = read_engine_logs(part.directory(run))
+    for trial in manifest.trials:
+        if trial.repeat == repeat and engine in (None, trial.engine):
+            logs = read_engine_logs(trial.directory(run))
             if logs.steps is not None:
-                return part.directory(run), logs
+                return trial.directory(run), logs
     raise InputError(
         f"{run}: no step log of {engine or 'any engine'} in repeat {repeat}; only engines of "
         f"kinds fastswitch and simulated give one, and the run has {manifest.repeats} repeats"

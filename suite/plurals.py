@@ -1,4 +1,4 @@
-"""`1 turn`, `2,000 turns`: a number with its noun."""
+"""A number with its noun: `1 turn`, `2,000 turns`."""
 
 
 def several(number: int, noun: str) -> str:

@@ -35,9 +35,9 @@ TRACE_GAPS = "pauses taken from the trace (they may hold the previous answer's o
 
 
 def start_instants(arrivals: ArrivalsSpec, shapes: Sequence[ConversationShape], seed: int) -> Ints:
-    """Microseconds after the run's start, shape [num_conversations], never falling.
+    """Returns microseconds after the run's start, shape [num_conversations], never falling.
 
-    All zero in closed mode, where only the order counts.
+    They are all zero in closed mode, where only the order counts.
     """
     num = len(shapes)
     match arrivals:
@@ -59,7 +59,7 @@ def start_instants(arrivals: ArrivalsSpec, shapes: Sequence[ConversationShape], 
 def think_times(
     think_time: ThinkTimeSpec, shape: ConversationShape, stream: Stream, tally: Tally
 ) -> Ints:
-    """Microseconds before each turn, shape [num_turns]; 0 before the first."""
+    """Returns microseconds before each turn, shape [num_turns]; 0 before the first."""
     times = np.zeros(len(shape.turns), dtype=np.int64)
     if isinstance(think_time, TraceThinkTime):
         gaps = [turn.gap_us or 0 for turn in shape.turns[1:]]

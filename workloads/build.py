@@ -7,7 +7,8 @@ from pathlib import Path
 from workloads.arrivals import start_instants, think_times
 from workloads.conversations import PromptContent, choose_conversations
 from workloads.distributions import Ints, Stream
-from workloads.plan import Conversation, Note, Plan, TokenIds, Turn
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, Note, TokenIds, Turn
 from workloads.priorities import priority_trace
 from workloads.shapes import ConversationShape, Tally
 from workloads.spec import WorkloadSpec
@@ -16,7 +17,8 @@ from workloads.users import assign_users, user_classes
 
 
 def build_plan(spec: WorkloadSpec, base_directory: Path) -> Plan:
-    """`base_directory` is where relative trace paths start. Raises WorkloadError, TraceError."""
+    """Returns the plan of the workload; `base_directory` is where relative trace paths start.
+    Raises WorkloadError, TraceError."""
     tally, seed = Tally(), spec.seed
     shapes = choose_conversations(spec.conversations, base_directory, seed, tally)
     starts = start_instants(spec.arrivals, shapes, seed)

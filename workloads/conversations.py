@@ -15,7 +15,7 @@ import numpy as np
 
 from workloads.distributions import Stream
 from workloads.errors import TraceError, WorkloadError
-from workloads.plan import TokenIds
+from workloads.plan_parts import TokenIds
 from workloads.shapes import ConversationShape, Tally, TurnShape
 from workloads.sharegpt_like import sharegpt_like_conversations
 from workloads.spec_traffic import ConversationsSpec, FixedConversations, TraceConversations
@@ -33,7 +33,7 @@ CANDIDATES_PER_CONVERSATION = 100  # drawn at most, before the limits are called
 def choose_conversations(
     spec: ConversationsSpec, base_directory: Path, seed: int, tally: Tally
 ) -> list[ConversationShape]:
-    """The first `count` conversations of the source that fit the limits."""
+    """Returns the first `count` conversations of the source that fit the limits."""
     chosen: list[ConversationShape] = []
     num_skips = 0
     for shape in _source(spec, base_directory, seed, tally):
@@ -90,7 +90,7 @@ def _scaled_turn(turn: TurnShape, scale: float, tally: Tally) -> TurnShape:
 def _limited(
     shape: ConversationShape, spec: ConversationsSpec, tally: Tally
 ) -> ConversationShape | None:
-    """The turns before the first that would not fit; None when not even the first does."""
+    """Returns the turns before the first that would not fit; None when not even the first does."""
     kept = shape.turns[: spec.max_turns]
     num_fitting = len(kept)
     if spec.max_context_tokens is not None:
@@ -131,7 +131,8 @@ class PromptContent:
         self._blocks: dict[int, TokenIds] = {}
 
     def of(self, shape: ConversationShape, index: int) -> list[TokenIds]:
-        """One array a turn; `index` is the conversation's place in the plan."""
+        """Returns one array of token ids a turn; `index` is the conversation's place in the
+        plan."""
         stream = Stream(self._seed, f"content/{index}")
         return [
             self._shared(turn.shared_block_ids)[: turn.num_new_prompt_tokens]
@@ -141,7 +142,8 @@ class PromptContent:
         ]
 
     def _shared(self, block_ids: Sequence[int]) -> TokenIds:
-        """Equal ids give equal tokens. Enough for the prompt: scaled block sizes round up."""
+        """Returns tokens for the blocks of a prompt: equal ids give equal tokens. They are enough
+        for the prompt, as scaled block sizes round up."""
         return np.concatenate([self._block(block_id) for block_id in block_ids])
 
     def _block(self, block_id: int) -> TokenIds:

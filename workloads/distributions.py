@@ -32,16 +32,17 @@ class Stream:
         self._bits = np.random.PCG64(np.random.SeedSequence(int.from_bytes(entropy, "big")))
 
     def uniforms(self, num: int) -> Floats:
-        """Shape [num]. The 52 upper bits plus a half: exact in a float64, never 0 or 1."""
+        """Returns uniforms, shape [num]. They are the 52 upper bits plus a half: exact in a
+        float64, never 0 or 1."""
         words = np.asarray(self._bits.random_raw(num), dtype=np.uint64)
         return ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
     def integers(self, low: int, high: int, num: int) -> Ints:
-        """Shape [num], uniform in [low, high)."""
+        """Returns integers, shape [num], uniform in [low, high)."""
         return low + np.floor(self.uniforms(num) * (high - low)).astype(np.int64)
 
     def shuffled(self, num: int) -> Ints:
-        """A permutation of 0 … num − 1."""
+        """Returns a permutation of 0 … num − 1."""
         return np.argsort(self.uniforms(num), kind="stable").astype(np.int64)
 
 
@@ -50,22 +51,24 @@ def to_microseconds(seconds: Floats) -> Ints:
 
 
 def exponential(uniforms: Floats, mean: float, maximum: float | None = None) -> Floats:
-    """Without a maximum it is cut nowhere, so a Poisson process of these has the rate asked for.
+    """Returns exponential values. Without a maximum they are cut nowhere, so a Poisson process of
+    them has the rate asked for.
 
-    With one it is truncated to [0, maximum], never clipped onto it.
+    With one they are truncated to [0, maximum], never clipped onto it.
     """
     highest = 1.0 if maximum is None else -float(np.expm1(-maximum / mean))
     return -mean * np.log1p(-within(uniforms, 0.0, highest))
 
 
 def gamma(uniforms: Floats, mean: float, cv: float) -> Floats:
-    """`cv` is the coefficient of variation: standard deviation over mean; 1 = exponential."""
+    """Returns gamma values; `cv` is the coefficient of variation: standard deviation over mean; 1 =
+    exponential."""
     shape = 1.0 / cv**2
     return np.asarray(special.gammaincinv(shape, uniforms) * (mean / shape), dtype=np.float64)
 
 
 def within(uniforms: Floats, low_cdf: float, high_cdf: float) -> Floats:
-    """Uniforms squeezed between two CDF values: the exact way to draw from a truncated law.
+    """Returns uniforms squeezed between two CDF values, the exact way to draw from a truncated law.
 
     It gives the distribution that drawing again until the value is inside would give.
     """
@@ -73,7 +76,8 @@ def within(uniforms: Floats, low_cdf: float, high_cdf: float) -> Floats:
 
 
 def lognormal(uniforms: Floats, median: float, sigma: float, maximum: float | None) -> Floats:
-    """Truncated to (0, maximum] where a maximum is given; never clipped onto it."""
+    """Returns lognormal values, truncated to (0, maximum] where a maximum is given; never clipped
+    onto it."""
     highest = 1.0 if maximum is None else float(special.ndtr(np.log(maximum / median) / sigma))
     return median * np.exp(sigma * special.ndtri(within(uniforms, 0.0, highest)))
 
@@ -89,7 +93,8 @@ class LognormalMixture:
     maximum: int
 
     def draw(self, choice: Floats, uniforms: Floats) -> Ints:
-        """Shape [num] both; `choice` picks the component, by its mass inside the range."""
+        """Returns token counts, shape [num] as both arguments; `choice` picks the component, by its
+        mass inside the range."""
         mu, sigma = np.asarray(self.mu), np.asarray(self.sigma)
         low = special.ndtr((np.log(self.minimum - 0.5) - mu) / sigma)
         high = special.ndtr((np.log(self.maximum + 0.5) - mu) / sigma)
@@ -133,13 +138,15 @@ class OnePlusNegativeBinomial:
 
 
 def correlated(shared_normal: float, uniforms: Floats, rho: float) -> Floats:
-    """Uniforms that share one normal effect (a Gaussian copula): pairs correlate by `rho`."""
+    """Returns uniforms that share one normal effect (a Gaussian copula): pairs correlate by
+    `rho`."""
     normals = np.sqrt(rho) * shared_normal + np.sqrt(1.0 - rho) * special.ndtri(uniforms)
     return np.asarray(special.ndtr(normals), dtype=np.float64)
 
 
 def quotas(num: int, weights: Sequence[float]) -> list[int]:
-    """`num` split by weight into whole parts (largest remainders), so that shares are kept."""
+    """Returns `num` split by weight into whole parts (largest remainders), so that shares are
+    kept."""
     exact = [num * weight / sum(weights) for weight in weights]
     parts = [int(share) for share in exact]
     by_remainder = sorted(range(len(parts)), key=lambda i: (parts[i] - round(exact[i], 9), i))

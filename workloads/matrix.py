@@ -50,8 +50,8 @@ class Matrix:
 
 
 def read_matrix(source: WorkloadSource) -> Matrix | None:
-    """None without a `matrix:`. Raises WorkloadError, one line. Whether a setting exists and takes
-    such a value is seen when the cell's spec is read."""
+    """Returns the cells of a file with `matrix:`, None without. Whether a setting exists and takes
+    such a value is seen when the cell's spec is read. Raises WorkloadError, one line."""
     raw = source.raw.get("matrix")
     if raw is None or raw == {}:
         return None
@@ -74,7 +74,8 @@ def read_matrix(source: WorkloadSource) -> Matrix | None:
 
 
 def axis_labels(keys: Sequence[str]) -> dict[str, str]:
-    """By key: its last name, or where several keys end so, more of it."""
+    """Returns a short label for each key: its last name, or where several keys end so, more of
+    it."""
     labels = {}
     for key in keys:
         ends = [key.rpartition(".")[2], key.partition(".")[2], key]
@@ -85,7 +86,7 @@ def axis_labels(keys: Sequence[str]) -> dict[str, str]:
 
 
 def value_names(values: Sequence[Any]) -> tuple[str, ...]:
-    """As in the file; where that is no folder's name, variant1, variant2, …"""
+    """Returns the values as in the file; where one is no folder's name, variant1, variant2, …"""
     is_float = any(isinstance(value, float) for value in values)
     names = []
     for value in values:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -22,81 +21,16 @@ import pyarrow.parquet as pq
 
 from workloads.errors import PlanFileError
 from workloads.plan_digest import plan_digest
-
-TokenIds = npt.NDArray[np.int32]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """One question and its answer. The history before it is not stored: the driver rebuilds it."""
-
-    new_prompt_token_ids: TokenIds  # shape [num_new_prompt_tokens]; what the user adds in this turn
-    prompt_text: str | None  # the user's words, where the source has any; text wins over ids
-    num_output_tokens: int  # the answer's length; engines are asked for exactly this many
-    think_time_s: float  # from the end of the previous answer to this turn; 0 for the first
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conversation:
-    conversation_id: str
-    user_id: str
-    user_class: str
-    start_at_s: float  # seconds after the run's start; in closed mode only the order counts
-    turns: tuple[Turn, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slo:
-    """What a user was promised. A turn attains it when both of its latencies are inside."""
-
-    ttft_s: float
-    tbt_s: float
-    tbt_percentile: float  # which percentile of the turn's gaps is held against tbt_s, 0–1
-    attainment_ratio: float  # the share of a user's turns that must attain, 0–1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserClass:
-    name: str
-    share_ratio: float
-    slo: Slo
-
-
-class PriorityPattern(StrEnum):
-    RANDOM = "random"
-    MARKOV = "markov"
-    STATIC = "static"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriorityTrace:
-    """Priorities over time, computed offline. Smaller is more urgent, as in vLLM's API.
-
-    Row k holds from update k on; after the last row the trace starts again. An engine whose
-    iterations we can see makes update k at iteration k / update_frequency; for any other engine
-    it happens k · update_interval_s after the run's start.
-    """
-
-    pattern: PriorityPattern
-    num_levels: int
-    update_frequency: float  # updates per engine iteration; 0 = the first row holds for ever
-    update_interval_s: float  # the same for engines that show no iterations; 0 = never
-    levels: npt.NDArray[np.uint8]  # shape [num_updates, num_conversations], plan order
-
-    def level_at(self, conversation: int, elapsed_ns: int) -> int:
-        """Of the plan's n-th conversation, by the time since the run's start."""
-        row = 0
-        if self.update_interval_s > 0:
-            row = elapsed_ns // round(self.update_interval_s * 1e9) % len(self.levels)
-        return int(self.levels[row, conversation])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
-    """Something that was cut, skipped or estimated on the way to the plan, and how often."""
-
-    what: str
-    count: int
+from workloads.plan_parts import (
+    Conversation,
+    Note,
+    PriorityPattern,
+    PriorityTrace,
+    Slo,
+    TokenIds,
+    Turn,
+    UserClass,
+)
 
 
 @dataclass(frozen=True)
@@ -113,8 +47,14 @@ class Plan:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256, 64 hex digits; plan_digest.py says what is in it."""
-        return plan_digest(self)
+        """Returns the SHA-256 of the work, 64 hex digits; plan_digest.py says what is in it."""
+        return plan_digest(
+            seed=self.seed,
+            closed_concurrency=self.closed_concurrency,
+            user_classes=self.user_classes,
+            conversations=self.conversations,
+            priorities=self.priorities,
+        )
 
     @property
     def num_turns(self) -> int:
@@ -122,7 +62,8 @@ class Plan:
 
     @property
     def num_new_prompt_tokens(self) -> int:
-        """What users add; the history that is sent again with each turn is not counted."""
+        """Returns how many tokens users add; the history that is sent again with each turn is not
+        counted."""
         return sum(turn.new_prompt_token_ids.size for turn in self._turns())
 
     @property
@@ -130,7 +71,7 @@ class Plan:
         return sum(turn.num_output_tokens for turn in self._turns())
 
     def write(self, path: Path) -> None:
-        """As Parquet: one row a turn, what concerns the whole plan in the schema's metadata."""
+        """Writes Parquet: one row a turn, what concerns the whole plan in the schema's metadata."""
         table = pa.table(_columns(self.conversations, self.priorities))
         header = json.dumps(_header(self)).encode()
         pq.write_table(
@@ -139,7 +80,7 @@ class Plan:
 
     @staticmethod
     def read(path: Path) -> Plan:
-        """Exactly what was written; the digest is checked. Raises PlanFileError."""
+        """Returns exactly what was written; the digest is checked. Raises PlanFileError."""
         header, table = _read_table(path)
         plan = _plan(header, table)
         if plan.digest != header["digest"]:
@@ -183,7 +124,8 @@ def _header(plan: Plan) -> dict[str, Any]:
 def _columns(
     conversations: tuple[Conversation, ...], priorities: PriorityTrace | None
 ) -> dict[str, Any]:
-    """A conversation's own values stand on each of its rows, its levels on the first one only."""
+    """Returns the file's columns. A conversation's own values stand on each of its rows, its levels
+    on the first one only."""
     rows = [(k, i) for k, c in enumerate(conversations) for i in range(len(c.turns))]
     of = [conversations[k] for k, _ in rows]
     turns = [conversations[k].turns[i] for k, i in rows]
@@ -252,7 +194,7 @@ def _priorities(
 def _conversations(
     table: Any,
 ) -> tuple[tuple[Conversation, ...], list[npt.NDArray[np.uint8]]]:
-    """The conversations and, for each that has them, its priority levels in plan order."""
+    """Returns the conversations and, for each that has them, its priority levels in plan order."""
     prompts = [ids.values.to_numpy() for ids in table["new_prompt_token_ids"]]
     levels = [ids.values.to_numpy() for ids in table["priority_levels"] if ids.is_valid]
     rows = table.drop_columns(["new_prompt_token_ids", "priority_levels"]).to_pylist()

@@ -9,44 +9,60 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from workloads.plan import Plan
+from workloads.plan_parts import Conversation, PriorityTrace, UserClass
 
 CANONICAL_FORM = "fsbench plan, canonical form 1"
 
 
-def plan_digest(plan: Plan) -> str:
-    """SHA-256 over the parts, each with its length before it; 64 hex digits."""
+def plan_digest(
+    *,
+    seed: int,
+    closed_concurrency: int | None,
+    user_classes: Sequence[UserClass],
+    conversations: Sequence[Conversation],
+    priorities: PriorityTrace | None,
+) -> str:
+    """Returns the SHA-256 over the pieces, each with its length before it; 64 hex digits."""
     sha = hashlib.sha256()
-    for part in _canonical_parts(plan):
-        sha.update(len(part).to_bytes(8, "little"))
-        sha.update(part)
+
+    def add(pieces: Iterator[bytes | memoryview]) -> None:
+        for piece in pieces:
+            sha.update(len(piece).to_bytes(8, "little"))
+            sha.update(piece)
+
+    add(iter([_json(CANONICAL_FORM, seed, closed_concurrency)]))
+    for user_class in sorted(user_classes, key=lambda user_class: user_class.name):
+        add(_of_user_class(user_class))
+    for conversation in conversations:
+        add(_of_conversation(conversation))
+    if priorities is not None:
+        add(_of_priorities(priorities))
     return sha.hexdigest()
 
 
-def _canonical_parts(plan: Plan) -> Iterator[bytes | memoryview]:
-    yield _json(CANONICAL_FORM, plan.seed, plan.closed_concurrency)
-    for user_class in sorted(plan.user_classes, key=lambda user_class: user_class.name):
-        slo = user_class.slo
-        ratios = (user_class.share_ratio, slo.tbt_percentile, slo.attainment_ratio)
-        yield _json(user_class.name, _us(slo.ttft_s), _us(slo.tbt_s), *map(_ppb, ratios))
-    for conversation in plan.conversations:
-        who = (conversation.conversation_id, conversation.user_id, conversation.user_class)
-        yield _json(*who, _us(conversation.start_at_s), len(conversation.turns))
-        for turn in conversation.turns:
-            yield _json(turn.prompt_text, turn.num_output_tokens, _us(turn.think_time_s))
-            yield turn.new_prompt_token_ids.astype("<i4").tobytes()
-    trace = plan.priorities
-    if trace is not None:
-        when = (_ppb(trace.update_frequency), _us(trace.update_interval_s))
-        yield _json(trace.pattern.value, trace.num_levels, *when, *trace.levels.shape)
-        # Flat, and not copied: it may be most of the plan.
-        yield np.ascontiguousarray(trace.levels).reshape(-1).data
+def _of_user_class(user_class: UserClass) -> Iterator[bytes]:
+    slo = user_class.slo
+    ratios = (user_class.share_ratio, slo.tbt_percentile, slo.attainment_ratio)
+    yield _json(user_class.name, _us(slo.ttft_s), _us(slo.tbt_s), *map(_ppb, ratios))
+
+
+def _of_conversation(conversation: Conversation) -> Iterator[bytes]:
+    who = (conversation.conversation_id, conversation.user_id, conversation.user_class)
+    yield _json(*who, _us(conversation.start_at_s), len(conversation.turns))
+    for turn in conversation.turns:
+        yield _json(turn.prompt_text, turn.num_output_tokens, _us(turn.think_time_s))
+        yield turn.new_prompt_token_ids.astype("<i4").tobytes()
+
+
+def _of_priorities(trace: PriorityTrace) -> Iterator[bytes | memoryview]:
+    when = (_ppb(trace.update_frequency), _us(trace.update_interval_s))
+    yield _json(trace.pattern.value, trace.num_levels, *when, *trace.levels.shape)
+    # Flat, and not copied: it may be most of the plan.
+    yield np.ascontiguousarray(trace.levels).reshape(-1).data
 
 
 def _json(*values: str | int | None) -> bytes:
@@ -58,5 +74,5 @@ def _us(seconds: float) -> int:
 
 
 def _ppb(ratio: float) -> int:
-    """Parts per billion."""
+    """Returns parts per billion."""
     return round(ratio * 1e9)

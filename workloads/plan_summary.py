@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workloads.plan import Note, Plan
+from workloads.plan import Plan
+from workloads.plan_parts import Note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """Of a count of tokens or turns; percentiles are values that occur."""
+    """The spread of a count of tokens or turns; percentiles are values that occur."""
 
     mean: float
     p50: int

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workloads.distributions import Stream
-from workloads.plan import PriorityPattern, PriorityTrace
+from workloads.plan_parts import PriorityPattern, PriorityTrace
 from workloads.spec import (
     ChangingPriorities,
     MarkovPriorities,
@@ -29,7 +29,8 @@ DRAWS_AT_ONCE = 2**20
 def priority_trace(
     spec: PrioritiesSpec, classes: dict[str, UserClassSpec], users: Sequence[User], seed: int
 ) -> PriorityTrace | None:
-    """`users` holds one for each conversation, in plan order."""
+    """Returns the levels over time, None without priorities; `users` holds one for each
+    conversation, in plan order."""
     if isinstance(spec, StaticPriorities):
         levels = np.array([[classes[user.user_class].priority for user in users]], dtype=np.uint8)
         return PriorityTrace(
@@ -46,14 +47,15 @@ def priority_trace(
         num_levels=spec.levels,
         update_frequency=spec.update_frequency,
         update_interval_s=spec.update_interval,
-        levels=_changing(spec, len(users), Stream(seed, "priorities")),
+        levels=_changing_levels(spec, len(users), Stream(seed, "priorities")),
     )
 
 
-def _changing(
+def _changing_levels(
     spec: MarkovPriorities | RandomPriorities, num_conversations: int, stream: Stream
 ) -> Levels:
-    """Shape [num_updates, num_conversations]; a conversation's column depends on its place only."""
+    """Returns levels, shape [num_updates, num_conversations]; a conversation's column depends on
+    its place only."""
     # A byte a level is little, but what leads to it is 40: so not for all of them at once.
     columns = max(1, DRAWS_AT_ONCE // spec.num_updates)
     levels = np.empty((spec.num_updates, num_conversations), dtype=np.uint8)
@@ -71,10 +73,11 @@ def _levels(spec: MarkovPriorities | RandomPriorities, uniforms: npt.NDArray[np.
 
 
 def markov_levels(uniforms: npt.NDArray[np.float64], num_levels: int, stay: float) -> Levels:
-    """The first row is uniform; then u < stay keeps a level, and any other u moves it.
+    """Returns levels of the same shape as the uniforms: the first row is uniform; then u < stay
+    keeps a level, and any other u moves it.
 
-    A move is a step of 1 … num_levels − 1 around the circle of levels, all equally likely, which
-    is a uniform choice of another level; so columns are running sums.
+    A move is a step of 1 … num_levels − 1 around the circle of levels, all equally likely, which is
+    a uniform choice of another level; so columns are running sums.
     """
     steps = np.zeros(uniforms.shape, dtype=np.int64)
     steps[0] = np.floor(uniforms[0] * num_levels)

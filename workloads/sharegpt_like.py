@@ -41,7 +41,7 @@ OUTPUT_CORRELATION = 0.55  # of the normal scores of two outputs in one conversa
 
 
 def sharegpt_like_conversations(seed: int) -> Iterator[ConversationShape]:
-    """Endless; conversation k depends on the seed and on k alone."""
+    """Yields conversations without end; conversation k depends on the seed and on k alone."""
     index = 0
     while True:
         yield _conversation(Stream(seed, f"sharegpt-like/{index}"))

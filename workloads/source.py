@@ -19,7 +19,7 @@ class WorkloadSource:
     settings: tuple[Setting, ...]
 
     def having(self, *settings: Setting) -> WorkloadSource:
-        """With more laid over it."""
+        """Returns a source with more laid over it."""
         return WorkloadSource(
             path=self.path,
             raw=lay_over(self.raw, settings),
@@ -32,6 +32,6 @@ class WorkloadSource:
 
 
 def read_source(path: Path, overrides: Sequence[str] = ()) -> WorkloadSource:
-    """The file with `--set` overrides. Raises WorkloadError, one line."""
+    """Reads the file and lays the `--set` overrides over it. Raises WorkloadError, one line."""
     source = WorkloadSource(path=path, raw=read_yaml(path), settings=())
     return source.having(*parse_overrides(overrides))

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,7 +18,7 @@ from pydantic import (
 )
 
 from workloads.errors import WorkloadError
-from workloads.source import WorkloadSource, read_source
+from workloads.source import WorkloadSource
 from workloads.spec_errors import describe
 from workloads.spec_references import ReferenceSpec, check_engines
 from workloads.spec_traffic import (
@@ -302,13 +300,9 @@ class WorkloadSpec(Spec):
         return self
 
 
-def load_spec(path: Path, overrides: Sequence[str] = ()) -> WorkloadSpec:
-    """The file with `a.b.c=value` overrides applied. Raises WorkloadError, one line."""
-    return spec_of(read_source(path, overrides))
-
-
 def spec_of(source: WorkloadSource) -> WorkloadSpec:
-    """Raises WorkloadError, one line."""
+    """Returns the file's content, checked but for engines' settings and traces. Raises
+    WorkloadError, one line."""
     try:
         return WorkloadSpec.model_validate(source.raw)
     except ValidationError as error:

@@ -51,8 +51,8 @@ MAX_GOT_CHARACTERS = 80
 def describe(
     error: ValidationError, path: Path, settings: Sequence[Setting], model: type[BaseModel]
 ) -> str:
-    """The first problem, and how many more there are; a misspelt key before what it leaves
-    missing, which is none of its own."""
+    """Returns the first problem, and how many more there are; a misspelt key comes before what it
+    leaves missing, which is no problem of its own."""
     problems = error.errors(include_url=False)
     meant = {_meant(details, model) for details in problems}
     problems = [each for each in problems if each["type"] != "missing" or each["loc"] not in meant]
@@ -64,7 +64,7 @@ def describe(
 
 
 def _meant(details: ErrorDetails, model: type[BaseModel]) -> tuple[int | str, ...] | None:
-    """Where the key would be that a misspelt one was meant to be."""
+    """Returns where the key would be that a misspelt one was meant to be."""
     if details["type"] != "extra_forbidden":
         return None
     *around, name = details["loc"]
@@ -73,7 +73,8 @@ def _meant(details: ErrorDetails, model: type[BaseModel]) -> tuple[int | str, ..
 
 
 def _where(key: str, path: Path, settings: Sequence[Setting]) -> str:
-    """The setting that gave the key, or a block around it that was not there; else the file."""
+    """Returns the setting that gave the key, or a block around it that was not there; else the
+    file."""
     for setting in reversed(settings):
         if setting.covers(key) or setting.key.startswith(f"{key}."):
             return setting.where
@@ -90,7 +91,7 @@ class _Place:
 
 
 def _problem(details: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
-    """(full key, sentence)."""
+    """Returns the full key, and a sentence about it."""
     kind, place = details["type"], _place(details["loc"], model)
     key = place.key
     if kind == "value_error":
@@ -123,7 +124,7 @@ def _sentence(details: ErrorDetails, place: _Place) -> str:
 
 
 def _remedy(kind: str, got: Any, context: dict[str, Any]) -> str:
-    """What was most likely meant; empty where that can not be told."""
+    """Returns what was most likely meant; empty where that can not be told."""
     advice = ""
     if kind == "literal_error":
         choices = context["expected"].replace(" or ", ", ").split(",")
@@ -143,7 +144,8 @@ def _remedy(kind: str, got: Any, context: dict[str, Any]) -> str:
 
 
 def _member_problem(details: ErrorDetails, place: _Place) -> tuple[str, str]:
-    """The key that tells the members of a union apart is missing or holds nothing known."""
+    """Returns the full key, and a sentence: the key that tells the members of a union apart is
+    missing or holds nothing known."""
     key, got = place.key, details["input"]
     name = NAMED_MEMBERS.get(key, str(details["ctx"]["discriminator"]).strip("'"))
     full = f"{key}.{name}"
@@ -182,7 +184,7 @@ def _inside(kind: Any, part: int | str) -> Any:
 
 
 def _members(kind: Any) -> dict[str, Any] | None:
-    """The models of a tagged union by tag; None for anything else."""
+    """Returns the models of a tagged union by tag; None for anything else."""
     models: dict[str, Any] = {}
     for argument in get_args(kind):
         member = _bare(argument)
@@ -219,7 +221,7 @@ def _close(name: str, owner: Any) -> str | None:
 
 
 def _keys(owner: Any) -> list[str]:
-    """As a file has them."""
+    """Returns the keys as a file has them."""
     return [field.alias or name for name, field in owner.model_fields.items()]
 
 
@@ -229,7 +231,7 @@ def _hint(got: str, choices: list[str]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A bound as people write it: 0, not 0.0."""
+    """Returns a bound as people write it: 0, not 0.0."""
     return f"{value:g}" if isinstance(value, float) else value
 
 

@@ -28,7 +28,7 @@ class TimesBetterSpec(Spec):
 
 
 class ReferenceSpec(Spec):
-    """By how much somebody else found one design better than another; nothing is judged by it."""
+    """A published finding: how much better one design is than another; nothing is judged by it."""
 
     source: Text = Field(
         description="Who published it, where, on what: shown as `published (source)`."

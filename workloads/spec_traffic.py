@@ -61,7 +61,7 @@ class ShareGptLikeConversations(ConversationLimits):
 
 
 class FixedConversations(ConversationLimits):
-    """The same lengths every time."""
+    """Conversations that all have these lengths."""
 
     source: Literal["fixed"]
     count: int = Field(ge=1, description="How many conversations.")

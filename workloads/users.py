@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from workloads.distributions import Stream, quotas
-from workloads.plan import Slo, UserClass
+from workloads.plan_parts import Slo, UserClass
 from workloads.shapes import Tally
 from workloads.spec import UserClassSpec
 
@@ -38,11 +38,11 @@ def user_classes(classes: Mapping[str, UserClassSpec]) -> tuple[UserClass, ...]:
 def assign_users(
     classes: Mapping[str, UserClassSpec], num_conversations: int, seed: int, tally: Tally
 ) -> list[User]:
-    """One user for each conversation of the plan.
+    """Returns one user for each conversation of the plan.
 
-    `share` is a share of users, so a class's part of the conversations is in proportion to
-    share · conversations_per_user. The parts are exact up to one conversation; only who comes
-    when is random. The order of the classes in the file does not matter.
+    `share` is a share of users, so a class's part of the conversations is in proportion to share ·
+    conversations_per_user. The parts are exact up to one conversation; only who comes when is
+    random. The order of the classes in the file does not matter.
     """
     names = sorted(classes)
     weights = [classes[name].share * classes[name].conversations_per_user for name in names]

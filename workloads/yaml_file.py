@@ -1,4 +1,4 @@
-"""A YAML mapping from a file, and settings laid over it: of `--set`, of a sweep's cell."""
+"""A YAML mapping from a file, and settings laid over it by `--set` or by a sweep's cell."""
 
 from __future__ import annotations
 
@@ -61,13 +61,14 @@ class Setting:
     where: str  # begins a message about it, e.g. `--set arrivals.rate=2`
 
     def covers(self, key: str) -> bool:
-        """Whether `key` is what is set here, or inside it."""
+        """Returns whether `key` is what is set here, or inside it."""
         names = (".+" if name == "*" else re.escape(name) for name in self.key.split("."))
         return re.fullmatch(r"\.".join(names) + r"(\..*)?", key) is not None
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Setting]:
-    """Of `--set`. A relative trace path that is set there is meant from the current directory."""
+    """Returns the settings of `--set`. A relative trace path that is set there is meant from the
+    current directory."""
     settings = []
     for override in overrides:
         key, separator, text = override.partition("=")
@@ -84,7 +85,7 @@ def parse_overrides(overrides: Sequence[str]) -> list[Setting]:
 
 
 def lay_over(raw: dict[str, Any], settings: Sequence[Setting]) -> dict[str, Any]:
-    """A new mapping."""
+    """Returns a new mapping with the settings in it."""
     changed = copy.deepcopy(raw)
     for setting in settings:
         container, key = changed, setting.key
@@ -109,7 +110,8 @@ def _parsed(text: str, where: str) -> Any:
 
 
 def _set(container: Any, key: str, setting: Setting) -> None:
-    """Walk down `key`; a name that holds dots itself (`vllm-0.3`) is found where it exists."""
+    """Walks down `key` and sets the value; a name that holds dots itself (`vllm-0.3`) is found
+    where it exists."""
     while True:
         if not isinstance(container, dict):
             raise WorkloadError(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What the choice is made from."""
+    """The engine's state in which a swap-in is waited for, or not."""
 
     num_running: int
     transfer_s: float  # expected, from recent transfers

@@ -25,7 +25,7 @@ from engines.core.free_runs import FreeRuns, Run, runs_of
 
 @dataclass(slots=True)
 class Group:
-    """What an owner holds at the end of its sequence: where it stopped, and what is kept for it."""
+    """An owner's place in the memory: how far its sequence has come, and the tail kept for it."""
 
     tail: Run  # reserved and unused; its start is the block after the last one in use
     num_used: int  # blocks handed out to the owner so far
@@ -35,7 +35,7 @@ VictimRule = Callable[[dict[str, Group], int, random.Random], str | None]
 
 
 def random_victim(groups: dict[str, Group], num_blocks: int, rng: random.Random) -> str | None:
-    """Any owner whose tail has at least so many blocks; [M] the paper's rule."""
+    """Returns any owner whose tail has at least so many blocks; [M] the paper's rule."""
     owners = [owner for owner, group in groups.items() if group.tail.num_blocks >= num_blocks]
     return rng.choice(owners) if owners else None
 
@@ -43,7 +43,8 @@ def random_victim(groups: dict[str, Group], num_blocks: int, rng: random.Random)
 def least_progress_victim(
     groups: dict[str, Group], num_blocks: int, rng: random.Random
 ) -> str | None:
-    """The one that has used the fewest blocks: it is the furthest from needing its tail's end."""
+    """Returns the owner that has used the fewest blocks: it is the furthest from needing its tail's
+    end."""
     owners = [owner for owner, group in groups.items() if group.tail.num_blocks >= num_blocks]
     return min(owners, key=lambda owner: groups[owner].num_used, default=None)
 
@@ -55,7 +56,8 @@ VICTIM_RULES: dict[str, VictimRule] = {
 
 
 class BlockGroupAllocator:
-    """`group_blocks`: how many blocks a new group gets while there is plenty."""
+    """Hands out blocks in contiguous groups; a new one gets `group_blocks` while there is
+    plenty."""
 
     def __init__(
         self,
@@ -84,7 +86,8 @@ class BlockGroupAllocator:
         return self._free.num_blocks + self._num_reserved
 
     def allocate(self, owner: str, num_blocks: int) -> list[int]:
-        """Blocks that continue the owner's sequence, from its own tail as far as it reaches."""
+        """Returns blocks that continue the owner's sequence, from its own tail as far as it
+        reaches."""
         assert num_blocks <= self._free.num_blocks + self._num_reserved, (
             f"{owner}: {num_blocks} of {self.num_free} free"
         )
@@ -108,7 +111,7 @@ class BlockGroupAllocator:
             self._free.add(run)
 
     def release(self, owner: str) -> None:
-        """The owner grows no more: what was reserved for it is free for all."""
+        """Frees for all what was reserved for the owner, which grows no more."""
         group = self._groups.pop(owner, None)
         self._tailed.pop(owner, None)
         if group is not None:
@@ -116,7 +119,8 @@ class BlockGroupAllocator:
             self._free.add(group.tail)
 
     def check_integrity(self, held: Iterable[int]) -> None:
-        """Every block is free, reserved or held, exactly once; free runs never touch."""
+        """Checks that every block is free, reserved or held, exactly once, and that free runs never
+        touch."""
         tails = [group.tail for group in self._groups.values()]
         free = [block for run in [*self._free, *tails] for block in run.blocks()]
         assert len(free) == self.num_free, f"counted {self.num_free} free, found {len(free)}"
@@ -127,8 +131,8 @@ class BlockGroupAllocator:
         assert all(a.end < b.start for a, b in itertools.pairwise(runs)), f"touch: {runs}"
 
     def _take_pieces(self, owner: str, group: Group | None, missing: int) -> list[int]:
-        """Whole free runs, the longest first, for as long as no single piece has what is missing:
-        what `_reserve` would find run by run, without asking for each what else there is."""
+        """Takes whole free runs, the longest first, for as long as no single piece has what is
+        missing. `_reserve` would find the same run by run, but asks for each what else there is."""
         if self._free.longest >= missing or self._next_to(group) is not None:
             return []
         runs = self._free.take_shorter(missing, while_above=self._longest_tail())
@@ -140,13 +144,14 @@ class BlockGroupAllocator:
         return taken
 
     def _reserve(self, owner: str, group: Group | None, missing: int) -> Group:
-        """A tail of at least one block for the owner; as near to its last block as can be."""
+        """Reserves a tail of at least one block for the owner, as near to its last block as can
+        be."""
         tail = self._grown_in_place(group, missing) or self._new_tail(owner, missing)
         self._num_reserved += tail.num_blocks
         return self._begin(owner, group, tail)
 
     def _begin(self, owner: str, group: Group | None, tail: Run) -> Group:
-        """The owner goes on here."""
+        """Lets the owner's sequence go on in this run."""
         if group is None:
             group = self._groups[owner] = Group(tail=tail, num_used=0)
         self._set_tail(owner, group, tail)
@@ -160,7 +165,7 @@ class BlockGroupAllocator:
             self._tailed.pop(owner, None)
 
     def _next_to(self, group: Group | None) -> Run | None:
-        """The free run after its last block."""
+        """Returns the free run that begins after the owner's last block, if there is one."""
         return None if group is None else self._free.starting_at(group.tail.start)
 
     def _grown_in_place(self, group: Group | None, missing: int) -> Run | None:
@@ -168,11 +173,12 @@ class BlockGroupAllocator:
         if neighbour is None:
             return None
         self.counts.num_grown += 1
-        return self._free.take(neighbour, min(neighbour.num_blocks, self._wanted(missing)))
+        return self._free.take(neighbour, min(neighbour.num_blocks, self._tail_blocks(missing)))
 
     def _new_tail(self, owner: str, missing: int) -> Run:
-        """What fits: a free run, or another's tail; else the largest piece there is of either."""
-        wanted = self._wanted(missing)
+        """Returns what fits, a free run or another's tail, else the largest piece there is of
+        either."""
+        wanted = self._tail_blocks(missing)
         fitting = self._free.best_fit(wanted) or self._free.best_fit(missing)
         if fitting is None:
             split = self._split_off(missing)
@@ -184,13 +190,14 @@ class BlockGroupAllocator:
         self.counts.num_groups += 1
         return self._free.take(fitting, min(fitting.num_blocks, wanted))
 
-    def _wanted(self, missing: int) -> int:
-        """A whole group while there is plenty; a fair share of what is free when there is not."""
+    def _tail_blocks(self, missing: int) -> int:
+        """Returns how many blocks a new tail should have: a whole group while there is plenty, a
+        fair share of what is free when there is not."""
         fair_share = self._free.num_blocks // (len(self._groups) + 1)
         return max(missing, min(self._group_blocks, fair_share))
 
     def _split_off(self, num_blocks: int) -> Run | None:
-        """The end of a victim's tail; the victim keeps what it would use next."""
+        """Takes the end of a victim's tail; the victim keeps what it would use next."""
         # The owner itself can not be chosen: its tail is empty, or it would not be here.
         victim = self._victim_rule(self._tailed, num_blocks, self._rng)
         if victim is None:
@@ -203,12 +210,13 @@ class BlockGroupAllocator:
         return taken
 
     def _largest_tail(self, owner: str) -> Run:
-        """Nothing is free and no tail is long enough alone: the longest, as a first piece."""
+        """Takes the longest tail as a first piece: nothing is free, and no tail is long enough
+        alone."""
         longest = self._longest_tail()
         taken = self._split_off(longest) if longest else None
         assert taken is not None, f"{owner}: no block is free; {self.num_free} were counted"
         return taken
 
     def _longest_tail(self) -> int:
-        """Blocks."""
+        """Returns how many blocks the longest tail has."""
         return max((group.tail.num_blocks for group in self._tailed.values()), default=0)

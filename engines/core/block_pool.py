@@ -1,4 +1,4 @@
-"""Which blocks of one memory (device or host) are free.
+"""Allocators, each of which knows the free blocks of one memory (device or host).
 
 An allocator hands out block ids to owners; what lies in the blocks it does not know. The paged one
 is vLLM's: a stack of free ids, so that after a while a request's blocks lie scattered. The sorted
@@ -16,7 +16,7 @@ from typing import Protocol
 
 @dataclass(slots=True)
 class GroupCounts:
-    """How groups came about; all 0 where an allocator knows no groups."""
+    """Counts of how groups came about; all 0 where an allocator knows no groups."""
 
     num_groups: int = 0  # new groups begun
     num_grown: int = 0  # groups extended in place into free neighbours
@@ -45,17 +45,19 @@ class BlockAllocator(Protocol):
     def num_free(self) -> int: ...
 
     def allocate(self, owner: str, num_blocks: int) -> list[int]:
-        """Blocks that continue the owner's sequence. The caller has seen that they are free."""
+        """Returns blocks that continue the owner's sequence. The caller has seen that they are
+        free."""
         ...
 
     def free(self, blocks: Iterable[int]) -> None: ...
 
     def release(self, owner: str) -> None:
-        """The owner will not grow: whatever is kept ready for it is kept no longer."""
+        """Keeps nothing ready for the owner any longer: it will not grow."""
         ...
 
     def check_integrity(self, held: Iterable[int]) -> None:
-        """Every block is free or among `held`, exactly once. Raises AssertionError with the sum."""
+        """Checks that every block is free or among `held`, exactly once. Raises AssertionError with
+        the sum."""
         ...
 
 

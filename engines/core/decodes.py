@@ -1,4 +1,4 @@
-"""Those who compute one token a step: the hot path, kept from step to step.
+"""The requests that compute one token a step, kept from step to step: the hot path.
 
 While nobody comes or goes, a step costs each of them one turn of the loop in `take`, and its
 output. Whose block ends is known beforehand; whether somebody has had its last token is asked of
@@ -17,7 +17,8 @@ from engines.core.request import FinishReason, Request, RequestOutput
 
 
 class Decodes:
-    """Each has one token without KV: the one sampled last, or the last one of its prompt."""
+    """The decoding requests and their chunks. Each has one token without KV: the one sampled last,
+    or the last one of its prompt."""
 
     def __init__(self, block_size: int) -> None:
         self._block_size = block_size
@@ -26,7 +27,7 @@ class Decodes:
         self.replace([])
 
     def replace(self, requests: list[Request]) -> None:
-        """From now on these, in this order; each has the blocks for its token."""
+        """Makes these the decoding requests, in this order; each has the blocks for its token."""
         self.requests = requests
         self.members = frozenset(requests)
         self.num_first_tokens = 0
@@ -60,7 +61,7 @@ class Decodes:
         self._num_cached_tokens = [each.num_cached_tokens for each in requests]
 
     def take(self, token_ids: Sequence[int]) -> None:
-        """The step's tokens, one each."""
+        """Gives each request its token of this step."""
         self._num_steps += 1
         self._num_steps_to_end -= 1
         self.num_first_tokens = 0
@@ -76,11 +77,12 @@ class Decodes:
             chunk.token_ids = its_token_ids
 
     def at_block_end(self) -> list[Request]:
-        """Whose last block is full, and who has no block for its next token yet."""
+        """Returns those whose last block is full and who have no block for their next token yet."""
         return self._by_offset[-self._num_steps % self._block_size]
 
     def ended(self) -> list[Request]:
-        """Who has had its last token in this step, with its finish reason set."""
+        """Returns those who have had their last token in this step, with their finish reasons
+        set."""
         if not self._may_end:
             return []
         for request in self.requests:
@@ -88,7 +90,7 @@ class Decodes:
         return [each for each in self.requests if each.finish_reason is not None]
 
     def outputs(self) -> list[RequestOutput]:
-        """Of the step whose tokens were taken last."""
+        """Returns the outputs of the step whose tokens were taken last."""
         reasons: Iterable[FinishReason | None] = repeat(None)
         if self._may_end:
             reasons = map(_finish_reason, self.requests)
@@ -109,7 +111,7 @@ _make_output = partial(tuple.__new__, RequestOutput)
 
 
 def _chunk(request: Request) -> SequenceChunk:
-    """Its part of the next step."""
+    """Returns the request's part of the next step."""
     outputs = request.output_token_ids
     return SequenceChunk(
         request.request_id,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from engines.core.request import SamplingParams
+from engines.core.sampling_params import SamplingParams
 
 
 @dataclass(slots=True)
@@ -73,16 +73,18 @@ class Transfer(Protocol):
 
     @property
     def duration_s(self) -> float:
-        """From submission to completion, the queue included. Only to be asked once done."""
+        """Returns the time from submission to completion, the queue included. Only to be asked once
+        done."""
         ...
 
     @property
     def copying_s(self) -> float:
-        """The part of `duration_s` after its turn in the queue came. Only once done."""
+        """Returns the part of `duration_s` after its turn in the queue came. Only to be asked once
+        done."""
         ...
 
     def is_done(self) -> bool:
-        """Never blocks."""
+        """Returns whether all is copied; never blocks."""
         ...
 
     def wait(self) -> None: ...
@@ -99,12 +101,12 @@ class Device(Protocol):
     num_host_blocks: int
 
     def execute(self, batch: Batch) -> list[int | None]:
-        """Run the model: writes each chunk's KV into its blocks; one token id per chunk that
-        samples, None for the others, in the batch's order."""
+        """Runs the model: writes each chunk's KV into its blocks, and returns one token id per
+        chunk that samples, None for the others, in the batch's order."""
         ...
 
     def transfer(self, direction: Direction, runs: Sequence[BlockRun]) -> Transfer:
-        """Queue copies; they read their sources as the last `execute` left them.
+        """Queues copies, which read their sources as the last `execute` left them.
 
         There is at least one run. Runs never overlap, nor touch a block of an unfinished transfer.
         Each direction is a queue: a transfer starts when the earlier ones of its direction are
@@ -114,5 +116,5 @@ class Device(Protocol):
         ...
 
     def close(self) -> None:
-        """Finish what is queued and give back threads; nothing may be called after it."""
+        """Finishes what is queued and gives back threads; nothing may be called after it."""
         ...

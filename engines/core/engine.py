@@ -40,7 +40,8 @@ class Engine:
         on_request: Callable[[RequestRecord], None] | None = None,
         on_transfer: Callable[[TransferRecord], None] | None = None,
     ) -> None:
-        """The three hear of each step, of each request that has ended, of each landed transfer."""
+        """Makes an engine without requests. The three callbacks hear of each step, of each request
+        that has ended, of each landed transfer."""
         mechanisms = core.mechanisms
         self._core = core
         self._device = device
@@ -72,21 +73,20 @@ class Engine:
     def has_work(self) -> bool:
         return bool(self._live)
 
-    def is_live(self, request_id: str) -> bool:
-        return request_id in self._live
-
     @property
     def has_flights(self) -> bool:
-        """Transfers go on after the last request has ended; `poll` lands them."""
+        """Tells whether transfers are under way; they go on after the last request has ended, and
+        `poll` lands them."""
         return self._swapper.has_flights
 
     def poll(self) -> None:
-        """Between steps, while there is nothing to step for: land what has arrived."""
+        """Lands the transfers that have arrived, between steps, while there is nothing to step
+        for."""
         self._swapper.poll()
         self._recorder.refresh()
 
     def submit(self, request: Request) -> None:
-        """Take a request; whoever builds it has seen that it fits the context limit."""
+        """Takes a request; whoever builds it has seen that it fits the context limit."""
         longest = len(request.prompt_token_ids) + request.sampling.max_tokens
         assert longest <= self._core.kv_tokens, f"{longest} tokens in a pool of {self._core}"
         assert request.request_id not in self._live, f"{request.request_id} is live already"
@@ -103,7 +103,7 @@ class Engine:
         tally.num_prompt_tokens += len(request.prompt_token_ids)
 
     def abort(self, request_id: str) -> None:
-        """Forget a request and free its blocks; one that is gone already is no error."""
+        """Forgets a request and frees its blocks; one that is gone already is no error."""
         request = self._live.pop(request_id, None)
         if request is not None:
             request.finish_reason = FinishReason.ABORT
@@ -113,7 +113,7 @@ class Engine:
             self._recorder.refresh(num_aborted=1)
 
     def end(self, request_id: str) -> None:
-        """A stop string was found: the request has ended well, and gives no more outputs."""
+        """Ends a request well, as when a stop string was found: it gives no more outputs."""
         request = self._live.get(request_id)
         if request is not None:
             request.finish_reason = FinishReason.STOP
@@ -123,7 +123,7 @@ class Engine:
             self._recorder.refresh()
 
     def step(self) -> list[RequestOutput]:
-        """One iteration; every request that got a token is in what comes back."""
+        """Does one iteration and returns an output for every request that got a token."""
         began_at = self._clock()
         stalled_before_s = self._swapper.stalled_s
         # 1. priority updates (arrivals and cancels came in between two steps)
@@ -162,8 +162,10 @@ class Engine:
         return outputs
 
     def check_integrity(self) -> None:
-        """Every block of both pools is free, held or draining, exactly once; a copy has the blocks
-        it needs and no more. Raises AssertionError."""
+        """Checks that every block of both pools is free, held or draining, exactly once, that a
+        copy has the blocks it needs and no more, and what a quiet step relies on. Raises
+        AssertionError."""
+        self._scheduler.check_integrity()
         live = self._live.values()
         device = [block for request in live for block in request.device_blocks]
         self.kv.device.check_integrity([*device, *self._swapper.draining_blocks()])
@@ -226,7 +228,8 @@ class Engine:
         self._recorder.tally.finished.append(request)
 
     def _retire(self, request: Request) -> None:
-        """It has ended well: off the device, its history kept for the next turn."""
+        """Takes a request that has ended well off the device, and keeps its history for the next
+        turn."""
         self._roster.leave(request)
         self._reuse.keep(request)
         self.kv.discard(request)

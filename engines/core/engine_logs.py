@@ -16,10 +16,11 @@ STEPS_PER_BATCH = 32  # about a second
 
 
 class EngineLogs:
-    """Each method but `close` is one of `Engine`'s callbacks. One thread at a time."""
+    """The three logs of one engine. Each method but `close` is one of `Engine`'s callbacks. One
+    thread at a time."""
 
     def __init__(self, directory: Path, *, steps_per_batch: int = STEPS_PER_BATCH) -> None:
-        """Files are named as in `engines.api.ENGINE_LOGS`."""
+        """Opens the three logs in the directory, named as in `engines.api.ENGINE_LOGS`."""
         self._steps = RecordLog(directory / "steps.arrows", StepRecord)
         self._requests = RecordLog(directory / "requests.arrows", RequestRecord)
         self._transfers = RecordLog(directory / "transfers.arrows", TransferRecord)

@@ -18,14 +18,14 @@ class Run(NamedTuple):  # a tuple: made by the million, at half of a frozen data
 
     @property
     def end(self) -> int:
-        """The block after the last."""
+        """Returns the block after the last."""
         return self.start + self.num_blocks
 
     def blocks(self) -> range:
         return range(self.start, self.end)
 
     def split(self, num_blocks: int) -> tuple[Run, Run]:
-        """(the first `num_blocks`, the rest)."""
+        """Returns the first `num_blocks`, and the rest."""
         assert 0 <= num_blocks <= self.num_blocks, f"{num_blocks} of {self}"
         middle = self.start + num_blocks
         return Run(self.start, num_blocks), Run(middle, self.num_blocks - num_blocks)
@@ -36,7 +36,8 @@ make_run = partial(tuple.__new__, Run)
 
 
 class FreeRuns:
-    """No two runs touch. Taking, returning and best fit cost O(log n) compares for n runs."""
+    """The free runs of one memory, no two of which touch. Taking, returning and best fit cost
+    O(log n) compares for n runs."""
 
     def __init__(self, runs: Iterable[Run] = ()) -> None:
         self.num_blocks = 0
@@ -50,7 +51,7 @@ class FreeRuns:
         return (Run(start, self._size_of[start]) for start in self._starts)
 
     def add(self, run: Run) -> None:
-        """Return blocks; they join the free neighbours on both sides."""
+        """Takes blocks back; they join the free neighbours on both sides."""
         start, num_blocks = run
         if num_blocks == 0:
             return
@@ -78,12 +79,12 @@ class FreeRuns:
         self._know(start, num_blocks)
 
     def starting_at(self, block: int) -> Run | None:
-        """The free run that begins with this block."""
+        """Returns the free run that begins with this block."""
         num_blocks = self._size_of.get(block)
         return None if num_blocks is None else Run(block, num_blocks)
 
     def best_fit(self, num_blocks: int) -> Run | None:
-        """The smallest run of at least so many blocks, the lowest of equals."""
+        """Returns the smallest run of at least so many blocks, the lowest of equals."""
         i = bisect_left(self._by_size, (num_blocks, -1))
         if i == len(self._by_size):
             return None
@@ -92,7 +93,7 @@ class FreeRuns:
 
     @property
     def longest(self) -> int:
-        """Blocks of the longest run; 0 without any."""
+        """Returns how many blocks the longest run has; 0 without any."""
         return self._by_size[-1][0] if self._by_size else 0
 
     def largest(self) -> Run | None:
@@ -102,7 +103,7 @@ class FreeRuns:
         return Run(start, size)
 
     def take(self, run: Run, num_blocks: int) -> Run:
-        """The first `num_blocks` of a free run; the rest stays free."""
+        """Takes the first `num_blocks` of a free run; the rest stays free."""
         start, size = run
         assert self._size_of.get(start) == size, f"{run} is not free"
         assert 0 <= num_blocks <= size, f"{num_blocks} of {run}"
@@ -117,8 +118,8 @@ class FreeRuns:
         return Run(start, num_blocks)
 
     def take_shorter(self, num_blocks: int, *, while_above: int) -> list[Run]:
-        """Whole runs, the longest first, as long as the longest is shorter than what is missing of
-        `num_blocks`, and more than `while_above` are missing."""
+        """Takes whole runs, the longest first, as long as the longest is shorter than what is
+        missing of `num_blocks`, and more than `while_above` are missing."""
         starts, size_of, by_size = self._starts, self._size_of, self._by_size
         taken: list[Run] = []
         missing = num_blocks
@@ -136,14 +137,15 @@ class FreeRuns:
         self._size_of[start] = num_blocks
 
     def _forget(self, start: int) -> int:
-        """How many blocks the run had; `_starts` is left to the caller."""
+        """Removes the run from all but `_starts`, which is left to the caller, and returns how many
+        blocks it had."""
         num_blocks = self._size_of.pop(start)
         del self._by_size[bisect_left(self._by_size, (num_blocks, start))]
         return num_blocks
 
 
 def runs_of(blocks: Iterable[int]) -> list[Run]:
-    """Block ids in any order, as maximal runs in ascending order."""
+    """Returns block ids, given in any order, as maximal runs in ascending order."""
     ordered = sorted(blocks)
     num_blocks = len(ordered)
     if not num_blocks:

@@ -19,15 +19,16 @@ from functools import partial
 from engines.core.allocators import ALLOCATORS
 from engines.core.block_pool import BlockAllocator, GroupCounts
 from engines.core.device import Direction
+from engines.core.flight import Flight
 from engines.core.prefix_cache import PrefixCache, extend_digests
 from engines.core.request import HostCopy, Phase, Request
 from engines.core.settings import CoreSettings
-from engines.core.swap import Flight, Swapper
+from engines.core.swap import Swapper
 
 
 class KvCache:
-    """`keeps_copies`: a host copy stays valid after a swap-in, so that the next swap-out moves
-    only the increment."""
+    """Every request's blocks in both pools. `keeps_copies`: a host copy stays valid after a
+    swap-in, so that the next swap-out moves only the increment."""
 
     def __init__(self, core: CoreSettings, swapper: Swapper, *, keeps_copies: bool) -> None:
         allocator = ALLOCATORS[core.mechanisms.allocator]
@@ -45,11 +46,13 @@ class KvCache:
         return -(-num_tokens // self._block_size)
 
     def blocks_missing(self, request: Request) -> int:
-        """Device blocks it still needs before all of its tokens can be computed."""
+        """Returns how many device blocks the request still needs before all of its tokens can be
+        computed."""
         return -(-request.num_tokens // self._block_size) - len(request.device_blocks)
 
     def in_need(self, requests: Iterable[Request]) -> list[Request]:
-        """Those whose blocks are missing any; without calls, for it is asked of all who run."""
+        """Returns those whose blocks do not cover their tokens. It makes no calls, for all who run
+        are asked."""
         size = self._block_size
         return [
             each
@@ -59,7 +62,8 @@ class KvCache:
         ]
 
     def blocks_wanted(self, request: Request) -> int:
-        """The same, less what a newcomer will share with those who hold it already."""
+        """Returns the blocks missing, less those that a newcomer will share with who holds them
+        already."""
         missing = self.blocks_missing(request)
         if self._prefixes is None or request.phase is not Phase.WAITING:
             return missing
@@ -67,29 +71,32 @@ class KvCache:
         return missing - num_known + num_free
 
     def freed_for(self, newcomer: Request) -> Callable[[list[int]], int]:
-        """How many blocks there would be more for `newcomer` if a holder of such blocks went."""
+        """Returns a function that tells how many blocks there would be more for `newcomer` if a
+        holder of such blocks went."""
         if self._prefixes is None:
             return len
         shares = newcomer.phase is Phase.WAITING
         return self._prefixes.freed_by(self._shareable(newcomer) if shares else [])
 
     def host_blocks_missing(self, request: Request) -> int:
-        """Host blocks it still needs before it can be swapped out."""
+        """Returns how many host blocks the request still needs before it can be swapped out."""
         held = len(request.host_copy.blocks) if request.host_copy else 0
         return self.blocks_for(request.num_computed) - held
 
     @property
     def num_reachable(self) -> int:
-        """Device blocks that are free, or will be when the swap-outs under way have landed."""
+        """Returns how many device blocks are free, or will be when the swap-outs under way have
+        landed."""
         return self.device.num_free + self.swapper.num_draining
 
     def grow(self, request: Request, missing: int) -> None:
-        """So many more device blocks; the caller has seen that they are free."""
+        """Gives the request so many more device blocks; the caller has seen that they are free."""
         if missing > 0:
             request.device_blocks += self.device.allocate(request.request_id, missing)
 
     def bring_in(self, request: Request) -> Flight | None:
-        """WAITING → RUNNING, or SWAPPED → ARRIVING, with the flight that brings its KV."""
+        """Lets a request in, WAITING → RUNNING or SWAPPED → ARRIVING, and returns the flight that
+        brings its KV, None where none has to come."""
         if self._prefixes is not None and request.phase is Phase.WAITING:
             request.device_blocks = self._prefixes.share(self._shareable(request))
             request.num_known_blocks = len(request.device_blocks)
@@ -116,7 +123,7 @@ class KvCache:
         return self._prefixes is not None
 
     def learn(self, request: Request, num_new_tokens: int) -> None:
-        """Its computed blocks can be found by others from now on (`reuse: prefix`)."""
+        """Lets others find the request's computed blocks from now on (`reuse: prefix`)."""
         num_full, num_over = divmod(request.num_computed, self._block_size)
         if self._prefixes is not None and num_over < num_new_tokens:  # a block has become full
             self._extend_digests(request, num_full)
@@ -126,7 +133,7 @@ class KvCache:
             request.num_known_blocks += self._prefixes.learn(blocks, digests)
 
     def swap_out(self, request: Request) -> None:
-        """RUNNING → SWAPPED: what the host does not have yet goes out. The caller has seen that
+        """Sends out what the host does not have yet, RUNNING → SWAPPED. The caller has seen that
         the host has room (`host_blocks_missing`)."""
         copy = request.host_copy
         if copy is None:
@@ -154,14 +161,15 @@ class KvCache:
                 self.swapper.wait_in_conflict(copy.flight)
 
     def drop(self, request: Request) -> None:
-        """RUNNING → SWAPPED or WAITING: what only the device has must be computed again."""
+        """Gives up what only the device has, RUNNING → SWAPPED or WAITING; it must be computed
+        again."""
         self._free_device(request)
         copy = request.host_copy
         request.phase = Phase.WAITING if copy is None else Phase.SWAPPED
         request.num_computed = 0 if copy is None else copy.num_tokens
 
     def discard(self, request: Request) -> None:
-        """Any phase → FINISHED: give all of its blocks back."""
+        """Gives all of the request's blocks back, any phase → FINISHED."""
         if request.host_copy is not None:
             self.give_up(request.host_copy)
             request.host_copy = None
@@ -169,7 +177,7 @@ class KvCache:
         request.phase = Phase.FINISHED
 
     def give_up(self, copy: HostCopy) -> None:
-        """A copy that nobody needs any more."""
+        """Frees a copy that nobody needs any more."""
         self.wait_for(copy)
         self.host.free(copy.blocks)
         self.host.release(copy.owner)
@@ -177,31 +185,32 @@ class KvCache:
         copy.num_tokens = 0
 
     def wait_for(self, copy: HostCopy) -> None:
-        """Until nothing is on its way to it or from it."""
+        """Waits until nothing is on its way to the copy or from it."""
         if copy.flight is not None:
             self.swapper.wait_in_conflict(copy.flight)
 
     def trim(self, copy: HostCopy, num_tokens: int) -> None:
-        """Only its first `num_tokens` are of use: the blocks after them are free."""
+        """Frees all blocks of the copy but those of its first `num_tokens`."""
         stop = self.blocks_for(num_tokens)
         self.host.free(copy.blocks[stop:])
         del copy.blocks[stop:]
         copy.num_tokens = num_tokens
 
     def contaminate(self, copy: HostCopy, num_blocks: int) -> None:
-        """Take blocks from a copy's end; what is before them stays valid."""
+        """Takes blocks from a copy's end; what is before them stays valid."""
         num_blocks = min(num_blocks, len(copy.blocks))
         self.swapper.count_contaminated(num_blocks)
         rest = (len(copy.blocks) - num_blocks) * self._block_size
         self.trim(copy, min(rest, copy.num_tokens))
 
     def take_group_counts(self) -> GroupCounts:
-        """What happened to the groups of both pools since the last call."""
+        """Returns what happened to the groups of both pools since the last call."""
         before, self._counted = self._counted, self.device.counts + self.host.counts
         return self._counted - before
 
     def _shareable(self, request: Request) -> list[bytes]:
-        """Digests of the blocks it could share; its last token is always computed."""
+        """Returns digests of the blocks that the request could share; its last token is always
+        computed."""
         num_full = (request.num_tokens - 1) // self._block_size
         self._extend_digests(request, num_full)
         return request.block_digests[:num_full]

@@ -12,12 +12,12 @@ from engines.core.request import Request
 class Policy(Protocol):
     @property
     def key(self) -> Callable[[Request], Any]:
-        """Sort key, different for any two: the smallest goes first, the largest is preempted
-        first. An attrgetter, for it needs no Python frame."""
+        """Returns the sort key, different for any two: the smallest goes first, the largest is
+        preempted first. It is an attrgetter, which needs no Python frame."""
         ...
 
     def may_displace(self, newcomer: Request, holder: Request) -> bool:
-        """May `newcomer`, which holds nothing, take the blocks of `holder`?"""
+        """Returns whether `newcomer`, which holds nothing, may take the blocks of `holder`."""
         ...
 
 

@@ -37,7 +37,7 @@ class PrefixCache:
         return self._allocator.num_free + len(self._cached)
 
     def allocate(self, owner: str, num_blocks: int) -> list[int]:
-        """New blocks; cached ones lose their content only when no others are free."""
+        """Returns new blocks; cached ones lose their content only when no others are free."""
         short = num_blocks - self._allocator.num_free
         if short > 0:
             self._allocator.free([self._forget_oldest() for _ in range(short)])
@@ -46,7 +46,8 @@ class PrefixCache:
         return blocks
 
     def free(self, blocks: Iterable[int]) -> None:
-        """One holder less of each. Given back from the end, so that a prefix outlives its rest."""
+        """Counts one holder less of each block, from the end on, so that a prefix outlives its
+        rest."""
         unknown = []
         num_holders, digest_of, cached = self._num_holders, self._digest_of, self._cached
         for block in reversed(list(blocks)):
@@ -65,14 +66,16 @@ class PrefixCache:
         self._allocator.release(owner)
 
     def known(self, digests: Sequence[Digest]) -> tuple[int, int]:
-        """(how many first blocks `share` would give, how many of them count as free now)."""
+        """Returns how many first blocks `share` would give, and how many of them count as free
+        now."""
         blocks = list(self._known_blocks(digests))
         return len(blocks), sum(block in self._cached for block in blocks)
 
     def freed_by(self, digests: Sequence[Digest]) -> Callable[[Iterable[int]], int]:
-        """For who will `share` these: how many more blocks it could allocate if the holder of such
-        blocks went, asked of one holder after the other. Those that all go hold in common count
-        with the last of them, those that it will share itself never."""
+        """Returns a function that tells, asked of one holder after the other, how many more blocks
+        somebody who will share these could allocate if the holder of such blocks went. Blocks that
+        all who go hold in common count with the last of them; blocks that will be shared anyway
+        never count."""
         will_share = set(self._known_blocks(digests))
         gone: Counter[int] = Counter()
 
@@ -87,7 +90,7 @@ class PrefixCache:
         return num_freed
 
     def share(self, digests: Sequence[Digest]) -> list[int]:
-        """Hold the blocks of the longest known beginning."""
+        """Takes hold of the blocks of the longest known beginning, and returns them."""
         shared = list(self._known_blocks(digests))
         for block in shared:
             self._cached.pop(block, None)
@@ -95,8 +98,9 @@ class PrefixCache:
         return shared
 
     def learn(self, blocks: Sequence[int], digests: Sequence[Digest]) -> int:
-        """Block i holds, computed, what digest i stands for. How many first ones are known now, and
-        will be for as long as they are held: none of them need be told again."""
+        """Remembers that block i holds, computed, what digest i stands for. Returns how many first
+        ones are known now and will be for as long as they are held: none of them need be told
+        again."""
         num_known = 0
         for i, (block, digest) in enumerate(zip(blocks, digests, strict=True)):
             if block not in self._digest_of:
@@ -109,7 +113,8 @@ class PrefixCache:
         return num_known
 
     def check_integrity(self, held: Iterable[int]) -> None:
-        """Every block is free, cached or held, once; holders are counted truly."""
+        """Checks that every block is free, cached or held, once, and that holders are counted
+        truly."""
         holders = dict(Counter(held))
         assert holders == self._num_holders, f"{holders} hold, counted {self._num_holders}"
         self._allocator.check_integrity([*holders, *self._cached])
@@ -130,7 +135,8 @@ class PrefixCache:
 
 
 def extend_digests(digests: list[Digest], token_ids: Sequence[int], block_size: int) -> None:
-    """Append what is missing: digest i stands for the tokens of blocks 0 … i, all full."""
+    """Appends the digests that are missing: digest i stands for the tokens of blocks 0 … i, all
+    full."""
     for start in range(len(digests) * block_size, len(token_ids) - block_size + 1, block_size):
         content = array("q", token_ids[start : start + block_size]).tobytes()
         before = digests[-1] if digests else b""

@@ -11,7 +11,9 @@ from engines.core.request import Request
 
 
 class PriorityTraceFollower:
-    """Update k takes hold at iteration ⌈k / update_frequency⌉; after the last row, row 0 again.
+    """Keeps requests at the trace's levels.
+
+    Update k takes hold at iteration ⌈k / update_frequency⌉; after the last row, row 0 again.
 
     FastSwitch [M]: frequency 0.02 is one update every 50 iterations.
     """
@@ -22,13 +24,14 @@ class PriorityTraceFollower:
         self._row = 0
 
     def assign(self, request: Request) -> None:
-        """The request's level now; one that the trace does not know keeps its own."""
+        """Gives the request its level of now; one that the trace does not know keeps its own."""
         column = self._columns.get(request.conversation_id or "")
         if column is not None:
             request.priority = int(self._updates.levels[self._row, column])
 
     def advance(self, iteration: int, live: Iterable[Request]) -> bool:
-        """Called before each iteration; True when the priorities were set anew."""
+        """Sets the priorities of the coming iteration, and returns whether they were set anew.
+        Called before each."""
         # The small term keeps 25 · 0.04 from falling a hair short of 1.
         update = int(iteration * self._updates.update_frequency + 1e-9)
         row = update % len(self._updates.levels)

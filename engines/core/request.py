@@ -4,24 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from engines.core.swap import Flight
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SamplingParams:
-    """How tokens are chosen, in the OpenAI API's words."""
-
-    max_tokens: int
-    min_tokens: int = 0  # end-of-sequence tokens are masked before this many
-    temperature: float = 0.0  # 0 = greedy
-    top_k: int = 0  # 0 = off
-    top_p: float = 1.0
-    seed: int = 0  # with the output index it fixes the draw, whatever happens on the way
-    ignore_eos: bool = False
-    eos_token_ids: frozenset[int] = frozenset()
+from engines.core.flight import Flight
+from engines.core.sampling_params import SamplingParams
 
 
 class FinishReason(StrEnum):
@@ -54,7 +40,9 @@ class HostCopy:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Request:
-    """Token layout: [0, num_computed) has KV, [num_computed, num_tokens) has not yet.
+    """One turn inside the engine.
+
+    Token layout: [0, num_computed) has KV, [num_computed, num_tokens) has not yet.
 
     While decoding exactly one token is without KV: the one sampled last.
     """
@@ -91,12 +79,12 @@ class Request:
 
     @property
     def must_stay(self) -> bool:
-        """Sent away now, its coming in would have been in vain: it has not computed since, or has
-        no token to show for what it had to compute again."""
+        """Tells whether its coming in would have been in vain, were it sent away now: it has not
+        computed since, or has no token to show for what it had to compute again."""
         return self.has_just_arrived or self.num_tokens_at_loss == self.num_tokens
 
     def ending(self) -> FinishReason | None:
-        """What its last output token ends it with."""
+        """Returns what its last output token ends it with, None where it goes on."""
         sampling, outputs = self.sampling, self.output_token_ids
         if not sampling.ignore_eos and outputs[-1] in sampling.eos_token_ids:
             return FinishReason.STOP
@@ -105,7 +93,7 @@ class Request:
         return None
 
     def tokens_between(self, start: int, stop: int) -> list[int]:
-        """Token ids at positions [start, stop), prompt and output as one sequence."""
+        """Returns the token ids at positions [start, stop), prompt and output as one sequence."""
         num_prompt = len(self.prompt_token_ids)
         if start >= num_prompt:
             return self.output_token_ids[start - num_prompt : stop - num_prompt]

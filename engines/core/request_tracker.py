@@ -32,8 +32,9 @@ class _Life:
         self.spans: list[Span] = []
         self.first_token_at: float | None = None
 
-    def turn(self, state: State, at: float) -> None:
-        """It is in `state` from `at` on, or from when the last state began, if that was later."""
+    def enter(self, state: State, at: float) -> None:
+        """Puts the request into `state` from `at` on, or from when the last state began, if that
+        was later."""
         if state is self.state:
             return
         at = max(at, self.since)
@@ -43,25 +44,26 @@ class _Life:
             at = self.spans.pop().began_at
         self.state, self.since = state, at
 
-    def look(self, step_began_at: float) -> None:
-        """What it was in the step that has just ended, in whose batch it was not."""
+    def see(self, step_began_at: float) -> None:
+        """Puts the request, which was not in the batch of the step that has just ended, into the
+        state it was in meanwhile."""
         request = self.request
         if request.phase is Phase.RUNNING:
-            self.turn(State.HELD, step_began_at)
+            self.enter(State.HELD, step_began_at)
         elif request.phase is Phase.ARRIVING:
             copy = request.host_copy
             assert copy is not None and copy.flight is not None, f"{request.request_id} arrives"
-            self.turn(State.SWAP_WAIT, copy.flight.began_at)
+            self.enter(State.SWAP_WAIT, copy.flight.began_at)
         else:
             was_there = request.num_preemptions > 0
-            self.turn(State.PREEMPTED if was_there else State.QUEUED, step_began_at)
+            self.enter(State.PREEMPTED if was_there else State.QUEUED, step_began_at)
 
     def landed(self, transfer: TransferRecord) -> None:
-        self.turn(State.SWAP_WAIT, transfer.began_at)
-        self.turn(State.HELD, transfer.landed_at)
+        self.enter(State.SWAP_WAIT, transfer.began_at)
+        self.enter(State.HELD, transfer.landed_at)
 
     def ended(self, at: float) -> list[Span]:
-        """All of its spans, the last one until now."""
+        """Returns all of the request's spans, the last one until now."""
         assert at >= self.since, f"{self.request.request_id} ends at {at}, before {self.since}"
         if at > self.since:
             self.spans.append(Span(state=self.state, began_at=self.since, ended_at=at))
@@ -69,7 +71,8 @@ class _Life:
 
 
 class RequestTracker:
-    """Requests are told apart by identity: a dict and sets of them cost no hashing of names."""
+    """Follows what every live request spends its time on. Requests are told apart by identity: a
+    dict and sets of them cost no hashing of names."""
 
     def __init__(self, on_request: Callable[[RequestRecord], None] | None) -> None:
         self._on_request = on_request
@@ -83,11 +86,11 @@ class RequestTracker:
         self._tokenless.add(request)
 
     def ended(self, request: Request, at: float) -> None:
-        """Between two steps: aborted, or ended by a stop string."""
+        """Closes a request that ended between two steps: aborted, or ended by a stop string."""
         self._end(request, at)
 
     def stalled(self, began_at: float, ended_at: float) -> None:
-        """The engine stood idle for a transfer. Called in the order of time."""
+        """Notes that the engine stood idle for a transfer. Called in the order of time."""
         if self._stalls and self._stalls[-1][1] == began_at:
             began_at, _ = self._stalls.pop()
         if self._lives and ended_at > began_at:
@@ -106,8 +109,8 @@ class RequestTracker:
         began_at: float,
         ended_at: float,
     ) -> None:
-        """A step is over; the requests of `batch`, which nobody may alter, have their new tokens.
-        `moved` were brought in or sent away in this step."""
+        """Follows the requests over a step: those of `batch`, which nobody may alter, have their
+        new tokens; `moved` were brought in or sent away."""
         if moved or batch is not self._batch:
             self._look(batch, moved, began_at, ended_at)
         for request in finished:
@@ -118,10 +121,10 @@ class RequestTracker:
     ) -> None:
         lives = self._lives
         for request in batch - self._batch:
-            lives[request].turn(State.COMPUTING, began_at)
+            lives[request].enter(State.COMPUTING, began_at)
         for request in {*moved, *self._batch} - batch:
             if request in lives:
-                lives[request].look(began_at)
+                lives[request].see(began_at)
         for request in self._tokenless & batch:
             if request.output_token_ids:
                 lives[request].first_token_at = ended_at
@@ -140,7 +143,7 @@ class RequestTracker:
         self._forget_old_stalls()
 
     def _forget_old_stalls(self) -> None:
-        """Nobody computed before the first live request arrived."""
+        """Drops the stalls from before the first live request arrived: nobody computed then."""
         first = next(iter(self._lives.values()), None)
         if first is None:
             self._stalls.clear()
@@ -149,7 +152,8 @@ class RequestTracker:
 
 
 def _cut(span: Span, stalls: Sequence[Interval]) -> Iterator[Span]:
-    """A computing span with the stalls in it told apart; `stalls` are in order and disjoint."""
+    """Returns a computing span with the stalls in it told apart; `stalls` are in order and
+    disjoint."""
     if span.state is not State.COMPUTING:
         yield span
         return

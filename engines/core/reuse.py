@@ -14,15 +14,16 @@ from engines.core.roster import Roster
 
 class Reuse(Protocol):
     def keep(self, request: Request) -> None:
-        """A turn ended well: keep of its KV what the next turn may use, wherever it is."""
+        """Keeps what the next turn may use of the KV of a turn that ended well, wherever it is."""
         ...
 
     def claim(self, request: Request) -> None:
-        """A turn arrives: give it what is left of its history (→ SWAPPED), or nothing."""
+        """Gives a turn that arrives what is left of its history (→ SWAPPED), or nothing."""
         ...
 
     def make_room_for(self, request: Request) -> bool:
-        """Give up what can be spared until `request` can be swapped out; False if it can't."""
+        """Gives up what can be spared until `request` can be swapped out; returns False if it
+        can't."""
         ...
 
     def held_host_blocks(self) -> list[int]: ...
@@ -120,7 +121,7 @@ class HostReuse:
         return [block for kept in self._kept.values() for block in kept.copy.blocks]
 
     def _spare_copies(self, request: Request) -> Iterator[HostCopy]:
-        """Whose end may be taken for `request`, the cheapest first."""
+        """Yields the copies whose end may be taken for `request`, the cheapest first."""
         holders = self._roster.holders()
         for other in sorted(holders, key=lambda each: (-each.priority, each.serial)):
             if other is not request and other.host_copy is not None:
@@ -129,7 +130,7 @@ class HostReuse:
             yield kept.copy
 
     def _let_go(self, copy: HostCopy) -> None:
-        """Of a copy that has no blocks left."""
+        """Forgets a copy that has no blocks left."""
         kept = self._kept.get(copy.owner)
         if kept is not None and kept.copy is copy:
             self._forget(copy.owner)
@@ -146,7 +147,7 @@ class HostReuse:
 
 
 def common_prefix(left: list[int], right: list[int]) -> int:
-    """How many first tokens the two share."""
+    """Returns how many first tokens the two share."""
     shorter = min(len(left), len(right))
     if left[:shorter] == right[:shorter]:  # the usual case, at the speed of a memory compare
         return shorter

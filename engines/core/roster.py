@@ -49,16 +49,16 @@ class Roster:
         return len(self.outside) - self._num_swapped
 
     def holders(self) -> list[Request]:
-        """Whose KV is on the device, in no order."""
+        """Returns those whose KV is on the device, in no order."""
         return self.running + [each for each in self.arriving if each.phase is Phase.RUNNING]
 
     def enter(self, request: Request) -> None:
-        """It is live from now on, and outside."""
+        """Puts a request outside, and makes it live."""
         insort(self.outside, request, key=self._key)
         self._num_swapped += request.phase is Phase.SWAPPED
 
     def leave(self, request: Request) -> None:
-        """It has ended; asked before its phase says so."""
+        """Removes a request that has ended; called before its phase says so."""
         if request.phase is Phase.ARRIVING or request in self.arriving:
             self.arriving.remove(request)
         elif request.phase is Phase.RUNNING:
@@ -69,19 +69,19 @@ class Roster:
             self._num_swapped -= request.phase is Phase.SWAPPED
 
     def reorder(self) -> None:
-        """Priorities were set anew."""
+        """Sorts everybody after priorities were set anew."""
         self.running.sort(key=self._key)
         self.outside.sort(key=self._key)
         self.has_changed = True
 
     def land(self) -> None:
-        """Those whose KV has arrived run."""
+        """Moves those whose KV has arrived to those who run."""
         for request in [each for each in self.arriving if each.phase is Phase.RUNNING]:
             self.arriving.remove(request)
             self.run(request)
 
     def take_in(self, request: Request) -> None:
-        """From those outside; asked before its phase says so."""
+        """Takes one from those outside; called before its phase says so."""
         del self.outside[self._place(request, self.outside)]
         self._num_swapped -= request.phase is Phase.SWAPPED
         self._moved.append(request)
@@ -94,20 +94,20 @@ class Roster:
         self.arriving.append(request)
 
     def send_away(self, request: Request) -> None:
-        """Of those who run; its phase may be anything else already."""
+        """Takes one from those who run; its phase may be anything else already."""
         del self.running[self._place(request, self.running)]
         self._sent_away.append(request)
         self._moved.append(request)
         self.has_changed = True
 
     def settle(self) -> None:
-        """At a step's end."""
+        """Puts those who were sent away outside, at a step's end."""
         for request in self._sent_away:
             self.enter(request)
         self._sent_away.clear()
 
     def take_moved(self) -> list[Request]:
-        """Who has come in or was sent away since the last call."""
+        """Returns who has come in or was sent away since the last call."""
         moved, self._moved = self._moved, []
         return moved
 

@@ -1,4 +1,21 @@
-"""Who holds the device in this step, and what each holder computes. Iteration level, no torch."""
+"""Decides who holds the device in this step, and what each holder computes. No torch.
+
+Most steps move nobody. Such a quiet step asks nobody anything again, and rests on one invariant:
+
+    While `roster.has_changed` is False, everybody in `roster.running` stands in the order, and in
+    the part (decoding or prefilling), in which the last `_share_out` put him, and the blocks of all
+    cover their tokens, but for those of `Decodes.at_block_end`, who miss one block each.
+
+It holds because (1) whoever enters, leaves or reorders `running` sets the flag, in the roster;
+(2) `_share_out` lowers the flag only after `_grow` has given everybody his blocks, and who was only
+promised some has it raised again by the next `schedule`; (3) from then on nothing but the step's
+tokens changes what is needed, for nobody who runs loses a block. A decoding request gets one token
+a step, so its blocks fall short exactly when it has filled the last, which `Decodes` knows by
+counting steps. A prefilling one gets a token only with the last chunk of its prompt; then one token
+is left to compute, which makes it a decoding one and raises the flag.
+
+So `at_block_end` may stand for `KvCache.in_need` of all who run. `check_integrity` compares them.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +24,13 @@ from typing import NamedTuple
 
 from engines.core.adaptive import CHOICES, Situation
 from engines.core.decodes import Decodes
+from engines.core.flight import Flight
 from engines.core.kv_cache import KvCache
 from engines.core.policy import POLICIES
 from engines.core.request import Phase, Request
 from engines.core.reuse import Reuse
 from engines.core.roster import Roster
 from engines.core.settings import CoreSettings
-from engines.core.swap import Flight
 
 # How many behind one that does not fit are looked at; 64 do no better (benchmarks/README.md).
 MAX_LOOK_AHEAD = 8
@@ -66,24 +83,41 @@ class Scheduler:
         self.step_s = 0.0  # of recent steps of the model; the engine keeps it
 
     def schedule(self) -> Work:
-        """What to compute now; nothing when everything waits for transfers under way."""
+        """Returns what to compute now: nothing when everything waits for transfers under way."""
         roster = self._roster
         roster.land()
-        if self._num_promised or any(each.num_uncomputed == 1 for each in self._prefilling):
-            roster.has_changed = True  # somebody else will decode
+        if self._will_decode_others():
+            roster.has_changed = True
         # After a preemption for lack of room, nobody new comes in: he would be the next to go.
         if not self._grow() and roster.outside:
             self._admit()
         roster.settle()
         return self._share_out()
 
+    def check_integrity(self) -> None:
+        """Compares what a quiet step would rely on with all who run. Raises AssertionError."""
+        if self._roster.has_changed or self._will_decode_others():
+            return
+        running, members = self._roster.running, self._decodes.members
+        assert self._decodes.requests == [each for each in running if each in members]
+        assert self._prefilling == [each for each in running if each not in members]
+        assert all(each.num_uncomputed == 1 for each in members)
+        assert self._decodes.at_block_end() == self._kv.in_need(running)
+
     def take_decisions(self) -> Decisions:
         decisions, self._decisions = self._decisions, Decisions()
         return decisions
 
+    def _will_decode_others(self) -> bool:
+        """Whether somebody who runs decodes in the next step and did not in the last: his promised
+        blocks may have come, or one token of his prompt is left."""
+        return bool(self._num_promised) or any(
+            each.num_uncomputed == 1 for each in self._prefilling
+        )
+
     def _grow(self) -> bool:
-        """Blocks for the holders' next tokens, the most urgent first; the least urgent pay. True
-        if somebody had to.
+        """Gives the holders blocks for their next tokens, the most urgent first; the least urgent
+        pay. Returns whether somebody had to.
 
         Who must wait for a swap-out to land still runs, but has no blocks for its next token yet.
         """
@@ -113,7 +147,7 @@ class Scheduler:
         return True
 
     def _admit(self) -> None:
-        """Newcomers in the policy's order, until the first who does not fit (yet)."""
+        """Lets newcomers in, in the policy's order, until the first who does not fit (yet)."""
         roster = self._roster
         while roster.outside:
             request = roster.outside[0]
@@ -131,8 +165,8 @@ class Scheduler:
             self._bring_in(request)
 
     def _fill_gap(self) -> None:
-        """The next few who fit beside the first in line, which does not, come in past it. They make
-        way for whomever they passed, so nobody waits longer for them than a swap-out takes."""
+        """Lets the next few come in who fit beside the first in line, which does not. They make way
+        for whomever they passed, so nobody waits longer for them than a swap-out takes."""
         for request in self._roster.outside[1 : 1 + MAX_LOOK_AHEAD]:
             if request.host_copy is not None and request.host_copy.is_in_flight:
                 continue
@@ -142,7 +176,7 @@ class Scheduler:
                 self._bring_in(request, has_passed=True)
 
     def _victims(self, request: Request) -> list[Request] | None:
-        """Who must go for `request`, least urgent first; None if that is not enough."""
+        """Returns who must go for `request`, least urgent first; None if that is not enough."""
         running, num_arriving = self._roster.running, len(self._roster.arriving)
         missing, key = self._kv.blocks_wanted(request), self._policy.key
         num_free = self._kv.num_reachable - self._num_promised
@@ -166,7 +200,8 @@ class Scheduler:
         return num_blocks + margin <= num_free and num_others < self._max_num_seqs
 
     def _bring_in(self, request: Request, *, has_passed: bool = False) -> None:
-        """It runs in this step if nothing had to come, or that was waited for."""
+        """Lets a request in. It runs in this step if nothing had to come, or if that was waited
+        for."""
         self._roster.take_in(request)
         request.has_passed = has_passed
         flight = self._kv.bring_in(request)
@@ -209,7 +244,8 @@ class Scheduler:
             request.num_tokens_at_loss = request.num_tokens
 
     def _share_out(self) -> Work:
-        """The step's token budget: one token for each decoding request, prefill takes the rest."""
+        """Shares out the step's token budget: one for each decoding request, prefill takes the
+        rest."""
         # --- decode, and the last token of a prompt, which costs the device the same
         if self._roster.has_changed or self._num_promised:
             ready, members = self._ready(), self._decodes.members
@@ -229,7 +265,7 @@ class Scheduler:
         return Work(decodes=self._decodes, prefills=prefills)
 
     def _ready(self) -> list[Request]:
-        """Who runs and has the blocks for it."""
+        """Returns who runs and has the blocks for it."""
         running = self._roster.running
         if not self._num_promised:
             return running
@@ -238,8 +274,8 @@ class Scheduler:
 
 
 def _last_to_stay(running: list[Request], request: Request) -> Request:
-    """Whom to send away so that `request` can grow: the least urgent after it whose stay was not in
-    vain, else the least urgent."""
+    """Returns whom to send away so that `request` can grow: the least urgent after it whose stay
+    was not in vain, else the least urgent."""
     for other in reversed(running):
         if other is request:
             break

@@ -1,8 +1,8 @@
-"""The settings of the embedded engine: every mechanism is a field, a preset names a combination.
+"""The settings of every engine around this core: a mechanism is a field, a preset a combination.
 
-`FastSwitchSettings` is what a workload file says (a preset plus overrides, mostly None), of which
-`CoreEngineSettings` holds for every engine around this core; `CoreSettings` is what that comes to.
-Resolving makes a new object, nothing is filled in later.
+`CoreEngineSettings` is what a workload file says (a preset plus overrides, mostly None), to which a
+kind adds its own fields; `CoreSettings` is what the step loop gets. Resolving makes a new object,
+nothing is filled in later.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from engines.api import EngineSettings
 from engines.context_limit import refuse_longer
-from engines.errors import EngineInputError
 
 Allocator = Literal["paged", "sorted", "block_group"]
 Layout = Literal["per_layer", "cross_layer"]
@@ -25,7 +24,6 @@ Reuse = Literal["none", "host_swap", "host_copy", "prefix"]
 GroupVictim = Literal["random", "least_progress"]
 PolicyName = Literal["fcfs", "priority"]
 Admission = Literal["strict", "backfill"]
-DType = Literal["float32", "bfloat16", "float64"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +59,9 @@ FASTSWITCH = replace(
 PRESETS: dict[str, Mechanisms] = {
     "vllm-0.3": VLLM_0_3,
     "vllm-0.3-recompute": replace(VLLM_0_3, reuse="none"),
-    # [R] V1 preempts by recompute only and finds prefixes by their tokens; nothing is swapped, and
-    # newcomers are let in while there is any room.
-    "vllm-v1": replace(
+    # Recompute and prefix caching, as vLLM V1 has them ([R]: nothing is swapped, newcomers are let
+    # in while there is any room), under a policy that displaces, as vLLM V1 has none.
+    "recompute-prefix": replace(
         VLLM_0_3, copy="merged", preemption="recompute", reuse="prefix", watermark_ratio=0.0
     ),
     # One step each from the baseline towards fastswitch.
@@ -73,9 +71,12 @@ PRESETS: dict[str, Mechanisms] = {
     "fastswitch": FASTSWITCH,
     # Beyond the paper, each part found by measurement (benchmarks/README.md, "fastswitch-x"): whole
     # blocks in one piece, so that a link with dear calls costs no more than one with cheap ones; no
-    # room left empty in front of a request that is too large for it.
+    # room left empty in front of a request that is too large for it. The second is a rule of
+    # admission, not of memory: its remark says so.
     "fastswitch-x": replace(FASTSWITCH, layout="cross_layer", admission="backfill"),
 }
+# Old name → the preset it stands for: workload files and recorded runs may still say the old one.
+RENAMED_PRESETS = {"vllm-v1": "recompute-prefix"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,18 +99,6 @@ class CoreSettings:
     @property
     def num_host_blocks(self) -> int:
         return self.swap_tokens // self.block_size
-
-
-class LinkSettings(BaseModel):
-    """An emulated link between device and host, so that a laptop shows the regime of a real GPU.
-
-    A transfer lasts at least num_copies · seconds_per_copy + bytes / bytes_per_s.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    bytes_per_s: float = Field(gt=0, description="each direction's own bandwidth")
-    seconds_per_copy: float = Field(ge=0, description="cost of one copy call")
 
 
 class CoreEngineSettings(EngineSettings):
@@ -189,21 +178,21 @@ class CoreEngineSettings(EngineSettings):
                 )
 
     def mechanisms(self) -> Mechanisms:
-        """The preset with this file's overrides. Raises ValueError for an unknown preset."""
-        if self.preset not in PRESETS:
+        """Returns the preset with this file's overrides. Raises ValueError: no such preset."""
+        preset = RENAMED_PRESETS.get(self.preset, self.preset)
+        if preset not in PRESETS:
             raise ValueError(
                 f"preset {self.preset!r} is unknown; choose one of: {', '.join(PRESETS)}"
             )
-        base = PRESETS[self.preset]
         own = {
             field.name: getattr(self, "copy_mode" if field.name == "copy" else field.name)
             for field in fields(Mechanisms)
         }
         chosen = {name: value for name, value in own.items() if value is not None}
-        return replace(base, **chosen)
+        return replace(PRESETS[preset], **chosen)
 
     def named_mechanisms(self) -> dict[str, object]:
-        """Every mechanism by its field here: what a resolved copy names."""
+        """Returns every mechanism by its field here, as a resolved copy names them."""
         mechanisms = self.mechanisms()
         named = {
             "copy_mode" if field.name == "copy" else field.name: getattr(mechanisms, field.name)
@@ -214,13 +203,26 @@ class CoreEngineSettings(EngineSettings):
             num_threads = 0 if mechanisms.swap == "sync" else 2
         return {**named, "num_copy_threads": num_threads}
 
+    def remarks(self) -> list[str]:
+        found = []
+        if (name := RENAMED_PRESETS.get(self.preset)) is not None:
+            found.append(
+                f"preset {self.preset} is called {name} now: it is this engine with those "
+                "mechanisms, under a policy that displaces, not vLLM"
+            )
+        if self.mechanisms().admission == "backfill":
+            found.append(
+                "admission backfill: requests come in past one that does not fit, so this engine "
+                "differs from a strict one in whom it lets in, not in its handling of memory alone"
+            )
+        return found
+
     @property
     def max_live(self) -> int:
-        """Requests that a server holds at a time, whether they run or wait."""
+        """Returns how many requests a server holds at a time, whether they run or wait."""
         return self.max_num_seqs + self.max_waiting
 
     def check_longest(self, num_tokens: int) -> None:
-        """Raises EngineInputError when prompt and answer of so many tokens together do not fit."""
         refuse_longer(
             num_tokens,
             {"max_context_tokens": self.max_context_tokens, "kv_tokens": self.kv_tokens},
@@ -237,32 +239,3 @@ class CoreEngineSettings(EngineSettings):
             group_tokens=self.group_tokens,
             group_victim=self.group_victim,
         )
-
-
-class FastSwitchSettings(CoreEngineSettings):
-    """`kind: fastswitch`, the embedded engine."""
-
-    kind: Literal["fastswitch"] = "fastswitch"
-    model: str | None = Field(None, description="overrides the workload's model")
-    dtype: DType = "float32"
-    torch_device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu or cuda")
-    num_threads: int = Field(1, ge=1, le=1024, description="torch's threads; CPU only")
-    weights_seed: int = 0
-    link: LinkSettings | None = Field(
-        None, description="emulate this link between the pools; shown as such in every report"
-    )
-
-    def resolved(self, model: str | None) -> FastSwitchSettings:
-        """A copy that names every mechanism and the model: what a manifest should show."""
-        chosen = self.model or model
-        if chosen is None:
-            raise EngineInputError("no model is named; set model: in the workload or the engine")
-        return self.model_copy(update={**self.named_mechanisms(), "model": chosen})
-
-    def remarks(self) -> list[str]:
-        if self.link is None:
-            return []
-        return [
-            "the link between device and host is emulated: "
-            f"{self.link.bytes_per_s / 1e9:g} GB/s, {self.link.seconds_per_copy * 1e6:g} µs a copy"
-        ]

@@ -9,7 +9,7 @@ from engines.core.step_log import StepRecord
 
 
 class Gauges(NamedTuple):
-    """Those that change; their meaning is EngineStats'."""
+    """The gauges among EngineStats' fields, where their meaning is told."""
 
     num_running: int
     num_waiting: int
@@ -51,7 +51,7 @@ class EngineStats:
     def after(
         self, row: StepRecord, gauges: Gauges, *, num_prompt_tokens: int, num_generated_tokens: int
     ) -> EngineStats:
-        """One step later. The two token counts are the step's own."""
+        """Returns the statistics one step later. The two token counts are the step's own."""
         return EngineStats(
             **gauges._asdict(),
             num_device_blocks=self.num_device_blocks,

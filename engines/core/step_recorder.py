@@ -57,7 +57,7 @@ class StepRecorder:
         self._on_step = on_step
 
     def gauges(self) -> Gauges:
-        """As they are now."""
+        """Returns the gauges as they are now."""
         roster, device, host = self._roster, self._kv.device, self._kv.host
         num_arriving, num_swapped = roster.num_arriving, roster.num_swapped
         return Gauges(
@@ -70,7 +70,7 @@ class StepRecorder:
         )
 
     def refresh(self, *, num_aborted: int = 0) -> None:
-        """Something has happened between two steps."""
+        """Brings the statistics up to date after something has happened between two steps."""
         self.stats = replace(
             self.stats,
             **self.gauges()._asdict(),
@@ -78,7 +78,7 @@ class StepRecorder:
         )
 
     def record(self, step: Step, ended_at: float, num_outputs: int) -> None:
-        """The step is over; `num_outputs` requests got a token."""
+        """Records a step that is over, in which `num_outputs` requests got a token."""
         tally, self.tally = self.tally, Tally()
         row = self._row(step, ended_at, tally)
         self.stats = self.stats.after(

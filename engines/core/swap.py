@@ -1,7 +1,7 @@
 """Moving KV between the two pools: from block lists to copy runs, to transfers in flight.
 
-A flight owns its blocks until it has landed: nobody else may read or write them. Flights are polled
-once a step and waited for only where somebody needs their blocks now, and then only those flights.
+Flights are polled once a step and waited for only where somebody needs their blocks now, and then
+only those flights.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from functools import partial
 from itertools import count, repeat
 from operator import sub
 
-from engines.core.device import BlockRun, Device, Direction, Transfer
+from engines.core.device import BlockRun, Device, Direction
+from engines.core.flight import Flight
 from engines.core.request import Request
 from engines.core.settings import Copy
 from engines.core.transfer_log import TransferRecord, Waited
 
 
 def copy_runs(sources: Sequence[int], targets: Sequence[int], copy: Copy) -> list[BlockRun]:
-    """The copies that move block sources[i] to targets[i], for all i.
+    """Returns the copies that move block sources[i] to targets[i], for all i.
 
     `per_block`: one each. `merged`, `batched`: neighbours on BOTH sides go together.
     """
@@ -38,7 +39,7 @@ _make_block_run = partial(tuple.__new__, BlockRun)
 
 
 def _breaks(sources: Sequence[int], targets: Sequence[int]) -> list[int]:
-    """Where a block is no neighbour of the one before it, on either side."""
+    """Returns where a block is no neighbour of the one before it, on either side."""
     steps = zip(count(1), sources, sources[1:], targets, targets[1:], strict=False)
     return [
         i
@@ -63,45 +64,10 @@ class SwapCosts:
     stall_s: float = 0.0
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Flight:
-    """A transfer under way. `device_blocks` are those that nobody may touch before it has landed
-    and that belong to no request: the sources of a swap-out."""
-
-    direction: Direction
-    transfer: Transfer
-    request: Request  # whose KV
-    num_blocks: int
-    num_copy_runs: int
-    began_at: float
-    dispatch_s: float
-    on_landed: Callable[[], None]
-    device_blocks: Sequence[int]
-    has_landed: bool = False
-
-    def record(self, *, landed_at: float, waited: Waited, waited_s: float) -> TransferRecord:
-        copied_at = self.began_at + self.transfer.duration_s
-        return TransferRecord(
-            direction=self.direction,
-            request_id=self.request.request_id,
-            conversation_id=self.request.conversation_id,
-            began_at=self.began_at,
-            copying_at=copied_at - self.transfer.copying_s,
-            copied_at=copied_at,
-            landed_at=landed_at,
-            dispatch_s=self.dispatch_s,
-            waited=waited,
-            waited_s=waited_s,
-            num_blocks=self.num_blocks,
-            num_copy_runs=self.num_copy_runs,
-            num_copies=self.transfer.stats.num_copies,
-            num_bytes=self.transfer.stats.num_bytes,
-        )
-
-
 class Swapper:
-    """`is_sync`: every transfer is waited for at once, as vLLM 0.3 does. `on_stall` hears from
-    when to when the engine stood idle for one, `on_landed` of each that has landed."""
+    """Starts transfers, and sees that they land. `is_sync`: every one is waited for at once, as
+    vLLM 0.3 does. `on_stall` hears from when to when the engine stood idle for one, `on_landed` of
+    each that has landed."""
 
     def __init__(
         self,
@@ -135,20 +101,26 @@ class Swapper:
         on_landed: Callable[[], None],
         device_blocks: Sequence[int] = (),
     ) -> Flight:
-        """Begin to copy. `on_landed` is called once, from here, `poll` or a wait."""
+        """Begins to copy. `on_landed` is called once, from here, `poll` or a wait."""
         began_at = self._clock()
         runs = copy_runs(sources, targets, self._copy)
         transfer = self._device.transfer(direction, runs)
         dispatched_at = self._clock()
+
+        def landed(record: TransferRecord) -> None:
+            self._on_landed(request, record)
+            on_landed()
+
         flight = Flight(
             direction=direction,
             transfer=transfer,
-            request=request,
+            request_id=request.request_id,
+            conversation_id=request.conversation_id,
             num_blocks=len(sources),
             num_copy_runs=len(runs),
             began_at=began_at,
             dispatch_s=dispatched_at - began_at,
-            on_landed=on_landed,
+            on_landed=landed,
             device_blocks=device_blocks,
         )
         self.num_draining += len(device_blocks)
@@ -161,7 +133,7 @@ class Swapper:
         return flight
 
     def poll(self) -> None:
-        """Land what has arrived; never waits."""
+        """Lands what has arrived; never waits."""
         under_way: set[Direction] = set()
         for flight in list(self._flights):
             if flight.direction in under_way:
@@ -172,24 +144,26 @@ class Swapper:
                 under_way.add(flight.direction)
 
     def expected_s(self, flight: Flight) -> float:
-        """How long it will take with those before it in its queue, from now on at most."""
+        """Returns how long the flight will take with those before it in its queue, from now on at
+        most."""
         queue = [each for each in self._flights if each.direction is flight.direction]
         num_blocks = sum(each.num_blocks for each in queue[: queue.index(flight) + 1])
         return num_blocks * self._seconds_per_block[flight.direction]
 
     def wait(self, flight: Flight) -> None:
-        """By choice: the batch is worth more with what this flight brings."""
+        """Waits by choice: the batch is worth more with what this flight brings."""
         if not flight.has_landed:
             self._wait(flight, Waited.BY_CHOICE, began_at=self._clock())
 
     def wait_in_conflict(self, flight: Flight) -> None:
-        """Somebody needs this flight's blocks now."""
+        """Waits because somebody needs this flight's blocks now."""
         if not flight.has_landed:
             self._costs.num_conflicts += 1
             self._wait(flight, Waited.IN_CONFLICT, began_at=self._clock())
 
     def wait_for_any(self) -> bool:
-        """Nothing can run before something lands; False when nothing is under way."""
+        """Waits for the oldest flight, as nothing can run before something lands; returns False
+        when nothing is under way."""
         if not self._flights:
             return False
         self.wait_in_conflict(self._flights[0])
@@ -197,7 +171,7 @@ class Swapper:
 
     @property
     def stalled_s(self) -> float:
-        """Since the last `take_costs`."""
+        """Returns how long the engine stood idle since the last `take_costs`."""
         return self._costs.stall_s
 
     @property
@@ -241,9 +215,7 @@ class Swapper:
         recent = self._seconds_per_block[flight.direction]
         seconds = flight.transfer.copying_s / max(1, flight.num_blocks)
         self._seconds_per_block[flight.direction] = recent + (seconds - recent) / 8
-        record = flight.record(landed_at=at, waited=waited, waited_s=waited_s)
-        self._on_landed(flight.request, record)
-        flight.on_landed()
+        flight.on_landed(flight.record(landed_at=at, waited=waited, waited_s=waited_s))
 
     def _count(self, flight: Flight) -> None:
         costs = self._costs

@@ -15,12 +15,13 @@ import torch
 from engines.core.device import Device
 from engines.core.engine import Engine
 from engines.core.engine_logs import EngineLogs
-from engines.core.request import Request, RequestOutput, SamplingParams
-from engines.core.settings import CoreSettings, FastSwitchSettings
+from engines.core.request import Request, RequestOutput
+from engines.core.sampling_params import SamplingParams
+from engines.core.settings import CoreSettings
 from engines.embedded.devices.link import EmulatedLink
 from engines.embedded.devices.loading import LoadedModel, load_model
 from engines.embedded.devices.torch_device import TorchDevice
-from engines.embedded.kind import ProcessConfig
+from engines.embedded.settings import FastSwitchSettings, ProcessConfig
 from engines.errors import EngineInputError
 from engines.priority_file import read_priorities
 from engines.serving.admission import ServedModel

@@ -49,7 +49,7 @@ class ModelConfig:
 
 
 def rope_frequencies(theta: float, head_dim: int) -> tuple[float, ...]:
-    """theta^(-2i / head_dim), in float32 as the reference implementations compute it."""
+    """Returns theta^(-2i / head_dim), in float32 as the reference implementations compute it."""
     exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
     frequencies = np.float32(1.0) / np.power(np.float32(theta), exponents)
     return tuple(float(frequency) for frequency in frequencies)
@@ -63,7 +63,8 @@ def llama3_frequencies(
     high_freq_factor: float,
     original_max_positions: int,
 ) -> tuple[float, ...]:
-    """Llama 3.1's scaling: long waves stretched by `factor`, short ones kept, a ramp between."""
+    """Returns the frequencies as Llama 3.1 scales them: long waves stretched by `factor`, short
+    ones kept, a ramp between."""
     scaled = []
     for frequency in frequencies:
         num_turns = original_max_positions * frequency / (2 * math.pi)  # over the trained context
@@ -157,7 +158,8 @@ def config_from_folder(folder: Path) -> ModelConfig:
 
 
 def config_from_dict(raw: Mapping[str, Any], *, where: str) -> ModelConfig:
-    """From the content of a Hugging Face config.json. Raises EngineInputError."""
+    """Returns the config that a Hugging Face config.json of this content describes. Raises
+    EngineInputError."""
     try:
         given = _HuggingFaceConfig.model_validate(raw)
         architecture = _supported_architecture(given.architectures)
@@ -201,7 +203,8 @@ def _supported_architecture(names: Sequence[str]) -> str:
 
 
 def _frequencies(raw: Mapping[str, Any], head_dim: int) -> tuple[float, ...]:
-    """transformers 5 writes `rope_parameters`; before, `rope_theta` and `rope_scaling`."""
+    """Returns the rotary frequencies: transformers 5 writes `rope_parameters`; before, it wrote
+    `rope_theta` and `rope_scaling`."""
     rope: dict[str, Any] = {"rope_theta": raw.get("rope_theta", 10_000.0)}
     rope |= raw.get("rope_scaling") or {}
     rope |= raw.get("rope_parameters") or {}
@@ -224,7 +227,8 @@ def _frequencies(raw: Mapping[str, Any], head_dim: int) -> tuple[float, ...]:
 
 
 def _eos_ids(value: int | list[int] | None, vocab_size: int) -> tuple[int, ...]:
-    """Those the model can say: some converters write -1, or an id of the vocabulary before."""
+    """Returns the ids that the model can say: some converters write -1, or an id of the vocabulary
+    before."""
     ids = value if isinstance(value, list) else [value]
     return tuple(one for one in ids if one is not None and 0 <= one < vocab_size)
 

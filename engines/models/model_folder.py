@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from engines.errors import EngineError, EngineInputError
+from engines.extras import install_command
 from engines.models.model_config import PRESETS
 
 
@@ -18,7 +19,7 @@ def write_model_folder(folder: Path, *, preset: str, seed: int) -> None:
     if find_spec("torch") is None:
         raise EngineInputError(
             f"writing the model {preset!r} needs torch, which is not installed; "
-            "pip install 'fsbench[engine]', or name a model folder"
+            f"{install_command('engine')}, or name a model folder"
         )
     module = "engines.embedded.devices.write_model"
     command = [sys.executable, "-m", module, str(folder), "--preset", preset, "--seed", str(seed)]

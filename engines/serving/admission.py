@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from engines.core.request import Request, SamplingParams
+from engines.core.request import Request
+from engines.core.sampling_params import SamplingParams
 from engines.serving.chat_template import ChatTemplateError
 from engines.serving.errors import ApiError
 from engines.serving.generation import IncrementalDetokenizer
@@ -51,7 +52,7 @@ class Admission:
             )
 
     async def prompt_token_ids(self, prompt: str | list[int]) -> list[int]:
-        """Of a completion. Raises ApiError."""
+        """Returns the prompt of a completion as token ids. Raises ApiError."""
         if isinstance(prompt, str):
             prompt = await _off_loop_if_long(self._model.tokenizer.encode, prompt, len(prompt))
         elif prompt and not 0 <= min(prompt) <= max(prompt) < self._model.vocab_size:

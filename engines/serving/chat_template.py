@@ -48,7 +48,8 @@ class ChatTemplate:
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
-    """What templates written for `transformers` expect to find."""
+    """Returns a template environment with what templates written for `transformers` expect to
+    find."""
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
     )

@@ -46,7 +46,7 @@ class ApiError(Exception):
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Whatever goes wrong before an answer has begun becomes one JSON error."""
+    """Turns whatever goes wrong before an answer has begun into one JSON error."""
     try:
         return await handler(request)
     except ApiError as error:

@@ -83,7 +83,8 @@ class Generation:
         }
 
     def _show(self, output: RequestOutput) -> tuple[str, list[int]]:
-        """The text that can be shown now, and the tokens up to the one that completed a stop.
+        """Returns the text that can be shown now, and the tokens up to the one that completed a
+        stop.
 
         Stop strings are looked for after the first `min_tokens` tokens only, as in vLLM.
         """

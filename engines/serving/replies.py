@@ -38,17 +38,17 @@ class ReplyHeader:
 
 class Reply(Protocol):
     def opening(self) -> Json | None:
-        """A chunk before any token, where the endpoint has one."""
+        """Returns a chunk before any token, where the endpoint has one."""
         ...
 
     def chunk(self, piece: Piece, *, is_first: bool) -> Json: ...
 
     def closing(self) -> Json:
-        """A chunk without choices, for the usage."""
+        """Returns a chunk without choices, for the usage."""
         ...
 
     def whole(self, piece: Piece) -> Json:
-        """The answer to a request that does not stream; `piece` is all of it."""
+        """Returns the answer to a request that does not stream; `piece` is all of it."""
         ...
 
 

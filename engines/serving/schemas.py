@@ -146,7 +146,8 @@ class ChatMessage(BaseModel):
     content: Annotated[list[TextPart], BeforeValidator(_text_parts)]
 
     def plain(self) -> dict[str, str]:
-        """As chat templates know it: one text; `developer` is the newer name of `system`."""
+        """Returns the message as chat templates know it: one text; `developer` is the newer name of
+        `system`."""
         role = "system" if self.role == "developer" else self.role
         return {"role": role, "content": "".join(part.text for part in self.content)}
 
@@ -159,7 +160,7 @@ BodyT = TypeVar("BodyT", bound=GenerationBody)
 
 
 def parse(raw: bytes, body_type: type[BodyT]) -> BodyT:
-    """A request body, or an ApiError that names the field and what was got."""
+    """Returns a request body; raises an ApiError that names the field and what was got."""
     try:
         values = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -195,7 +196,7 @@ def _refuse_misspelt(name: str, body_type: type[GenerationBody]) -> None:
 
 
 def _is_same(value: object, neutral: object) -> bool:
-    """Equal as JSON: `logprobs: 0` is not `logprobs: false`."""
+    """Returns whether the two are equal as JSON: `logprobs: 0` is not `logprobs: false`."""
     return isinstance(value, bool) == isinstance(neutral, bool) and value == neutral
 
 
@@ -214,7 +215,7 @@ def _check_together(body: GenerationBody) -> None:
 
 
 def prompt_of(prompt: object) -> str | list[int]:
-    """The one prompt of a completion body: text or token ids. Raises ApiError."""
+    """Returns the one prompt of a completion body: text or token ids. Raises ApiError."""
     if isinstance(prompt, list) and prompt and isinstance(prompt[0], str | list):
         if len(prompt) > 1:
             raise ApiError(

@@ -35,7 +35,7 @@ class ServingConfig(BaseModel):
     has_lifeline: bool = False
 
     def command(self, module: str) -> list[str]:
-        """The command that starts the process."""
+        """Returns the command that starts the process."""
         config = self.model_dump_json(by_alias=True)
         return [sys.executable, "-m", module, "--config", config]
 
@@ -60,11 +60,11 @@ class RunningServer:
 def serving_process(
     argv: list[str], config: ServingConfig, *, name: str
 ) -> Iterator[RunningEngine]:
-    """Start it, wait until it serves, and on leaving stop it. Raises EngineError."""
+    """Starts the process, waits until it serves, and on leaving stops it. Raises EngineError."""
     ready_file, directory = config.ready_file, config.log_directory
     assert ready_file is not None and directory is not None, config
     with child_process(argv, log=directory / "engine.log") as process:
-        process.wait_until(ready_file.exists, name=name, timeout_s=START_TIMEOUT_S)
+        process.wait_until(ready_file.exists, timeout_s=START_TIMEOUT_S)
         port = json.loads(ready_file.read_text())["port"]
         yield RunningServer(_endpoint(config.model_name, port), process)
         ready_file.unlink()
@@ -85,8 +85,8 @@ def _endpoint(model_name: str, port: int) -> Endpoint:
 
 
 def process_main(module: str, config_type: type[Config], run: Callable[[Config], None]) -> int:
-    """The other side: `run` what the command line tells. Exit status: 0 told to stop, 1 the engine
-    died, INPUT_ERROR the settings can not work (one line says why)."""
+    """Runs, on the process's own side, what the command line tells. Returns the exit status: 0 told
+    to stop, 1 the engine died, INPUT_ERROR the settings can not work (one line says why)."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}")
     parser.add_argument("--config", metavar="JSON", required=True)
     config = config_type.model_validate_json(parser.parse_args().config)

@@ -19,7 +19,8 @@ class StopStrings:
         self.is_stopped = False
 
     def push(self, text: str) -> str:
-        """What of the text so far, not yet returned, can be shown. Nothing follows a stop."""
+        """Returns what of the text so far, not yet returned, can be shown. Nothing follows a
+        stop."""
         assert not self.is_stopped, "text after a stop string"
         if not self._stops:
             return text
@@ -36,12 +37,12 @@ class StopStrings:
         return pending[:cut]
 
     def flush(self) -> str:
-        """The answer ended by itself: what was held back was no stop string."""
+        """Returns what was held back: the answer has ended by itself, so it was no stop string."""
         rest, self._held = self._held, ""
         return rest
 
     def _num_held(self, pending: str) -> int:
-        """Length of the longest end of `pending` that a stop string begins with."""
+        """Returns the length of the longest end of `pending` that a stop string begins with."""
         for length in range(min(self._longest_held, len(pending)), 0, -1):
             if any(stop.startswith(pending[-length:]) for stop in self._stops):
                 return length

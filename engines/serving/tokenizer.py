@@ -21,7 +21,8 @@ class Tokenizer:
         chat_template: str | None = None,
         special_tokens: Mapping[str, str] | None = None,
     ) -> None:
-        """`special_tokens`: what the template may name, as {"bos_token": "<s>", …}.
+        """Makes a tokenizer that can write chats. `special_tokens`: what the template may name, as
+        {"bos_token": "<s>", …}.
 
         Without a template, ChatML where the vocabulary has its marks, else `role: text` lines.
         """
@@ -33,19 +34,22 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Ids the tokenizer knows; a model's embedding may be larger (padding), never smaller."""
+        """Returns how many ids the tokenizer knows; a model's embedding may be larger (padding),
+        never smaller."""
         return self.backend.get_vocab_size()
 
     def encode(self, text: str) -> list[int]:
-        """With the model's beginning-of-sequence token, where its tokenizer adds one."""
+        """Returns the text's ids, with the model's beginning-of-sequence token where its tokenizer
+        adds one."""
         return self.backend.encode(text).ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Without special tokens; bytes that are no UTF-8 become U+FFFD."""
+        """Returns the text without special tokens; bytes that are no UTF-8 become U+FFFD."""
         return self.backend.decode(token_ids)
 
     def apply_chat_template(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
-        """messages: [{"role": …, "content": text}]. Raises ChatTemplateError."""
+        """Returns the ids of a chat; messages: [{"role": …, "content": text}]. Raises
+        ChatTemplateError."""
         text = self._chat_template.render(messages)
         return self.backend.encode(text, add_special_tokens=False).ids
 
@@ -72,7 +76,7 @@ class Detokenizer:
         return piece
 
     def finish(self) -> str:
-        """What was held back, now that nothing follows."""
+        """Returns what was held back, now that nothing follows."""
         piece = self._pending_text()
         self._window.clear()
         self._num_emitted = 0

@@ -31,10 +31,11 @@ _SPLITS = {
 
 
 def tokenizer_from_folder(folder: Path, eos_token_ids: tuple[int, ...] = ()) -> Tokenizer:
-    """`tokenizer.json`, with `tokenizer_config.json` and `chat_template.jinja` where present.
+    """Returns the tokenizer of `tokenizer.json`, with `tokenizer_config.json` and
+    `chat_template.jinja` where present.
 
-    eos_token_ids: those of the model's config; the tokenizer's own joins them.
-    Raises EngineInputError.
+    eos_token_ids: those of the model's config; the tokenizer's own joins them. Raises
+    EngineInputError.
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
@@ -64,7 +65,7 @@ def tokenizer_from_folder(folder: Path, eos_token_ids: tuple[int, ...] = ()) -> 
 
 
 def tokenizer_from_gguf(metadata: Mapping[str, Any], *, where: str) -> Tokenizer:
-    """Byte-level BPE from `tokenizer.ggml.*`. Raises EngineInputError."""
+    """Returns byte-level BPE from `tokenizer.ggml.*`. Raises EngineInputError."""
     model, pre = (metadata.get(f"tokenizer.ggml.{key}") for key in ("model", "pre"))
     if model != "gpt2" or pre not in _SPLITS:
         raise EngineInputError(
@@ -104,7 +105,7 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any], *, where: str) -> Tokenizer
 
 
 def synthetic_tokenizer(vocab_size: int) -> Tokenizer:
-    """For a model nobody trained: systematic merges in place of learned ones.
+    """Returns a tokenizer for a model nobody trained: systematic merges in place of learned ones.
 
     Three marks, 256 bytes, then syllables, with and without a space before. Any text survives
     encode and decode, and every id has a text of its own: the marks are not skipped in decoding.
@@ -143,7 +144,7 @@ def _byte_level_bpe(
 
 
 def _syllables() -> Iterator[tuple[str, str]]:
-    """Merges in order of rank; Ġ is the space before a word. About 8,200 of them."""
+    """Returns merges in order of rank, about 8,200; Ġ is the space before a word."""
     yield from (("Ġ", letter) for letter in ascii_letters)
     pairs = [first + second for first in ascii_lowercase for second in ascii_lowercase]
     open_pairs = [pair for pair in pairs if pair[1] in "aeiou"]
@@ -164,7 +165,8 @@ def _folder_template(folder: Path, config: Mapping[str, Any]) -> str | None:
 
 
 def _token_text(value: Any) -> str | None:
-    """A token stands in tokenizer_config.json as text or as {"content": text, …}."""
+    """Returns a token's text, which stands in tokenizer_config.json as such or as {"content": text,
+    …}."""
     if isinstance(value, dict):
         value = value.get("content")
     return value if isinstance(value, str) else None

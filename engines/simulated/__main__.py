@@ -15,8 +15,7 @@ from engines.serving.engine_thread import EngineThread
 from engines.serving.serve import bind, serve
 from engines.serving.serving_process import process_main
 from engines.simulated.emulation import EmulatedEngine, PacedClock
-from engines.simulated.kind import EmulationConfig
-from engines.simulated.settings import SimulatedSettings
+from engines.simulated.settings import EmulationConfig, SimulatedSettings
 from engines.simulated.virtual_engine import modelled_device
 
 
@@ -48,7 +47,7 @@ def run(config: EmulationConfig) -> None:
     api_key = os.environ.get(config.api_key_env) if config.api_key_env else None
     listener = bind(config.host, config.port, api_key=api_key)
     clock = PacedClock()
-    device = modelled_device(settings, clock)
+    device = modelled_device(settings, settings.loaded_profile(), clock)
     priorities = read_priorities(config.priorities) if config.priorities else None
     logs = EngineLogs(config.log_directory) if config.log_directory else None
 

@@ -25,8 +25,9 @@ class _Frozen(BaseModel):
 
 
 class Constant(_Frozen):
-    """`fitted`: to measured kernel times or step logs; `measured`: a published measurement of
-    this; `datasheet`; `analogy`: carried over from a neighbour."""
+    """A number and where it comes from. `fitted`: to measured kernel times or step logs;
+    `measured`: a published measurement of this; `datasheet`; `analogy`: carried over from a
+    neighbour."""
 
     value: float = Field(ge=0)
     origin: Origin
@@ -34,7 +35,8 @@ class Constant(_Frozen):
 
 
 class StepConstants(_Frozen):
-    """Of one GPU with its share of the model. See `cost_model` for what each does."""
+    """The constants of a step on one GPU with its share of the model. See `cost_model` for what
+    each does."""
 
     gemm_bytes_per_s: Constant  # at which weights stream
     gemm_token_s: Constant  # and each token, while they do
@@ -57,7 +59,10 @@ class StepConstants(_Frozen):
 
 
 class LinkConstants(_Frozen):
-    """Of one GPU's link to its host; `swap_in` is host → device, `swap_out` device → host."""
+    """The constants of one GPU's link to its host.
+
+    `swap_in` is host → device, `swap_out` device → host.
+    """
 
     swap_in_bytes_per_s: Constant
     swap_out_bytes_per_s: Constant
@@ -80,12 +85,12 @@ class Profile(_Frozen):
 
     @property
     def shape(self) -> ModelConfig:
-        """Of the whole model."""
+        """Returns the shape of the whole model."""
         return model_shape(self.model)
 
     @property
     def caveat(self) -> str:
-        """One sentence on how far its numbers can be trusted; stands in every report."""
+        """Returns one sentence on how far its numbers can be trusted; it stands in every report."""
         overheads = {"step_overhead_s", "sequence_overhead_s"}
         kernels = set(StepConstants.model_fields) - overheads
         if self.tensor_parallel == 1:

@@ -64,7 +64,7 @@ class CostModel:
         self._sampler_sequence_s = step.sampler_sequence_s.value
 
     def execute_s(self, batch: Batch) -> float:
-        """Of the whole step, its `overhead_s` included."""
+        """Returns how long the whole step takes, its `overhead_s` included."""
         num_decodes = num_context_tokens = 0
         num_chunk_tokens = longest = num_sampled = 0
         num_pairs = 0.0
@@ -91,18 +91,19 @@ class CostModel:
         return step_s + self.head_s(num_sampled) if num_sampled else step_s
 
     def products_s(self, num_tokens: int) -> float:
-        """Of one layer."""
+        """Returns how long the matrix products of one layer take."""
         return self._layer.seconds(num_tokens)
 
     def elementwise_s(self, num_tokens: int) -> float:
-        """Of one layer."""
+        """Returns how long the elementwise kernels of one layer take."""
         return _smooth_max(self._elementwise_s, self._elementwise_token_s * num_tokens)
 
     def attention_s(
         self, num_decodes: int, num_context_tokens: int, num_pairs: float, longest: int
     ) -> float:
-        """Of one layer. `num_context_tokens`: of all decodes; `num_pairs`: of all chunks, see
-        `pairs`; `longest`: tokens that one of them attends to at most, itself included."""
+        """Returns how long the attention of one layer takes. `num_context_tokens`: of all decodes;
+        `num_pairs`: of all chunks, see `pairs`; `longest`: tokens that one of them attends to at
+        most, itself included."""
         if not num_pairs:
             decodes_s = self._decode_s * num_decodes + self._decode_token_s * num_context_tokens
             return self._attention_s + decodes_s
@@ -111,17 +112,18 @@ class CostModel:
         return self._attention_s + decodes_s + chunks_s
 
     def head_s(self, num_sampled: int) -> float:
-        """LM head and sampler, once a step."""
+        """Returns how long LM head and sampler take, once a step."""
         sampler_s = self._sampler_s + self._sampler_sequence_s * num_sampled
         return self._head.seconds(num_sampled) + sampler_s
 
     def overhead_s(self, num_sequences: int) -> float:
-        """The engine's own part of a step, in which the GPU has nothing to do."""
+        """Returns the engine's own part of a step, in which the GPU has nothing to do."""
         return self._own_s + self._own_sequence_s * num_sequences
 
 
 def pairs(num_new_tokens: int, start: int) -> float:
-    """Of a query with a key that it may see, in a chunk that begins at position `start`."""
+    """Returns how many pairs there are of a query and a key that it may see, in a chunk that begins
+    at position `start`."""
     return num_new_tokens * (start + 0.5 * (num_new_tokens + 1))
 
 

@@ -26,7 +26,7 @@ class Clock(Protocol):
 
 
 class VirtualClock:
-    """Jumps. Whoever plays moves it over the times in which nothing is asked."""
+    """A clock that jumps: whoever plays moves it over the times in which nothing is asked."""
 
     def __init__(self, now: float = 0.0) -> None:
         self._now = now
@@ -88,7 +88,8 @@ class ModelledDevice:
         copy: Copy,
         num_copy_threads: int = 2,
     ) -> None:
-        """0 copy threads: the engine's thread copies, and transfers are done on return."""
+        """Makes a device whose steps and copies take a modelled GPU's time. With 0 copy threads the
+        engine's thread copies, and transfers are done on return."""
         self.block_size = block_size
         self.num_device_blocks = num_device_blocks
         self.num_host_blocks = num_host_blocks
@@ -99,12 +100,13 @@ class ModelledDevice:
         self._is_copying_itself = num_copy_threads == 0
 
     def execute(self, batch: Batch) -> list[int | None]:
-        """See `Device.execute`; every sample is TOKEN_ID."""
+        """Lets the clock go on by the step's time, as `Device.execute` says; every sample is
+        TOKEN_ID."""
         self._clock.advance_to(self._clock.now() + self._cost.execute_s(batch))
         return [None if chunk.sampling is None else TOKEN_ID for chunk in batch.chunks]
 
     def transfer(self, direction: Direction, runs: Sequence[BlockRun]) -> ModelledTransfer:
-        """See `Device.transfer`."""
+        """Queues copies, as `Device.transfer` says."""
         stats = self._plan.stats(runs)
         on_link = self._link.submit(
             direction,

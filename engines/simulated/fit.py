@@ -62,8 +62,8 @@ class Residual:
 
 
 def fit_profile(tables: Sequence[Path], base: Profile) -> tuple[Profile, list[Residual]]:
-    """`base` with the constants that the tables speak of fitted to them; the others stay as they
-    are. Raises EngineInputError."""
+    """Returns `base` with the constants that the tables speak of fitted to them, the others as they
+    are, and how far off each part still is. Raises EngineInputError."""
     kernels: dict[str, tuple[Path, Kernel]] = {}
     for path in tables:
         for kernel in read_kernel_table(path):
@@ -104,7 +104,7 @@ def with_fitted(
     source: str,
     num_digits: int = 17,
 ) -> Profile:
-    """The same with these of its step constants fitted."""
+    """Returns the profile with these of its step constants replaced by fitted ones."""
     constants = {
         name: Constant(value=float(f"{value:.{num_digits}g}"), origin="fitted", source=source)
         for name, value in zip(names, values.tolist(), strict=True)

@@ -26,8 +26,8 @@ class Kernel:
 
 
 def read_kernel_table(path: Path) -> list[Kernel]:
-    """vLLM 0.19 kernel times as LLMServingSim publishes them: attention, dense, per_sequence; and
-    its older list of layers. Raises EngineInputError."""
+    """Returns vLLM 0.19's kernel times as LLMServingSim publishes them: attention, dense,
+    per_sequence; and its older list of layers. Raises EngineInputError."""
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:
@@ -78,7 +78,8 @@ def _dense(table: pd.DataFrame) -> list[Kernel]:
 
 
 def _layers(table: pd.DataFrame) -> list[Kernel]:
-    """Its elementwise kernels ran unfused under a profiler, and are left out."""
+    """Returns the products of the older list; its elementwise kernels ran unfused under a profiler,
+    and are left out."""
     by_layer = table[table.kv_cache == 0].pivot_table(
         index="input", columns="layer_name", values="latency(ns)"
     )

@@ -23,7 +23,7 @@ from engines.simulated.constants import LinkConstants
 
 @dataclass(slots=True, eq=False)
 class LinkTransfer:
-    """`remaining` is the part still to be done, from 1 to 0."""
+    """One direction's copies on the link; `remaining` is the part still to be done, from 1 to 0."""
 
     submitted_at: float
     calls_s: float  # between its bytes, during which the link is free for the other direction
@@ -35,12 +35,12 @@ class LinkTransfer:
 
     @property
     def load_ratio(self) -> float:
-        """Of its time alone, during which its bytes are on the link."""
+        """Returns the share of its time alone during which its bytes are on the link."""
         total_s = self.calls_s + self.alone_s
         return self.alone_s / total_s if total_s else 0.0
 
     def whole_s(self, other: LinkTransfer | None) -> float:
-        """All of it, with `other` in the other direction all the time."""
+        """Returns how long all of it takes with `other` in the other direction all the time."""
         if other is None:
             return self.calls_s + self.alone_s
         ratio = other.load_ratio
@@ -48,7 +48,8 @@ class LinkTransfer:
 
 
 class LinkModel:
-    """Its instants never fall: what has been seen at one is not changed by a later submission."""
+    """Both directions of one link. Its instants never fall: what has been seen at one is not
+    changed by a later submission."""
 
     def __init__(self, constants: LinkConstants) -> None:
         swap_in = constants.swap_in_bytes_per_s.value, constants.shared_swap_in_bytes_per_s.value
@@ -74,20 +75,21 @@ class LinkModel:
         return transfer
 
     def follow(self, now: float) -> None:
-        """Let the transfers go on until `now`."""
+        """Lets the transfers go on until `now`."""
         if now > self._at:
             while self._step(now):
                 pass
             self._at = now
 
     def run_until_done(self, transfer: LinkTransfer) -> float:
-        """The instant at which it ends, if nothing is submitted before that."""
+        """Returns the instant at which it ends, if nothing is submitted before that."""
         while transfer.ended_at is None:
             self._step(float("inf"))
         return transfer.ended_at
 
     def _step(self, now: float) -> bool:
-        """To the next end of a transfer, or to `now` if that is earlier; False: `now` it is."""
+        """Lets the transfers go on to the next end of one, or to `now` if that is earlier; returns
+        False where `now` came first."""
         heads = [(queue, queue[0]) for queue in self._queues.values() if queue]
         if not heads or now <= self._at:
             return False

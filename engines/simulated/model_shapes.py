@@ -71,7 +71,8 @@ MODEL_SHAPES: dict[str, ModelConfig] = {
 
 
 def model_shape(name_or_folder: str) -> ModelConfig:
-    """A name of MODEL_SHAPES, or a folder with a Hugging Face config.json. EngineInputError."""
+    """Returns the shape of a name in MODEL_SHAPES, or of a folder with a Hugging Face config.json.
+    Raises EngineInputError."""
     if name_or_folder in MODEL_SHAPES:
         return MODEL_SHAPES[name_or_folder]
     folder = Path(name_or_folder)

@@ -38,7 +38,8 @@ def shipped_profiles() -> list[str]:
 
 
 def load_profile(name_or_path: str) -> Profile:
-    """A shipped profile by its name, or a .yaml file by its path. Raises EngineInputError."""
+    """Returns a shipped profile by its name, or one from a .yaml file by its path. Raises
+    EngineInputError."""
     if name_or_path in shipped_profiles():
         text = (files("engines.simulated") / "profiles" / f"{name_or_path}.yaml").read_text("utf-8")
         return _parsed(text, name_or_path)
@@ -58,7 +59,7 @@ def load_profile(name_or_path: str) -> Profile:
 
 
 def profile_yaml(profile: Profile) -> str:
-    """As `load_profile` reads it."""
+    """Returns the profile as `load_profile` reads it."""
     return yaml.safe_dump(
         profile.model_dump(exclude_none=True), sort_keys=False, allow_unicode=True, width=100
     )

@@ -29,7 +29,7 @@ class Datasheet(BaseModel):
 def roofline_profile(
     datasheet: Datasheet, *, name: str, model: str, tensor_parallel: int = 1
 ) -> Profile:
-    """For any model that has a shape; see `model_shapes`."""
+    """Returns a profile by analogy for any model that has a shape; see `model_shapes`."""
     memory, flops = datasheet.memory_bytes_per_s, datasheet.flops_per_s
     from_memory = f"{memory:.4g} bytes/s of memory"
     from_flops = f"{flops:.4g} FLOP/s"

@@ -1,18 +1,27 @@
-"""The settings of `kind: simulated`: a profile, and the embedded engine's mechanisms.
+"""`kind: simulated` for the suite: a profile and the core's mechanisms; stepped in virtual time,
+or served in wall time by a process of its own.
 
 The model is the profile's: its constants hold for no other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from engines.api import PriorityUpdates, RunningEngine, VirtualEngine
 from engines.core.settings import CoreEngineSettings
 from engines.errors import EngineInputError
+from engines.facts import EngineFacts
+from engines.priority_file import write_priorities
+from engines.serving.serving_process import ServingConfig, serving_process
 from engines.simulated.constants import Profile
 from engines.simulated.profile import load_profile
+from engines.simulated.virtual_engine import SimulatedEngine
 
 
 class SimulatedSettings(CoreEngineSettings):
@@ -37,13 +46,12 @@ class SimulatedSettings(CoreEngineSettings):
                 raise ValueError(f"{name} bounds time: virtual only; remove it, or time: wall")
         return self
 
-    @property
-    def is_virtual(self) -> bool:
-        return self.time == "virtual"
+    def facts(self) -> EngineFacts:
+        return EngineFacts(is_virtual=self.time == "virtual", is_modelled=True)
 
-    def resolved(self, model: str | None) -> SimulatedSettings:
-        """A copy that names every mechanism. Raises EngineInputError: the profile is unknown, or
-        of another model than the workload's."""
+    def resolve(self, model: str | None) -> Self:
+        """Returns a copy that names every mechanism. Raises EngineInputError: the profile is
+        unknown, or of another model than the workload's."""
         profile = load_profile(self.profile)
         if model is not None and model != profile.model:
             raise EngineInputError(
@@ -53,7 +61,7 @@ class SimulatedSettings(CoreEngineSettings):
         return self.model_copy(update=self.named_mechanisms())
 
     def loaded_profile(self) -> Profile:
-        """Raises EngineInputError."""
+        """Returns what the file or the shipped profile says. Raises EngineInputError."""
         return load_profile(self.profile)
 
     def check_longest(self, num_tokens: int) -> None:
@@ -71,4 +79,44 @@ class SimulatedSettings(CoreEngineSettings):
             "virtual": "simulated, virtual time: no GPU, no server and no driver took part",
             "wall": "emulated: a real server and driver, the GPU's time slept",
         }
-        return [f"{how[self.time]}. {self.loaded_profile().caveat}"]
+        return [f"{how[self.time]}. {self.loaded_profile().caveat}", *super().remarks()]
+
+    @contextmanager
+    def running(
+        self, *, name: str, directory: Path, priorities: PriorityUpdates | None
+    ) -> Iterator[RunningEngine | VirtualEngine]:
+        if self.is_virtual:
+            with closing(self.virtual_engine(priorities, log_directory=directory)) as engine:
+                yield engine
+            return
+        config = EmulationConfig(
+            settings=self,
+            model_name=self.loaded_profile().model,
+            ready_file=directory / "ready.json",
+            log_directory=directory,
+            priorities=write_priorities(directory, priorities),
+            has_lifeline=True,
+        )
+        argv = config.command("engines.simulated")
+        with serving_process(argv, config, name=name) as server:
+            yield server
+
+    def virtual_engine(
+        self, priorities: PriorityUpdates | None = None, *, log_directory: Path | None = None
+    ) -> SimulatedEngine:
+        """Returns the engine in this process. `log_directory` gets its logs. Raises
+        EngineInputError."""
+        return SimulatedEngine(
+            self,
+            self.loaded_profile(),
+            priorities=priorities,
+            log_directory=log_directory,
+            max_virtual_time_s=self.max_virtual_time_s,
+            max_wall_time_s=self.max_wall_time_s,
+        )
+
+
+class EmulationConfig(ServingConfig):
+    """What the process of `time: wall` is told."""
+
+    settings: SimulatedSettings

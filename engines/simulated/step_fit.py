@@ -58,8 +58,9 @@ class StepFit:
 
 
 def fit_steps(steps: Steps, base: Profile, *, source: str) -> StepFit:
-    """Robust least squares of relative errors. A step's prefill counts as one chunk from position
-    0, and what decodes attend to as the whole pool's use. Raises EngineInputError."""
+    """Returns a profile fitted by robust least squares of relative errors. A step's prefill counts
+    as one chunk from position 0, and what decodes attend to as the whole pool's use. Raises
+    EngineInputError."""
     num_steps = len(steps.duration_s)
     if num_steps < MIN_STEPS:
         raise EngineInputError(

@@ -15,8 +15,9 @@ BATCH_BYTES = 16 * 2**20  # that one call of `copy: batched` moves
 
 
 class TransferPlan:
-    """With tensor parallelism each GPU moves its heads' part of a block over its own link, all at
-    the same time: calls are counted and timed once, bytes counted whole."""
+    """Counts and times the copy calls of transfers. With tensor parallelism each GPU moves its
+    heads' part of a block over its own link, all at the same time: calls are counted and timed
+    once, bytes counted whole."""
 
     def __init__(self, profile: Profile, *, block_size: int, layout: Layout, copy: Copy) -> None:
         shape = profile.shape
@@ -49,7 +50,7 @@ class TransferPlan:
         return TransferStats(num_copies=num_copies, num_bytes=num_blocks * self._block_bytes)
 
     def calls_s(self, direction: Direction, runs: Sequence[BlockRun]) -> float:
-        """What the calls take beside their bytes at the link's full rate."""
+        """Returns what the calls take beside their bytes at the link's full rate."""
         num_pieces = self._num_pieces(runs)
         if self._copy != "batched":
             return num_pieces * self._copy_s
@@ -66,11 +67,12 @@ class TransferPlan:
         )
 
     def link_bytes(self, stats: TransferStats) -> float:
-        """Over each GPU's link."""
+        """Returns the bytes that go over each GPU's link."""
         return stats.num_bytes / self._num_ranks
 
     def _num_pieces(self, runs: Sequence[BlockRun]) -> int:
-        """Contiguous on both sides, so far as `copy` looks."""
+        """Returns how many pieces there are that are contiguous on both sides, so far as `copy`
+        looks."""
         if self._copy == "per_block":
             return sum(run.num_blocks for run in runs) * self._num_parts
         return len(runs) * self._num_parts

@@ -7,10 +7,12 @@ from pathlib import Path
 from engines.api import PriorityUpdates, VirtualRequest
 from engines.core.engine import Engine
 from engines.core.engine_logs import EngineLogs
-from engines.core.request import Request, RequestOutput, SamplingParams
+from engines.core.request import Request, RequestOutput
+from engines.core.sampling_params import SamplingParams
+from engines.core.settings import CoreEngineSettings
 from engines.serving.engine_thread import POLL_S
+from engines.simulated.constants import Profile
 from engines.simulated.device import Clock, ModelledDevice, VirtualClock
-from engines.simulated.settings import SimulatedSettings
 
 STEPS_PER_BATCH = 1024  # of the logs; virtual steps come by the thousand a second
 
@@ -21,20 +23,24 @@ class SimulatedEngine:
 
     def __init__(
         self,
-        settings: SimulatedSettings,
+        settings: CoreEngineSettings,
+        profile: Profile,
         *,
         priorities: PriorityUpdates | None,
-        log_directory: Path | None = None,
+        log_directory: Path | None,
+        max_virtual_time_s: float | None,
+        max_wall_time_s: float | None,
     ) -> None:
-        """Raises EngineInputError. `log_directory` gets the engine's logs."""
-        self.max_virtual_time_s = settings.max_virtual_time_s
-        self.max_wall_time_s = settings.max_wall_time_s
+        """Makes an engine on a modelled device at virtual time 0; `log_directory` gets its logs.
+        Raises EngineInputError."""
+        self.max_virtual_time_s = max_virtual_time_s
+        self.max_wall_time_s = max_wall_time_s
         self._clock = VirtualClock()
         logs = EngineLogs(log_directory, steps_per_batch=STEPS_PER_BATCH) if log_directory else None
         self._logs = logs
         self.engine = Engine(
             settings.core(),
-            modelled_device(settings, self._clock),
+            modelled_device(settings, profile, self._clock),
             clock=self._clock.now,
             priorities=priorities,
             on_step=logs.step if logs else None,
@@ -66,7 +72,8 @@ class SimulatedEngine:
         return self.engine.step()
 
     def idle_until(self, instant: float) -> None:
-        """Transfers under way are looked after as often as the engine's thread does it."""
+        """Lets time pass; transfers under way are looked after as often as the engine's thread does
+        it."""
         while self.engine.has_flights and self._clock.now() < instant:
             self._clock.advance_to(min(self._clock.now() + POLL_S, instant))
             self.engine.poll()
@@ -77,11 +84,11 @@ class SimulatedEngine:
             self._logs.close()
 
 
-def modelled_device(settings: SimulatedSettings, clock: Clock) -> ModelledDevice:
-    """Raises EngineInputError."""
+def modelled_device(settings: CoreEngineSettings, profile: Profile, clock: Clock) -> ModelledDevice:
+    """Returns a device with the pools of `settings` and the GPU of `profile`."""
     core = settings.core()
     return ModelledDevice(
-        settings.loaded_profile(),
+        profile,
         clock,
         block_size=core.block_size,
         num_device_blocks=core.num_device_blocks,

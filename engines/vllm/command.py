@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import EngineInputError
-from engines.vllm.settings import VllmSettings
+from engines.separation import Reset
+from engines.vllm.serve_settings import ServeSettings
 
 PLUGIN = Path(__file__).parent / "plugin"
 _BESIDE_THE_PROJECT = Path(__file__).resolve().parents[2] / ".venv-vllm/bin/vllm"
 
 
 def find_executable(configured: str | None) -> Path:
-    """Raises EngineInputError where there is none."""
+    """Returns the vllm program to start. Raises EngineInputError where there is none."""
     named = configured or os.environ.get("FSBENCH_VLLM")
     if named is not None:
         path = Path(named).expanduser().absolute()
@@ -35,7 +36,7 @@ def find_executable(configured: str | None) -> Path:
     )
 
 
-def check_offloading(settings: VllmSettings, executable: Path) -> None:
+def check_offloading(settings: ServeSettings, executable: Path) -> None:
     """Raises EngineInputError where this build can not offload: it would hang after minutes."""
     if settings.kv_offload_gib is None:
         return
@@ -48,7 +49,7 @@ def check_offloading(settings: VllmSettings, executable: Path) -> None:
 
 
 def serve_command(
-    settings: VllmSettings, *, executable: Path, model_folder: Path, served_name: str, port: int
+    settings: ServeSettings, *, executable: Path, model_folder: Path, served_name: str, port: int
 ) -> list[str]:
     return [
         str(executable),
@@ -63,7 +64,7 @@ def serve_command(
     ]
 
 
-def _pool_flags(settings: VllmSettings, model_folder: Path) -> Iterator[str]:
+def _pool_flags(settings: ServeSettings, model_folder: Path) -> Iterator[str]:
     yield from ("--block-size", str(settings.block_size))
     # vLLM keeps one block for itself.
     num_blocks = settings.kv_tokens // settings.block_size + 1
@@ -78,7 +79,7 @@ def _pool_flags(settings: VllmSettings, model_folder: Path) -> Iterator[str]:
         yield from ("--kv-offloading-size", f"{settings.kv_offload_gib:g}")
 
 
-def _scheduling_flags(settings: VllmSettings) -> Iterator[str]:
+def _scheduling_flags(settings: ServeSettings) -> Iterator[str]:
     policy = "fcfs" if settings.scheduling == "fcfs" else "priority"
     yield from ("--scheduling-policy", policy)
     if settings.scheduling == "trace":
@@ -87,8 +88,8 @@ def _scheduling_flags(settings: VllmSettings) -> Iterator[str]:
         yield "--no-async-scheduling"
 
 
-def max_context_tokens(settings: VllmSettings, model_folder: Path) -> int:
-    """What model and pool allow, unless the settings say less."""
+def max_context_tokens(settings: ServeSettings, model_folder: Path) -> int:
+    """Returns what model and pool allow, unless the settings say less."""
     if settings.max_context_tokens is not None:
         return settings.max_context_tokens
     path = model_folder / "config.json"
@@ -103,8 +104,8 @@ def max_context_tokens(settings: VllmSettings, model_folder: Path) -> int:
 
 
 def _given_flags(args: dict[str, Any]) -> Iterator[str]:
-    """{enforce-eager: true, tensor-parallel-size: 2}: true and false stand alone, a mapping
-    becomes JSON, a list several values."""
+    """Yields the flags of {enforce-eager: true, tensor-parallel-size: 2}: true and false stand
+    alone, a mapping becomes JSON, a list several values."""
     for key, value in args.items():
         name = key.lstrip("-").replace("_", "-")
         if isinstance(value, bool):
@@ -120,9 +121,9 @@ def _given_flags(args: dict[str, Any]) -> Iterator[str]:
 
 
 def environment(
-    settings: VllmSettings, *, priorities: Path | None, counters: Path
+    settings: ServeSettings, *, priorities: Path | None, counters: Path
 ) -> dict[str, str]:
-    """What is added to this process's own."""
+    """Returns the variables that are added to this process's own."""
     given = {
         # Nothing is fetched and nothing is told to anybody.
         "HF_HUB_OFFLINE": "1",
@@ -132,6 +133,8 @@ def environment(
         # GiB that a CPU build sets aside; what is used of it is given in blocks.
         "VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1"),
     }
+    if isinstance(settings.prefix_cache, Reset):
+        given["VLLM_SERVER_DEV_MODE"] = "1"  # else it has no such endpoint
     if settings.scheduling == "trace":
         paths = [str(PLUGIN), *filter(None, [os.environ.get("PYTHONPATH")])]
         given |= {"PYTHONPATH": os.pathsep.join(paths), "FSBENCH_COUNTERS": str(counters)}

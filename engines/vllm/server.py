@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import EngineError, EngineInputError
-from engines.process import KEEPER_MARGIN_S, ChildProcess, kept
+from engines.process import KEEPER_MARGIN_S, ChildProcess, with_keeper
 
 HOST = "127.0.0.1"
 NUM_PORTS_TRIED = 3
@@ -42,7 +42,7 @@ class RunningServer:
         return _exchange(self.port, "GET", path, None, timeout_s=GET_TIMEOUT_S)
 
     def version(self) -> str:
-        """As it says itself; "unknown version" where it does not."""
+        """Returns the version that the server tells; "unknown version" where it does not."""
         try:
             return str(json.loads(self.get("/version"))["version"])
         except (OSError, ValueError, KeyError, TypeError):
@@ -62,9 +62,7 @@ class RunningServer:
                 _exchange(self.port, "POST", "/v1/completions", body, timeout_s=WARM_UP_TIMEOUT_S)
             except OSError as error:
                 end = f"; it {self.process.death_note()}" if not self.process.is_alive() else ""
-                raise EngineError(
-                    f"engine {name!r}: the warm-up request failed ({error}){end}"
-                ) from None
+                raise EngineError(f"the warm-up request failed ({error}){end}") from None
 
 
 @contextmanager
@@ -78,12 +76,13 @@ def running_server(
     start_timeout_s: float,
     grace_s: float,
 ) -> Iterator[RunningServer]:
-    """`command(port)` starts it. Raises EngineInputError, EngineError."""
+    """Starts the server by `command(port)`, waits until it is ready, and stops it on leaving.
+    Raises EngineInputError, EngineError."""
 
     def start() -> RunningServer:
         port = free_port()
         process = ChildProcess(
-            kept(command(port), grace_s=grace_s),
+            with_keeper(command(port), grace_s=grace_s),
             log=log,
             env=env,
             grace_s=grace_s + KEEPER_MARGIN_S,
@@ -110,12 +109,13 @@ def running_server(
 def _wait_until_ready(
     server: RunningServer, model_folder: Path, *, name: str, timeout_s: float
 ) -> None:
-    """Where it does not get there, it is stopped. Raises EngineInputError, EngineError."""
+    """Waits until the server is ready; where it does not get there, stops it. Raises
+    EngineInputError, EngineError."""
     process = server.process
-    core = _CoreWatch(process, name)
+    core = _CoreWatch(process)
     try:
         process.wait_until(
-            lambda: _is_ready(server, model_folder) or core.check(), name=name, timeout_s=timeout_s
+            lambda: _is_ready(server, model_folder) or core.check(), timeout_s=timeout_s
         )
     except (EngineError, EngineInputError) as error:
         process.stop()
@@ -128,16 +128,15 @@ def _wait_until_ready(
 
 
 class _CoreWatch:
-    """Some ways for vLLM's engine core to fail leave its server waiting for ever."""
+    """Looks out for an engine core that has died: some ways to fail leave the server waiting."""
 
-    def __init__(self, process: ChildProcess, name: str) -> None:
+    def __init__(self, process: ChildProcess) -> None:
         self._process = process
-        self._name = name
         self._next_look_at = 0.0
         self._dead_since: float | None = None
 
     def check(self) -> bool:
-        """Always False: not ready. Raises EngineError once the core has been dead for a while."""
+        """Returns False: not ready. Raises EngineError once the core has been dead for a while."""
         now = time.monotonic()
         if now < self._next_look_at:
             return False
@@ -147,14 +146,15 @@ class _CoreWatch:
         self._dead_since = self._dead_since or now
         if now - self._dead_since > CORE_DEATH_GRACE_S:
             raise EngineError(
-                f"engine {self._name!r} hangs since its core did not start: "
+                "hangs since its core did not start: "
                 f"{self._process.last_words()} (log: {self._process.log})"
             )
         return False
 
 
 def root_cause(lines: Sequence[str]) -> str:
-    """vLLM's last words are of consequences; the first exception among them is why."""
+    """Returns the first exception among vLLM's last lines, which is why it died, else the last; its
+    very last words are of consequences."""
     found = (_EXCEPTION.match(line) for line in lines)
     return next((match[1] for match in found if match), lines[-1])
 
@@ -167,7 +167,7 @@ def free_port() -> int:
 
 
 def _is_ready(server: RunningServer, model_folder: Path) -> bool:
-    """It is healthy, and it is ours: on a port that was taken, another may answer."""
+    """Returns whether it is healthy, and ours: on a port that was taken, another may answer."""
     try:
         server.get("/health")
         served = json.loads(server.get("/v1/models"))["data"][0]

@@ -1,103 +1,141 @@
-"""The settings of `kind: vllm`, in the embedded engine's words where they mean the same."""
+"""`kind: vllm` for the suite: its settings, and its start, a real `vllm serve` that is watched."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from engines.api import EngineSettings
+from engines.api import Endpoint, PriorityUpdates, RunningEngine
+from engines.context_limit import refuse_longer
 from engines.errors import EngineInputError
-
-Scheduling = Literal["fcfs", "priority", "trace"]
-
-# What a key of `args` would set a second time.
-_OWN_FLAGS = {
-    "host": "fsbench itself (loopback)",
-    "port": "fsbench itself (a free one)",
-    "model": "model",
-    "served-model-name": "model",
-    "dtype": "dtype",
-    "block-size": "block_size",
-    "num-gpu-blocks-override": "kv_tokens",
-    "max-model-len": "max_context_tokens",
-    "max-num-batched-tokens": "max_batch_tokens",
-    "max-num-seqs": "max_num_seqs",
-    "scheduling-policy": "scheduling",
-    "scheduler-cls": "scheduling",
-    "enable-prefix-caching": "prefix_caching",
-    "kv-offloading-size": "kv_offload_gib",
-}
+from engines.models.model_config import PRESETS
+from engines.models.model_folder import write_model_folder
+from engines.priority_file import write_priorities
+from engines.process import ChildProcess
+from engines.separation import Server, separate
+from engines.server_metrics import logged_server_metrics
+from engines.vllm.command import check_offloading, environment, find_executable, serve_command
+from engines.vllm.plugin.fsbench_vllm.counters import read_counters
+from engines.vllm.serve_settings import ServeSettings
+from engines.vllm.server import GET_TIMEOUT_S, HOST, running_server
 
 
-class VllmSettings(EngineSettings):
+@dataclass(frozen=True, slots=True)
+class RunningVllm:
+    endpoint: Endpoint
+    process: ChildProcess
+    version: str
+
+    def is_alive(self) -> bool:
+        return self.process.is_alive()
+
+    def death_note(self) -> str:
+        return self.process.death_note()
+
+
+class VllmSettings(ServeSettings):
     """`kind: vllm`, a real `vllm serve` that is started and stopped."""
 
     kind: Literal["vllm"] = "vllm"
-    scheduling: Scheduling = Field(
-        "fcfs", description="fcfs and priority are vLLM's own; trace is fsbench's plug-in"
-    )
-    prefix_caching: bool = Field(True, description="as vLLM does by default")
-    kv_offload_gib: float | None = Field(
-        None, gt=0, description="vLLM's native KV offloading to host memory; not on CPU builds"
-    )
-    kv_tokens: int = Field(ge=2, description="device pool: how many tokens' KV fit")
-    block_size: int = Field(32, ge=1, description="tokens a block; CPU builds need 32 or more")
-    max_batch_tokens: int | None = Field(None, ge=1, description="default: vLLM's")
-    max_num_seqs: int | None = Field(None, ge=1, description="default: vLLM's")
-    max_context_tokens: int | None = Field(
-        None, ge=2, description="longest prompt plus answer; default: what model and pool allow"
-    )
-
-    model: str | None = Field(None, description="overrides the workload's model")
-    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     weights_seed: int = Field(0, description="of a preset's weights")
-
     executable: str | None = Field(
         None, description="default: FSBENCH_VLLM, .venv-vllm/bin/vllm, or vllm on the PATH"
     )
-    args: dict[str, Any] = Field(
-        default_factory=dict, description="further flags, e.g. {enforce-eager: true}"
-    )
-    env: dict[str, str] = Field(default_factory=dict, description="environment variables for it")
     num_warmup_requests: int = Field(2, ge=0, le=64)
     start_timeout_s: float = Field(600.0, gt=0, description="compiling can take minutes")
     stop_grace_s: float = Field(10.0, gt=0, description="from SIGTERM to SIGKILL")
 
-    @model_validator(mode="after")
-    def _is_possible(self) -> Self:
-        if self.kv_tokens % self.block_size:
-            raise ValueError(
-                f"kv_tokens must be a multiple of block_size {self.block_size}, got "
-                f"{self.kv_tokens}; take {self.kv_tokens // self.block_size * self.block_size}"
-            )
-        if self.max_context_tokens is not None and self.max_context_tokens > self.kv_tokens:
-            raise ValueError(
-                f"max_context_tokens must be <= kv_tokens {self.kv_tokens} (one request has to "
-                f"fit the device pool alone), got {self.max_context_tokens}"
-            )
-        for flag in self.args:
-            name = flag.lstrip("-").replace("_", "-")
-            if (setting := _OWN_FLAGS.get(name.removeprefix("no-"))) is not None:
-                raise ValueError(f"args: {flag} is set by {setting}; set that instead")
-        return self
-
-    def resolved(self, model: str | None) -> VllmSettings:
-        """A copy that names the model."""
+    def resolve(self, model: str | None) -> Self:
+        """Returns a copy that names the model."""
         chosen = self.model or model
         if chosen is None:
             raise EngineInputError("no model is named; set model: in the workload or the engine")
         return self.model_copy(update={"model": chosen})
 
-    @property
-    def variant(self) -> str:
-        """Which vLLM this is, in words for a report."""
-        scheduler = {
-            "fcfs": "stock scheduler, fcfs",
-            "priority": "stock scheduler, priority",
-            "trace": "fsbench's scheduler plug-in, priority trace, preemption by recompute",
-        }[self.scheduling]
-        offload = f", KV offloading {self.kv_offload_gib:g} GiB" if self.kv_offload_gib else ""
-        given = "".join(f", {flag}: {value}" for flag, value in self.args.items())
-        caching = "on" if self.prefix_caching else "off"
-        return f"{scheduler}, prefix caching {caching}{offload}, {self.dtype}{given}"
+    def check_longest(self, num_tokens: int) -> None:
+        refuse_longer(
+            num_tokens,
+            {"max_context_tokens": self.max_context_tokens, "kv_tokens": self.kv_tokens},
+        )
+
+    @contextmanager
+    def running(
+        self, *, name: str, directory: Path, priorities: PriorityUpdates | None
+    ) -> Iterator[RunningEngine]:
+        assert self.model is not None, "settings are resolved before they run"
+        executable = find_executable(self.executable)
+        check_offloading(self, executable)
+        served_name = Path(self.model).name
+        counters = directory / "scheduler_counters.npy"
+        is_traced = self.scheduling == "trace"
+        trace = write_priorities(directory, priorities) if is_traced else None
+        with _model_folder(self, directory) as folder:
+            command = partial(
+                serve_command,
+                self,
+                executable=executable,
+                model_folder=folder,
+                served_name=served_name,
+            )
+            with running_server(
+                lambda port: command(port=port),
+                name=name,
+                model_folder=folder,
+                log=directory / "engine.log",
+                env=environment(self, priorities=trace, counters=counters),
+                start_timeout_s=self.start_timeout_s,
+                grace_s=self.stop_grace_s,
+            ) as server:
+                num_requests = self.num_warmup_requests
+                server.warm_up(model=served_name, num_requests=num_requests, name=name)
+                with logged_server_metrics(
+                    directory,
+                    lambda: server.get("/metrics"),
+                    more=lambda: read_counters(counters),
+                ):
+                    yield RunningVllm(
+                        _endpoint(name, self, port=server.port, served_name=served_name),
+                        server.process,
+                        f"vLLM {server.version()}: {self.variant}",
+                    )
+
+
+def _endpoint(name: str, settings: VllmSettings, *, port: int, served_name: str) -> Endpoint:
+    has_plugin = settings.scheduling == "trace"
+    base_url = f"http://{HOST}:{port}/v1"
+    server = Server(base_url, api_key=None, timeout_s=GET_TIMEOUT_S)
+    return Endpoint(
+        base_url=base_url,
+        model=served_name,
+        api="completions",
+        prompt_form="token_ids",
+        api_key=None,
+        extra_body={"ignore_eos": True},
+        is_fsbench=False,
+        applies_priority_trace=has_plugin,
+        takes_priority=settings.scheduling != "fcfs",
+        names_conversation=has_plugin,
+        separation=separate(name, settings.prefix_cache, server, cache_salt=True),
+    )
+
+
+@contextmanager
+def _model_folder(settings: VllmSettings, directory: Path) -> Iterator[Path]:
+    """Yields the model's folder; a preset is written for as long as the server needs it."""
+    assert settings.model is not None
+    if settings.model not in PRESETS:
+        yield Path(settings.model).expanduser().absolute()
+        return
+    folder = directory / "model"
+    try:
+        write_model_folder(folder, preset=settings.model, seed=settings.weights_seed)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

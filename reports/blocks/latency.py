@@ -8,7 +8,7 @@ from reports.blocks.block import Block, Figure, Json, RunData
 from reports.drawing.thinning import Ecdf
 from reports.figures import latency as draw
 from reports.words import units
-from workloads.plan import UserClass
+from workloads.plan_parts import UserClass
 
 
 def tails(data: RunData) -> Block:

@@ -14,8 +14,9 @@ from reports.words import units
 from reports.words.wording import times_interval_text
 from suite.judging.ratios import UNSEEN
 from suite.judging.run_comparison import said_once
+from suite.measuring.cache_isolation import NOTE
 from suite.plurals import several
-from suite.records.run_directory import Manifest, Part
+from suite.records.run_directory import Manifest, Trial
 
 Json = Mapping[str, Any]
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -95,6 +96,8 @@ def _contrast(metrics: Json) -> str:
         kept = f"kept {more} users than {baseline} ({ratio})"
         if found["reason"] == UNSEEN:
             text = f"{kept}, but {UNSEEN}."
+        elif found["reason"] == NOTE:
+            text = f"can not be held against {baseline}: {NOTE}."
         elif found["verdict"] == "same":
             text = f"kept as many users as {baseline}."
         elif found["verdict"] not in ("better", "worse"):
@@ -122,7 +125,7 @@ def first_screen(metrics: Json, manifest: Manifest) -> list[Fact]:
     said = verdict(metrics)
     facts = [
         Fact(outcome=said.outcome, label=said.label, text=""),
-        validity(metrics, manifest.parts),
+        validity(metrics, manifest.trials),
         cost(manifest),
     ]
     return sorted(facts, key=lambda fact: ORDER.index(fact.outcome))
@@ -161,9 +164,9 @@ def labels(manifest: Manifest) -> list[tuple[str, str]]:
     """(label, the engines it holds for): what of the numbers is not a machine's own."""
     found: dict[str, list[str]] = {}
     for name, settings in manifest.engines.items():
-        if settings.get("kind") == "simulated":
-            is_virtual = settings.get("time", "virtual") == "virtual"
-            label = "simulated, virtual time" if is_virtual else "simulated GPU, wall time"
+        facts = manifest.facts_of(name)
+        if facts.is_modelled:
+            label = "simulated, virtual time" if facts.is_virtual else "simulated GPU, wall time"
             found.setdefault(label, []).append(name)
         elif settings.get("link") is not None:
             found.setdefault("emulated link", []).append(name)
@@ -174,7 +177,7 @@ def cost(manifest: Manifest) -> Fact:
     """Whether the engines were given the same to work with: without that, more users served is
     no merit."""
     engines = manifest.engines
-    unknown = [name for name, each in engines.items() if each.get("kind") == "openai"]
+    unknown = [name for name in engines if manifest.facts_of(name).is_attached]
     if unknown:
         who = ", ".join(unknown)
         text = f"not known: {who} was attached to, not started; make sure it costs the same"
@@ -218,7 +221,7 @@ def _cost_value(value: object) -> str:
     return units.count(value) if isinstance(value, int | float) else str(value)
 
 
-def validity(metrics: Json, parts: Sequence[Part]) -> Fact:
+def validity(metrics: Json, trials: Sequence[Trial]) -> Fact:
     """Whether the run may be believed at all; the details stand in the warnings."""
     broken, doubtful, overloaded = [], [], []
     for name, each in metrics["engines"].items():
@@ -232,28 +235,28 @@ def validity(metrics: Json, parts: Sequence[Part]) -> Fact:
             doubtful.append(f"{name} left {several(number, 'turn')} without a whole answer")
         if (each.get("steady_state") or {}).get("is_overloaded"):
             overloaded.append(name)
-    gaps = [part.engine for part in parts if part.driver is not None and part.driver.tbt_doubt]
+    gaps = [each.engine for each in trials if each.driver is not None and each.driver.tbt_doubt]
     if gaps:
         names = ", ".join(dict.fromkeys(gaps))
         doubtful.append(f"gaps between tokens of {names} can not be judged: read the warnings")
     if overloaded:
         doubtful.append(f"overloaded, with a backlog that grew to the end: {', '.join(overloaded)}")
-    if any(part.driver is not None and not part.driver.is_valid for part in parts):
+    if any(trial.driver is not None and not trial.driver.is_valid for trial in trials):
         broken.append("the load driver was out of its bounds: read the warnings before the numbers")
     if broken:
         text = "; ".join(broken + doubtful)
         return Fact(outcome="fail", label="Not valid", text=text)
     if doubtful:
         return Fact(outcome="inconclusive", label="Read with care", text="; ".join(doubtful))
-    return Fact(outcome="pass", label="Valid run", text=_trusted(parts))
+    return Fact(outcome="pass", label="Valid run", text=_trusted(trials))
 
 
-def _trusted(parts: Sequence[Part]) -> str:
+def _trusted(trials: Sequence[Trial]) -> str:
     said = ["every planned turn left a whole answer"]
-    lags = [part.driver.lag_p99_s for part in parts if part.driver and part.driver.lag_p99_s]
+    lags = [trial.driver.lag_p99_s for trial in trials if trial.driver and trial.driver.lag_p99_s]
     if lags:
         said.append(f"the driver sent within {units.duration(max(lags))} of the plan (P99)")
-    sources = {part.driver.time_source for part in parts if part.driver is not None}
+    sources = {trial.driver.time_source for trial in trials if trial.driver is not None}
     if sources == {"kernel"}:
         said.append("tokens stamped by the kernel")
     return ", ".join(said)

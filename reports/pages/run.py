@@ -54,7 +54,7 @@ def render(data: RunData, path: Path) -> Path:
         cited=cited_tables(metrics.get("references", [])),  # a file of before has none
         classes=tables.class_table(metrics),
         worst_users=tables.worst_users_table(metrics),
-        driver=tables.driver_table(manifest.parts),
+        driver=tables.driver_table(manifest.trials),
         left_out=[
             (name, text)
             for name, each in data.engines.items()
@@ -77,7 +77,9 @@ def _settings(manifest: Manifest) -> list[tuple[str, str]]:
         name: units.size(value) if name.endswith("_bytes") and value is not None else value
         for name, value in manifest.machine.items()
     }
-    versions = {part.engine: part.engine_version for part in manifest.parts if part.engine_version}
+    versions = {
+        trial.engine: trial.engine_version for trial in manifest.trials if trial.engine_version
+    }
     sections: list[tuple[str, Any]] = [
         ("Machine", machine),
         ("Versions", manifest.versions),

@@ -8,7 +8,7 @@ from typing import Any
 
 from reports.words import units
 from reports.words.wording import interval_text, settling_text, value_text
-from suite.records.run_directory import Part
+from suite.records.run_directory import Trial
 
 Json = Mapping[str, Any]
 NUM_WORST = 5  # users shown, of each engine
@@ -118,25 +118,25 @@ def worst_users_table(metrics: Json) -> Table | None:
     )
 
 
-def driver_table(parts: Sequence[Part]) -> Table | None:
-    """How far the driver can be trusted, part by part; None where no driver took part."""
+def driver_table(trials: Sequence[Trial]) -> Table | None:
+    """How far the driver can be trusted, trial by trial; None where no driver took part."""
     rows = [
         (
-            Cell(text=part.engine),
-            Cell(text=str(part.repeat), sort_key=part.repeat),
+            Cell(text=trial.engine),
+            Cell(text=str(trial.repeat), sort_key=trial.repeat),
             Cell(
-                text="valid" if part.driver.is_valid else "out of bounds",
-                mark="pass" if part.driver.is_valid else "fail",
+                text="valid" if trial.driver.is_valid else "out of bounds",
+                mark="pass" if trial.driver.is_valid else "fail",
             ),
-            _cell(part.driver.lag_p99_s, None, units.duration),
-            _cell(part.driver.own_time_p99_s, None, units.duration),
-            Cell(text=part.driver.time_source),
-            _cell(part.driver.coalesced_ratio, None, units.percent),
-            _cell(part.driver.max_cpu_ratio, None, units.percent),
-            Cell(text=str(part.driver.num_workers), sort_key=part.driver.num_workers),
+            _cell(trial.driver.lag_p99_s, None, units.duration),
+            _cell(trial.driver.own_time_p99_s, None, units.duration),
+            Cell(text=trial.driver.time_source),
+            _cell(trial.driver.coalesced_ratio, None, units.percent),
+            _cell(trial.driver.max_cpu_ratio, None, units.percent),
+            Cell(text=str(trial.driver.num_workers), sort_key=trial.driver.num_workers),
         )
-        for part in parts
-        if part.driver is not None
+        for trial in trials
+        if trial.driver is not None
     ]
     if not rows:
         return None

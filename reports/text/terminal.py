@@ -23,6 +23,7 @@ from reports.words.wording import (
     value_text,
     worst_first,
 )
+from suite.plurals import several
 from workloads.plan import Plan
 from workloads.plan_summary import PlanSummary, summarise
 
@@ -194,14 +195,14 @@ def show_plan(plan: Plan, console: Console | None = None) -> None:
 
 def _how_many(summary: PlanSummary) -> str:
     return (
-        f"{summary.num_conversations:,} conversations of {summary.num_users:,} users, "
-        f"{summary.num_turns:,} turns"
+        f"{several(summary.num_conversations, 'conversation')} of "
+        f"{several(summary.num_users, 'user')}, {several(summary.num_turns, 'turn')}"
     )
 
 
 def _when(plan: Plan, summary: PlanSummary) -> str:
-    if summary.last_start_at_s is None:
-        return f"{plan.closed_concurrency} conversations at a time"
+    if plan.closed_concurrency is not None:
+        return f"{several(plan.closed_concurrency, 'conversation')} at a time"
     return f"conversations start within {units.duration(summary.last_start_at_s)}"
 
 

@@ -13,7 +13,8 @@ from suite.measuring.deadlines import tbt_percentile
 from suite.records.turn_table import TurnTable
 from suite.statistics.arrays import Bools, Floats
 from suite.statistics.quantiles import exact_fraction
-from workloads.plan import Plan, UserClass
+from workloads.plan import Plan
+from workloads.plan_parts import UserClass
 
 MAX_USERS = 60
 MAX_TURNS = 60  # of one user

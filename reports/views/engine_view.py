@@ -32,12 +32,12 @@ def read_engine_view(run: Path, manifest: Manifest, plan: Plan, name: str) -> En
     """Reads one engine's records, keeps what is drawn, and lets go of the rest.
 
     What can be drawn of a single repeat only is drawn of the first. The timeline and the engine's
-    own logs show the part as a whole, everything else what is measured.
+    own logs show the trial as a whole, everything else what is measured.
     """
     engine = read_engine(run, manifest, measured(plan, manifest.workload), plan, name)
     turns, kept = engine.turns, engine.measured.plan
-    repeat = engine.parts[0].repeat if engine.parts else 1
-    logs = [(part.repeat, read_engine_logs(part.directory(run))) for part in engine.parts]
+    repeat = engine.trials[0].repeat if engine.trials else 1
+    logs = [(trial.repeat, read_engine_logs(trial.directory(run))) for trial in engine.trials]
     classes = [each.name for each in plan.user_classes]
     service, lorenz = service_views(turns, engine.users, classes, repeat)
     return EngineView(

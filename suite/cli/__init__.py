@@ -5,6 +5,7 @@ needs.
 """
 
 from suite.cli import (
+    attaching,
     judging,
     machine,
     model,
@@ -19,6 +20,7 @@ from suite.cli.app import app
 
 __all__ = [
     "app",
+    "attaching",
     "judging",
     "machine",
     "model",

@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
 
 
 # As a user meets them; a command that is not named here comes last.
-ORDER = "run capacity report view trace compare gate baseline export plan validate schema"
+ORDER = "run init capacity report view trace compare gate baseline export plan validate schema"
 
 
 class _Commands(TyperGroup):
@@ -68,7 +68,7 @@ def _die(error: Exception) -> NoReturn:
 
 
 def _usage_text(error: Any) -> str:
-    """Empty where the help has been printed instead."""
+    """Returns the line for a mistake in the options; empty where the help was printed instead."""
     message = " ".join(error.format_message().split()).replace("Value error, ", "").rstrip(".")
     if not message:
         return ""
@@ -77,7 +77,7 @@ def _usage_text(error: Any) -> str:
 
 
 def _in_one_line(error: Exception) -> tuple[str, ExitCode] | None:
-    """What to say and the exit code; None for what is nobody's mistake but fsbench's own."""
+    """Returns what to say and the exit code; None for what is fsbench's own mistake."""
     from engines.errors import EngineError, EngineInputError
     from suite.errors import RunDirectoryError, RunError
     from workloads.errors import InputError
@@ -109,7 +109,6 @@ app = _App(
     "4 the run could not be completed.",
 )
 
-WorkloadFile = Annotated[Path, typer.Argument(metavar="WORKLOAD", help="A workload file (YAML).")]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
 Overrides = Annotated[
     list[str] | None,

@@ -1,4 +1,5 @@
-"""What the commands that run something share: where cells run, and how they are stopped."""
+"""The options that all commands share which run something: where cells run, how they are
+stopped."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ On = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """As the options say it."""
+    """Where cells run and where their directories go, as the options say it."""
 
     root: Path  # where a new directory goes
     resume: Path | None
@@ -35,7 +36,7 @@ class Where:
 
 
 def interrupt_on_sigterm() -> None:
-    """Being told to end is the same as Ctrl-C: keep what was measured, leave no process."""
+    """Makes SIGTERM act as Ctrl-C: what was measured is kept, no process is left."""
 
     def interrupt(number: int, _: object) -> None:
         raise KeyboardInterrupt(number)
@@ -44,7 +45,7 @@ def interrupt_on_sigterm() -> None:
 
 
 def executor_for(where: Where, *, are_virtual: bool, num_workers: int = 1) -> Executor:
-    """Engines in wall time go one after another. Raises InputError."""
+    """Returns what runs the cells; engines in wall time go one after another. Raises InputError."""
     import os
 
     from suite.sweep.executors import OneAfterAnother, OverCores

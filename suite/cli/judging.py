@@ -137,7 +137,7 @@ def _markdown(judged: Mapping[str, Any], incomplete: str | None) -> str:
 def _tell_github(
     judged: Mapping[str, Any], incomplete: str | None, *, is_stdout_free: bool
 ) -> None:
-    """Summary and annotations, in a job of GitHub Actions; it reads both streams for them."""
+    """Writes the job's summary and annotations in GitHub Actions, which reads both streams."""
     from reports.text.ci import github_annotations
 
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
@@ -149,7 +149,7 @@ def _tell_github(
 
 
 def _say_how_to_accept(gates: list[dict[str, Any]], directory: Path, baseline: str) -> None:
-    """Where a stored baseline was missed."""
+    """Tells how to renew a stored baseline that was missed."""
     has_failed = any(gate["outcome"] == "fail" for gate in gates)
     if has_failed and Path(baseline).is_file():
         typer.echo(

@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from suite.cli.app import Overrides, WorkloadFile, app
+from suite.cli.app import Overrides, app
+from suite.cli.workload_argument import WorkloadArgument, read_workload
+from suite.plurals import several
+
+STEADY_TOKENS_PER_S = 30  # of one answer: a usual reading speed, and a laptop's with a small model
 
 if TYPE_CHECKING:
+    from suite.playing.workload import Workload
     from workloads.matrix import Matrix
 
 
 @app.command()
 def plan(
-    workload_file: WorkloadFile,
+    workload: WorkloadArgument,
     overrides: Overrides = None,
     out: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write the plan to this file.")
@@ -26,54 +31,73 @@ def plan(
     from suite.playing.preflight import unheard_priorities
     from suite.playing.workload import resolve_workload
     from workloads.matrix import read_matrix
-    from workloads.source import read_source
 
-    source = read_source(workload_file, overrides or [])
+    source = read_workload(workload, overrides)
     matrix = read_matrix(source)
     if matrix is not None:
         source = matrix.cells[0].source
         typer.echo(f"{_how_many(matrix)}; the first, {matrix.cells[0].name}:")
-    workload = resolve_workload(source.without_matrix())
-    show_plan(workload.plan)
-    for note in unheard_priorities(workload.spec, workload.engines):
+    resolved = resolve_workload(source.without_matrix())
+    show_plan(resolved.plan)
+    typer.echo(_how_long(resolved))
+    for note in unheard_priorities(resolved.spec, resolved.engines):
         typer.echo(f"! {note}")
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        workload.plan.write(out)
+        resolved.plan.write(out)
         typer.echo(f"plan written to {out}")
 
 
 @app.command()
-def validate(workload_file: WorkloadFile, overrides: Overrides = None) -> None:
+def validate(workload: WorkloadArgument, overrides: Overrides = None) -> None:
     """Check a workload file, its traces and its engines' settings and models; start nothing."""
     from suite.playing.preflight import check_models, unheard_priorities
     from suite.playing.workload import engines_of, resolve_workload
     from suite.sweep.cells import load_cells
     from workloads.matrix import read_matrix
-    from workloads.source import read_source
 
-    source = read_source(workload_file, overrides or [])
+    source = read_workload(workload, overrides)
     matrix = read_matrix(source)
     if matrix is not None:
         num_plans = len({cell.plan_digest for cell in load_cells(matrix.cells)})
         for cell in matrix.cells:
-            check_models(engines_of(cell.source), workload_file)
-        typer.echo(f"{workload_file}: fine. {_how_many(matrix)}, {num_plans} different plans")
+            check_models(engines_of(cell.source), source.path)
+        typer.echo(f"{workload}: fine. {_how_many(matrix)}, {num_plans} different plans")
         return
-    workload = resolve_workload(source.without_matrix())
-    check_models(workload.engines, workload_file)
+    resolved = resolve_workload(source.without_matrix())
+    check_models(resolved.engines, source.path)
     typer.echo(
-        f"{workload_file}: fine. {len(workload.plan.conversations)} conversations, "
-        f"{workload.plan.num_turns} turns, engines: {', '.join(workload.engines)}; "
-        f"plan {workload.plan.digest[:12]}"
+        f"{workload}: fine. {several(len(resolved.plan.conversations), 'conversation')}, "
+        f"{several(resolved.plan.num_turns, 'turn')}, engines: {', '.join(resolved.engines)}; "
+        f"plan {resolved.plan.digest[:12]}"
     )
-    for note in unheard_priorities(workload.spec, workload.engines):
+    for note in unheard_priorities(resolved.spec, resolved.engines):
         typer.echo(f"! {note}")
+
+
+def _how_long(workload: Workload) -> str:
+    """Returns how long the workload plays, as far as a plan can tell."""
+    from reports.words.units import duration
+    from suite.virtual.estimate import steady_duration_s
+
+    num_trials = workload.spec.repeats * sum(
+        not settings.is_virtual for settings in workload.engines.values()
+    )
+    if not num_trials:
+        return "plays in virtual time, which this machine's speed decides"
+    least_s = num_trials * steady_duration_s(workload.plan, token_s=0.0)
+    steady_s = num_trials * steady_duration_s(workload.plan, token_s=1 / STEADY_TOKENS_PER_S)
+    return (
+        f"plays about {duration(steady_s)} where answers stream {STEADY_TOKENS_PER_S} tokens/s, "
+        f"at least {duration(least_s)} (arrivals and think times alone)"
+        + (f"; all {num_trials} engines and repeats, one after another, without their starts")
+        * (num_trials > 1)
+    )
 
 
 def _how_many(matrix: Matrix) -> str:
     sizes = " × ".join(f"{axis.label} {len(axis.values)}" for axis in matrix.axes)
-    return f"{len(matrix.cells)} cells ({sizes})"
+    return f"{several(len(matrix.cells), 'cell')} ({sizes})"
 
 
 @app.command()

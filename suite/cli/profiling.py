@@ -12,7 +12,6 @@ from suite.cli.app import RunDirectory, app
 if TYPE_CHECKING:
     from engines.simulated.profile import Profile
 
-REAL_STEPS = ("fastswitch",)
 profile_app = typer.Typer(
     no_args_is_help=True, help="What `kind: simulated` knows of a GPU: show, fit, measure."
 )
@@ -75,20 +74,21 @@ def measure(
     run: RunDirectory,
     base: Base,
     engine: Annotated[
-        str | None, typer.Option(help="Whose steps; default: the first embedded engine's.")
+        str | None,
+        typer.Option(help="Whose steps; default: the first engine's that logs real steps."),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="The new profile's; default: the base's.")
     ] = None,
     out: Out = None,
 ) -> None:
-    """Fit a profile to the steps that an embedded engine took in a run on this machine."""
+    """Fit a profile to the steps that an engine on a real device took in a run on this machine."""
     from engines.simulated.profile import load_profile
     from engines.simulated.step_fit import fit_steps, steps_of_log
     from suite.measuring.logged_steps import logged_steps
 
     start = load_profile(base)
-    chosen, columns, block_size = logged_steps(run, engine, REAL_STEPS)
+    chosen, columns, block_size = logged_steps(run, engine)
     steps = steps_of_log(columns, block_size)
     found = fit_steps(steps, start, source=f"steps of {chosen} in {run.name}")
     typer.echo(

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from suite.cli.app import ExitCode, Overrides, WorkloadFile, app
+from suite.cli.app import ExitCode, Overrides, app
+from suite.cli.attaching import meet_server, say_how_to_change
 from suite.cli.executing import Jobs, On, Where, interrupt_on_sigterm
 from suite.cli.verdict import verdict
+from suite.cli.workload_argument import WorkloadArgument, read_workload
 
 if TYPE_CHECKING:
     from suite.playing.runner import RunOutcome
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def run(
-    workload_file: WorkloadFile,
+    named: WorkloadArgument,
     *,
     overrides: Overrides = None,
     out: Annotated[Path, typer.Option(help="Where run directories go.")] = Path("runs"),
@@ -51,25 +53,31 @@ def run(
     from suite.cli.sweeping import run_sweep
     from suite.playing.preflight import unheard_priorities
     from suite.playing.workload import resolve_workload
+    from workloads.attach import base_url_of
     from workloads.matrix import read_matrix
     from workloads.plan import Plan
 
-    source = _source(workload_file, overrides or [], engine or [])
+    source = _chosen(read_workload(named, overrides), engine or [])
     interrupt_on_sigterm()
     if (matrix := read_matrix(source)) is not None:
         _refuse({"--plan": plan_file}, "is for a single run; the cells of a matrix have their own")
         where = Where(root=out, resume=resume, jobs=jobs, on=on)
         raise typer.Exit(run_sweep(source, matrix, where, num_workers=workers))
     sweeps_only = {"--jobs": jobs, "--on": on, "--resume": resume}
-    _refuse(sweeps_only, f"is for sweeps, and {workload_file} has no matrix")
+    _refuse(sweeps_only, f"is for sweeps, and {named} has no matrix")
     plan = None if plan_file is None else Plan.read(plan_file)
     workload = resolve_workload(source.without_matrix(), plan=plan)
     for note in unheard_priorities(workload.spec, workload.engines):
         typer.echo(f"! {note}", err=True)
+    if (base_url := base_url_of(named)) is not None:
+        meet_server(base_url, workload)
     outcome = _play(workload, out, num_workers=workers)
-    if solo and all(part.status == "complete" for part in outcome.manifest.parts):
+    if solo and all(trial.status == "complete" for trial in outcome.manifest.trials):
         _play_alone(workload, outcome.directory)
-    raise typer.Exit(_judge(outcome))
+    code = _judge(outcome)
+    if base_url is not None:
+        say_how_to_change(base_url)
+    raise typer.Exit(code)
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:
@@ -80,12 +88,10 @@ def _refuse(options: Mapping[str, object], why: str) -> None:
             raise InputError(f"{name} {why}")
 
 
-def _source(path: Path, overrides: Sequence[str], engines: Sequence[str]) -> WorkloadSource:
-    """With the chosen engines alone, where some are; what is left out with the others is said."""
+def _chosen(source: WorkloadSource, engines: Sequence[str]) -> WorkloadSource:
+    """Returns the workload with the chosen engines alone; says what is left out with the others."""
     from suite.playing.chosen_engines import choose_engines
-    from workloads.source import read_source
 
-    source = read_source(path, overrides)
     if not engines:
         return source
     source, notes = choose_engines(source, engines)
@@ -95,16 +101,16 @@ def _source(path: Path, overrides: Sequence[str], engines: Sequence[str]) -> Wor
 
 
 def _play(workload: Workload, root: Path, *, num_workers: int) -> RunOutcome:
-    from suite.playing.progress import LiveProgress
+    from suite.playing.run_display import RunDisplay
     from suite.playing.runner import run as run_workload
 
-    with LiveProgress(workload) as progress:
+    with RunDisplay(workload) as progress:
         return run_workload(workload, root=root, num_workers=num_workers, observer=progress)
 
 
 def _play_alone(workload: Workload, run_directory: Path) -> None:
-    """The same once more without neighbours, into a folder of the run."""
-    from suite.playing.progress import LiveProgress
+    """Plays the workload once more without neighbours, into a folder of the run."""
+    from suite.playing.run_display import RunDisplay
     from suite.playing.runner import run_in
     from suite.playing.solo import solo_workload
     from suite.records.run_directory import SOLO_FOLDER
@@ -112,12 +118,12 @@ def _play_alone(workload: Workload, run_directory: Path) -> None:
     alone = solo_workload(workload)
     directory = run_directory / SOLO_FOLDER
     directory.mkdir()
-    with LiveProgress(alone, what=", each conversation alone") as progress:
+    with RunDisplay(alone, what=", each conversation alone") as progress:
         run_in(directory, alone, num_workers=1, observer=progress)
 
 
 def _judge(outcome: RunOutcome) -> int:
-    """The exit code; Ctrl-C now costs the judgement only."""
+    """Returns the exit code; Ctrl-C now costs the judgement only."""
     try:
         return _conclude(outcome)
     except KeyboardInterrupt:
@@ -127,12 +133,12 @@ def _judge(outcome: RunOutcome) -> int:
 
 
 def _conclude(outcome: RunOutcome) -> int:
-    """Measure, write, show; the exit code."""
+    """Measures, writes and shows the run; returns the exit code."""
     from reports.pages.run import write_report
     from reports.text.terminal import show_summary
     from suite.judging.metrics_file import write_metrics
 
-    if not any(part.counts.recorded for part in outcome.manifest.parts):
+    if not any(trial.counts.recorded for trial in outcome.manifest.trials):
         typer.echo(f"fsbench: nothing was measured; logs are in {outcome.directory}", err=True)
         if outcome.is_input_error:
             return ExitCode.BAD_INPUT

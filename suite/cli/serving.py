@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
 import typer
 
 from suite.cli.app import app
-
-if TYPE_CHECKING:
-    from engines.core.settings import FastSwitchSettings
 
 
 @app.command()
@@ -33,16 +30,16 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the embedded engine as an OpenAI-compatible API until stopped."""
-    from engines.embedded.kind import ProcessConfig, served_name
+    from engines.embedded.settings import FastSwitchSettings, ProcessConfig, served_name
+    from engines.models.model_files import check_model
     from engines.serving.serve import bind
-    from suite.playing.preflight import check_model
     from suite.playing.workload import engine_settings
 
     check_model(model)
     entry = {"kv_tokens": 8192, "swap_tokens": 81920, "model": model}
-    resolved = engine_settings("fastswitch", entry, settings or [])
+    resolved = engine_settings(FastSwitchSettings, entry, settings or [])
     config = ProcessConfig(
-        settings=cast("FastSwitchSettings", resolved),
+        settings=resolved,
         model_name=served_name(model),
         host=host,
         port=port,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from suite.cli.app import ExitCode, Overrides, WorkloadFile, app
+from suite.cli.app import ExitCode, Overrides, app
 from suite.cli.executing import Jobs, On, Where, executor_for, interrupt_on_sigterm
 from suite.plurals import several
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def run_sweep(source: WorkloadSource, matrix: Matrix, where: Where, *, num_workers: int) -> int:
-    """Every cell, the summary, the table; the exit code."""
+    """Runs every cell and shows the summary; returns the exit code."""
     from reports.text.sweep_tables import show_sweep
     from suite.playing.runner import new_directory
     from suite.sweep import directory as sweeps
     from suite.sweep.cells import load_cells
-    from suite.sweep.progress import SweepProgress
+    from suite.sweep.sweep_display import SweepDisplay
     from workloads.spec import spec_of
 
     cells = load_cells(matrix.cells)
@@ -40,9 +40,9 @@ def run_sweep(source: WorkloadSource, matrix: Matrix, where: Where, *, num_worke
         path = new_directory(where.root, spec.name)
         sweep = sweeps.create(path, kind="sweep", source=source, spec=spec, axes=matrix.axes)
     num_left = sum(not sweep.is_complete(cell) for cell in cells)
-    typer.echo(f"{sweep.path}: {num_left} of {len(cells)} cells to run", err=True)
+    typer.echo(f"{sweep.path}: {num_left} of {several(len(cells), 'cell')} to run", err=True)
     was_interrupted = False
-    with SweepProgress(spec.name, num_left, is_shown=are_virtual) as progress:
+    with SweepDisplay(spec.name, num_left, is_shown=are_virtual) as progress:
         try:
             sweep.run(cells, executor, progress.on_cell)
         except KeyboardInterrupt:
@@ -54,7 +54,8 @@ def run_sweep(source: WorkloadSource, matrix: Matrix, where: Where, *, num_worke
 
 
 def write_page(sweep: SweepDirectory) -> None:
-    """report.html over the settings that are swept beside the seed; else why there is none."""
+    """Writes report.html over the settings that are swept beside the seed, or says why there is
+    none."""
     from reports.pages.sweep import write_sweep
     from suite.sweep.capacity_result import CapacityResult
     from workloads.errors import InputError
@@ -71,7 +72,7 @@ def write_page(sweep: SweepDirectory) -> None:
 
 
 def report_sweep(path: Path) -> None:
-    """Measure every cell's records again; the summary and report.html anew."""
+    """Measures every cell's records again, and writes the summary and report.html anew."""
     from suite.judging.metrics_file import write_metrics
     from suite.sweep.directory import SweepDirectory
     from suite.sweep.manifest import SweepManifest
@@ -85,7 +86,9 @@ def report_sweep(path: Path) -> None:
 
 @app.command()
 def capacity(
-    workload_file: WorkloadFile,
+    workload_file: Annotated[
+        Path, typer.Argument(metavar="WORKLOAD", help="A workload file (YAML); simulated engines.")
+    ],
     *,
     overrides: Overrides = None,
     target: Annotated[float, typer.Option(help="Share of users within SLO, at least (0–1).")] = 0.9,
@@ -108,7 +111,7 @@ def capacity(
     from reports.text.sweep_tables import show_capacity
     from suite.playing.workload import resolve_workload
     from suite.sweep.capacity_search import CapacityRequest, CapacitySearch
-    from suite.sweep.progress import SweepProgress
+    from suite.sweep.sweep_display import SweepDisplay
     from workloads.source import read_source
 
     request = CapacityRequest(
@@ -123,7 +126,7 @@ def capacity(
     sweep = _capacity_directory(where, source, workload)
     engines = several(len(workload.engines), "engine")
     typer.echo(f"{sweep.path}: {engines} × {several(seeds, 'seed')}", err=True)
-    with SweepProgress(f"{workload.spec.name} capacity") as progress:
+    with SweepDisplay(f"{workload.spec.name} capacity") as progress:
         try:
             found = search.run(sweep, executor, on_cell=progress.on_cell, expect=progress.expect)
         except KeyboardInterrupt:
@@ -135,7 +138,10 @@ def capacity(
 
 
 def _unswept(source: WorkloadSource) -> WorkloadSource:
-    """Without a matrix of nothing but what a search varies itself. Raises WorkloadError."""
+    """Returns the workload without its matrix, refused where that sweeps more than a search does.
+
+    Raises WorkloadError.
+    """
     from workloads.errors import WorkloadError
     from workloads.matrix import read_matrix
 
@@ -151,7 +157,7 @@ def _unswept(source: WorkloadSource) -> WorkloadSource:
 
 
 def _capacity_directory(where: Where, source: WorkloadSource, workload: Workload) -> SweepDirectory:
-    """A new one, or the one whose cells are used again."""
+    """Returns a new directory, or the one whose cells are used again."""
     from suite.playing.runner import new_directory
     from suite.sweep import directory as sweeps
 
@@ -162,14 +168,15 @@ def _capacity_directory(where: Where, source: WorkloadSource, workload: Workload
 
 
 def _verdict(sweep: SweepDirectory, *, was_interrupted: bool) -> int:
-    """The worst of the cells' own."""
+    """Returns the exit code of the worst cell, and tells which cells those are."""
     from suite.judging.gates import exit_code
 
     entries = sweep.manifest.cells
     num_left = sum(entry.status != "complete" for entry in entries)
     if num_left or was_interrupted:
         typer.echo(
-            f"fsbench: {num_left} of {len(entries)} cells are not complete, sweep.json says why",
+            f"fsbench: {num_left} of {several(len(entries), 'cell')} not complete, "
+            "sweep.json says why",
             err=True,
         )
         typer.echo(_how_to_go_on(sweep.path), err=True)

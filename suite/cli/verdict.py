@@ -11,7 +11,7 @@ from suite.cli.app import ExitCode
 
 
 def why_incomplete(metrics: dict[str, Any], directory: Path) -> str | None:
-    """What keeps the run from being judged, in one line."""
+    """Returns in one line what keeps the run from being judged; None where nothing does."""
     if any(engine["status"] != "complete" for engine in metrics["engines"].values()):
         return f"the run could not be completed; what was measured is in {directory}"
     for name, engine in metrics["engines"].items():
@@ -23,7 +23,10 @@ def why_incomplete(metrics: dict[str, Any], directory: Path) -> str | None:
 
 
 def verdict(metrics: dict[str, Any], directory: Path) -> int:
-    """What an incomplete run has kept can not pass a gate: the turns it lacks may be the slow."""
+    """Returns the exit code of a measured run.
+
+    What an incomplete run has kept can not pass a gate: the turns it lacks may be the slow ones.
+    """
     from suite.judging.gates import exit_code
 
     if incomplete := why_incomplete(metrics, directory):

@@ -25,7 +25,8 @@ from engines.api import Endpoint
 from suite.driver.play import Drive, play
 from suite.errors import RunError
 from suite.records.turn_records import read_started_at, read_turns
-from workloads.plan import Conversation, Plan, Slo, Turn, UserClass
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, Slo, Turn, UserClass
 
 _SERVER_START_TIMEOUT_S = 60.0
 _RAMP_S = 1.0  # over which the streams start

@@ -20,7 +20,8 @@ from suite.driver.target import Target
 from suite.driver.turn_player import LEAD_NS, TurnPlayer
 from suite.driver.turn_record import PlannedTurn, PlayedTurn, turn_record
 from suite.records.turn_records import TurnRecord
-from workloads.plan import Conversation, Plan, PriorityTrace
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, PriorityTrace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

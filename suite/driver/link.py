@@ -16,7 +16,7 @@ import orjson
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One message of a worker. Latencies are those of the turns that ended since the last one."""
+    """One message of a worker. TTFTs are those of the turns that ended since the last one."""
 
     kind: str  # started | progress | finished | failed
     started_at: float = 0.0  # absolute CLOCK_MONOTONIC seconds
@@ -27,7 +27,6 @@ class Report:
     first_error: str = ""
     cpu_ratio: float = 0.0
     ttft_s: list[float] = field(default_factory=list)
-    lag_s: list[float] = field(default_factory=list)
     message: str = ""
 
 

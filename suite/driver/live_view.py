@@ -16,7 +16,6 @@ class LiveView:
         self.num_workers = num_workers
         self._latest = [Report(kind="progress") for _ in range(num_workers)]
         self._ttft_s: list[float] = []
-        self._lag_s: list[float] = []
         self.started_at: float | None = None  # absolute CLOCK_MONOTONIC seconds
 
     def take(self, worker: int, report: Report) -> None:
@@ -25,7 +24,6 @@ class LiveView:
         elif report.kind != "failed":
             self._latest[worker] = report
             self._ttft_s += report.ttft_s
-            self._lag_s += report.lag_s
 
     @property
     def first_error(self) -> str:
@@ -47,7 +45,6 @@ class LiveView:
             num_output_tokens=sum(report.num_output_tokens for report in latest),
             elapsed_s=max(elapsed_s, 0.0),
             ttft_p99_s=_p99(self._ttft_s),
-            lag_p99_s=_p99(self._lag_s),
         )
 
 

@@ -16,7 +16,7 @@ from suite.driver.answer import Answer
 from suite.driver.event_json import whole_text
 from suite.driver.target import Target
 from suite.driver.words import render
-from workloads.plan import Turn
+from workloads.plan_parts import Turn
 
 
 def asks_ignore_eos(endpoint: Endpoint) -> bool:

@@ -14,7 +14,6 @@ class Tally:
         self.num_output_tokens = 0
         self.first_error = ""
         self._ttft_s: list[float] = []
-        self._lag_s: list[float] = []
         self._began_at = time.monotonic()
         self._began_cpu_s = time.process_time()
 
@@ -23,10 +22,8 @@ class Tally:
         self.num_failed += record.error is not None
         self.first_error = self.first_error or record.error or ""
         self.num_output_tokens += sum(record.tokens_per_chunk)
-        if record.sent_at is not None:
-            self._lag_s.append(record.sent_at - record.scheduled_at)
-            if record.token_at:
-                self._ttft_s.append(record.token_at[0] - record.sent_at)
+        if record.sent_at is not None and record.token_at:
+            self._ttft_s.append(record.token_at[0] - record.sent_at)
 
     @property
     def cpu_ratio(self) -> float:
@@ -34,8 +31,7 @@ class Tally:
         wall_s = max(time.monotonic() - self._began_at, 1e-3)
         return (time.process_time() - self._began_cpu_s) / wall_s
 
-    def take_latencies(self) -> tuple[list[float], list[float]]:
-        """TTFT and driver lag of the turns since the last call."""
-        taken = self._ttft_s, self._lag_s
-        self._ttft_s, self._lag_s = [], []
+    def take_ttft_s(self) -> list[float]:
+        """Returns the TTFTs of the turns since the last call."""
+        taken, self._ttft_s = self._ttft_s, []
         return taken

@@ -24,7 +24,7 @@ import orjson
 import uvloop
 
 _REQUEST_BYTES = 262_144
-_TOKEN_BASE_ID = 100
+TOKEN_BASE_ID = 100
 PROMPT_START = 8  # token ids, or letters
 
 
@@ -64,6 +64,7 @@ class Asked:
 
 
 Script = Callable[[Asked], Sequence[Step]]
+Page = Callable[[str], bytes | None]  # by path; None: it is an answer that is asked for
 
 
 @dataclass(slots=True)
@@ -79,8 +80,11 @@ class _Truth:
 
 
 class TruthfulServer:
-    def __init__(self, script: Script, truth: TextIO, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, script: Script, page: Page, truth: TextIO, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._script = script
+        self.page = page
         self._truth = truth
         self._loop = loop
         self._num_asked: Counter[str] = Counter()
@@ -150,8 +154,9 @@ class _ServerConnection:
             self._start(head[0].split(" ")[1], content)
 
     def _start(self, path: str, content: bytes) -> None:
-        if path.endswith("/models"):
-            self._socket.send(model_list())
+        page = self._server.page(path)
+        if page is not None:
+            self._socket.send(page)
             return
         self._steps, self._truth = self._server.answer(path, content)
         self._next = 0
@@ -203,10 +208,18 @@ def framed(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-def model_list() -> bytes:
-    content = orjson.dumps({"object": "list", "data": [{"id": "truthful", "object": "model"}]})
-    framing = f"Content-Length: {len(content)}"
-    return head(framing=framing).replace(b"text/event-stream", b"application/json") + content
+def json_page(value: object, status: str = "200 OK") -> bytes:
+    """Returns a whole answer."""
+    content = orjson.dumps(value)
+    start = head(status, framing=f"Content-Length: {len(content)}")
+    return start.replace(b"text/event-stream", b"application/json") + content
+
+
+def model_list(path: str) -> bytes | None:
+    """Returns the page of that path, if it is that of the models."""
+    if not path.endswith("/models"):
+        return None
+    return json_page({"object": "list", "data": [{"id": "truthful", "object": "model"}]})
 
 
 LAST_CHUNK = b"0\r\n\r\n"
@@ -222,19 +235,24 @@ def token_event(asked: Asked, first: int, count: int) -> bytes:
     choice: dict[str, Any] = {"index": 0, "finish_reason": None}
     choice |= {"delta": {"content": text}} if asked.is_chat else {"text": text}
     if asked.body.get("return_token_ids"):
-        choice["token_ids"] = [_TOKEN_BASE_ID + number for number in range(first, first + count)]
+        choice["token_ids"] = [TOKEN_BASE_ID + number for number in range(first, first + count)]
     return event({"object": "chunk", "choices": [choice]})
 
 
-def closing_events(asked: Asked, num_output_tokens: int) -> bytes:
+def closing_events(
+    asked: Asked,
+    num_output_tokens: int,
+    *,
+    num_prompt_tokens: int | None = None,  # its words, unless counted otherwise
+    num_cached_tokens: int | None = 0,  # None: the server does not tell
+) -> bytes:
     """Finish reason, usage and [DONE]."""
     choice: dict[str, Any] = {"index": 0, "finish_reason": "length"}
     choice |= dict[str, Any](delta={}) if asked.is_chat else {"text": ""}
-    usage = {
-        "prompt_tokens": asked.num_prompt_tokens,
-        "completion_tokens": num_output_tokens,
-        "prompt_tokens_details": {"cached_tokens": 0},
-    }
+    prompt = asked.num_prompt_tokens if num_prompt_tokens is None else num_prompt_tokens
+    usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": num_output_tokens}
+    if num_cached_tokens is not None:
+        usage["prompt_tokens_details"] = {"cached_tokens": num_cached_tokens}
     finish, total = {"choices": [choice]}, {"choices": [], "usage": usage}
     return event(finish) + event(total) + b"data: [DONE]\n\n"
 
@@ -259,7 +277,7 @@ def _without_prompt(body: dict[str, Any]) -> dict[str, Any]:
     return {"prompt_start": (body.get("prompt") or "")[:PROMPT_START], **rest}
 
 
-async def _serve(directory: Path, script: Script) -> None:
+async def _serve(directory: Path, script: Script, page: Page) -> None:
     with (
         socket.create_server(("127.0.0.1", 0), backlog=1024) as listener,
         (directory / "truth.jsonl").open("w") as truth,
@@ -268,13 +286,14 @@ async def _serve(directory: Path, script: Script) -> None:
         partial = directory / "server.json.partial"
         partial.write_text(json.dumps({"port": port}))
         partial.rename(directory / "server.json")
-        await TruthfulServer(script, truth, asyncio.get_running_loop()).serve(listener)
+        loop = asyncio.get_running_loop()
+        await TruthfulServer(script, page, truth, loop).serve(listener)
 
 
-def serve(directory: Path, script: Script) -> None:
+def serve(directory: Path, script: Script, page: Page = model_list) -> None:
     """Until killed."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(directory, script))
+        runner.run(_serve(directory, script, page))
 
 
 if __name__ == "__main__":

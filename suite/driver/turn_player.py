@@ -11,7 +11,7 @@ from suite.driver.pacing import sleep_roughly_until, sleep_until
 from suite.driver.pool import Pool
 from suite.driver.prompt import History, PromptError, RequestWriter
 from suite.driver.turn_record import PlannedTurn, PlayedTurn
-from workloads.plan import PriorityTrace
+from workloads.plan_parts import PriorityTrace
 
 LEAD_NS = 50_000_000  # before its instant a turn's request is written and its connection made
 CONNECT_TIMEOUT_S = 10.0

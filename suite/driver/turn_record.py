@@ -8,7 +8,7 @@ from suite.driver.answer import Answer
 from suite.driver.connection import Exchange, FailureSource
 from suite.driver.http1 import Response
 from suite.records.turn_records import TurnRecord
-from workloads.plan import Conversation, Turn
+from workloads.plan_parts import Conversation, Turn
 
 PROMPT_NS = 500_000  # a read that comes so soon after a packet: the loop was there, waiting
 

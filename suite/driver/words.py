@@ -7,7 +7,9 @@ tokenizer makes one each, but only the server's `usage` tells.
 
 from __future__ import annotations
 
-from workloads.plan import Turn
+from collections.abc import Iterable
+
+from workloads.plan_parts import Turn
 
 WORDS = (  # noqa: SIM905 – a list of 253 quoted words reads worse
     "the of and to in is it you that he was for on are with as his they be at one have this from "
@@ -29,4 +31,9 @@ WORDS = (  # noqa: SIM905 – a list of 253 quoted words reads worse
 
 def render(turn: Turn) -> str:
     """The turn's new prompt token ids as words, each after a space."""
-    return "".join(f" {WORDS[token_id % len(WORDS)]}" for token_id in turn.new_prompt_token_ids)
+    return render_ids(turn.new_prompt_token_ids)
+
+
+def render_ids(token_ids: Iterable[int]) -> str:
+    """Returns a word for each, after a space."""
+    return "".join(f" {WORDS[token_id % len(WORDS)]}" for token_id in token_ids)

@@ -18,6 +18,7 @@ from engines.arrow_log import ArrowLog
 from suite.driver.data_plane import DataPlane, Shard
 from suite.driver.link import Report, WorkerEnd
 from suite.driver.open_files import raise_limit
+from suite.driver.opening import opened
 from suite.driver.tally import Tally
 from suite.driver.urgency import claim_urgency
 from suite.driver.worker_config import WorkerConfig
@@ -48,7 +49,7 @@ class Worker:
         self._link = WorkerEnd(config.link_fd)
         self._log = ArrowLog(config.shard_path, TURN_SCHEMA, rows_per_batch=ROWS_PER_BATCH)
         self._tally = Tally()
-        plan = Plan.read(config.plan_path)
+        plan = opened(Plan.read(config.plan_path), config.endpoint.opening_token_ids)
         self._shard = Shard.of(plan, worker=config.worker, num_workers=config.num_workers)
         gc.freeze()  # the plan stays; collections need not walk it
 
@@ -110,7 +111,6 @@ class Worker:
 
     def _report(self, kind: str, *, num_in_flight: int = 0) -> Report:
         tally = self._tally
-        ttft_s, lag_s = tally.take_latencies()
         return Report(
             kind=kind,
             num_done=tally.num_done,
@@ -119,8 +119,7 @@ class Worker:
             num_output_tokens=tally.num_output_tokens,
             first_error=tally.first_error,
             cpu_ratio=tally.cpu_ratio,
-            ttft_s=ttft_s,
-            lag_s=lag_s,
+            ttft_s=tally.take_ttft_s(),
         )
 
     async def _report_regularly(self, plane: DataPlane) -> None:

@@ -48,7 +48,7 @@ class ExportError(InputError):
 
 
 def export_run(run: Path, out: Path, *, form: str, engine: str | None, repeat: int) -> None:
-    """Every engine (CSV) or one part (vllm-bench). Raises ExportError, RunDirectoryError."""
+    """Every engine (CSV) or one trial (vllm-bench). Raises ExportError, RunDirectoryError."""
     if form not in FORMATS:
         raise ExportError(f"--format {form!r} is unknown; choose one of: {', '.join(FORMATS)}")
     manifest, plan = read_run(run)
@@ -72,10 +72,10 @@ def export_run(run: Path, out: Path, *, form: str, engine: str | None, repeat: i
                     f"say --engine with one of: {', '.join(names)}"
                 )
             only = engines[names[0]]
-            if repeat > len(only.parts):
+            if repeat > len(only.trials):
                 raise ExportError(
                     f"{run}: engine {names[0]!r} has no repeat {repeat}; choose one of 1 to "
-                    f"{len(only.parts)}"
+                    f"{len(only.trials)}"
                 )
             document = vllm_bench(manifest, only, repeat)
             out.write_text(json.dumps(document, allow_nan=False) + "\n")

@@ -6,7 +6,7 @@ bound. Numbers that have none, and those of exact (simulated) runs, are compared
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -98,13 +98,14 @@ def _hold(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcome:
     held = _to_baseline(gate, side, base) if gate.is_times_baseline else _absolute(gate, side)
     involved = [side, base] if gate.is_times_baseline and base is not None else [side]
     is_exact = all(are_exact(side, each) for each in involved)
-    doubt = _doubt(metric, involved)
+    is_late = metric.is_timed and any(each.is_driver_valid is False for each in involved)
+    doubt = DRIVER_NOTE if is_late else _doubt(metric, involved)
     whole = None if is_exact else hull(held.within, held.between)
     outcome, reason = _judge(gate, held, whole, doubt=doubt)
     wants_repeats = outcome is Outcome.FAIL and not is_exact and _may_be_the_run(gate, held)
     if wants_repeats:
         outcome, reason = Outcome.INCONCLUSIVE, UNSEEN
-    is_open = outcome is Outcome.INCONCLUSIVE and not doubt and held.value is not None
+    is_open = outcome is Outcome.INCONCLUSIVE and doubt is None and held.value is not None
     return GateOutcome(
         gate=gate.text,
         engine=name,
@@ -127,14 +128,9 @@ def _hold(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcome:
     )
 
 
-def _doubt(metric: Metric, involved: Iterable[Side]) -> str | None:
-    """Why the number may not be the engine's, whatever it is: the whole driver was out of its
-    bounds, or gaps between tokens were lost on the way."""
-    if metric.is_timed and any(each.is_driver_valid is False for each in involved):
-        return DRIVER_NOTE
-    if not metric.is_of_gaps:
-        return None
-    return next((each.tbt_doubt for each in involved if each.tbt_doubt), None)
+def _doubt(metric: Metric, involved: Sequence[Side]) -> str | None:
+    """The first reason not to judge by any of them."""
+    return next((why for each in involved if (why := each.doubt(metric)) is not None), None)
 
 
 def _may_be_the_run(gate: Gate, held: _Held) -> bool:

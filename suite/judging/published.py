@@ -30,7 +30,7 @@ def _entry(
 ) -> Json:
     baseline = cited.baseline or manifest.baseline
     assert baseline is not None, cited  # checked with the workload
-    kinds = {manifest.engines[name].get("kind") for name in (cited.engine, baseline)}
+    facts = [manifest.facts_of(name) for name in (cited.engine, baseline)]
     if cited.engine in sides and baseline in sides:
         mine, other = sides[cited.engine], sides[baseline]
         factor, interval, reason = times_better(metric, ratio_of(mine, other, metric))
@@ -43,7 +43,7 @@ def _entry(
         "source": cited.source,
         "note": cited.note,
         "ours": cited.ours,
-        "is_simulated": kinds == {"simulated"},
+        "is_simulated": all(each.is_modelled for each in facts),
         "metric": metric.name,
         "engine": cited.engine,
         "baseline": baseline,

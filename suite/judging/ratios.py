@@ -27,6 +27,7 @@ from suite.judging.catalogue import (
     look_up,
 )
 from suite.judging.paired_samples import Resampled
+from suite.measuring.cache_isolation import doubt as cache_doubt
 from suite.measuring.engine_run import EngineRun
 from suite.measuring.user_influences import correlation
 from suite.statistics.arrays import Floats
@@ -61,9 +62,8 @@ class Side(Protocol):
     @property
     def is_driver_valid(self) -> bool | None: ...
 
-    @property
-    def tbt_doubt(self) -> str | None:
-        """Why gaps between tokens can not be judged, while all else can."""
+    def doubt(self, metric: Metric) -> str | None:
+        """Returns why its number is not to be judged by; None where it is."""
 
     @property
     def num_conversations(self) -> int: ...
@@ -106,10 +106,10 @@ class EngineSide:
         found: bool | None = self.numbers["is_driver_valid"]
         return found
 
-    @property
-    def tbt_doubt(self) -> str | None:
-        found: str | None = self.numbers.get("tbt_doubt")
-        return found
+    def doubt(self, metric: Metric) -> str | None:
+        of_gaps = self.numbers.get("tbt_doubt") if metric.is_of_gaps else None
+        cache = self.numbers.get("prefix_cache", {})
+        return of_gaps or cache_doubt(cache, metric.group, metric.key)
 
     @property
     def num_conversations(self) -> int:
@@ -292,6 +292,9 @@ def compare_sides(side: Side, base: Side) -> list[dict[str, Any]]:
 def _entry(side: Side, base: Side, metric: Metric) -> dict[str, Any]:
     mine, other, ratio = side.number(metric), base.number(metric), ratio_of(side, base, metric)
     verdict, reason = _verdict(metric, mine, other, ratio, is_exact=are_exact(side, base))
+    doubt = side.doubt(metric) or base.doubt(metric)
+    if doubt is not None and verdict not in ("same", "missing"):
+        verdict, reason = "unclear", doubt
     return {
         "metric": metric.name,
         "user_class": metric.user_class,

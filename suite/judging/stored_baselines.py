@@ -15,6 +15,7 @@ from suite.judging.catalogue import METRICS, Metric, Number, between_runs_of, lo
 from suite.judging.metrics_file import MeasuredRun
 from suite.judging.paired_samples import Resampled
 from suite.judging.ratios import plan_key
+from suite.measuring.cache_isolation import doubt as cache_doubt
 from suite.records.run_directory import SCHEMA_VERSION
 from suite.statistics.intervals import as_json
 from suite.statistics.quantiles import CONFIDENCE_RATIO, Interval
@@ -47,6 +48,7 @@ class StoredEngine(_Stored):
     is_exact: bool
     is_driver_valid: bool | None
     tbt_doubt: str | None = None
+    prefix_cache: dict[str, Any] = {}  # as in metrics.json
     num_conversations: int
     repeats: int
     metrics: dict[str, StoredNumber]
@@ -77,9 +79,9 @@ class StoredSide:
     def is_driver_valid(self) -> bool | None:
         return self.stored.is_driver_valid
 
-    @property
-    def tbt_doubt(self) -> str | None:
-        return self.stored.tbt_doubt
+    def doubt(self, metric: Metric) -> str | None:
+        of_gaps = self.stored.tbt_doubt if metric.is_of_gaps else None
+        return of_gaps or cache_doubt(self.stored.prefix_cache, metric.group, metric.key)
 
     @property
     def num_conversations(self) -> int:
@@ -199,6 +201,7 @@ def _stored(numbers: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
         "is_exact": numbers["is_exact"],
         "is_driver_valid": numbers["is_driver_valid"],
         "tbt_doubt": numbers.get("tbt_doubt"),
+        "prefix_cache": numbers["prefix_cache"],
         "num_conversations": numbers["num_conversations"],
         "repeats": len(numbers["repeats"]),
         "metrics": found,

@@ -19,7 +19,8 @@ from suite.records.turn_table import TurnTable
 from suite.statistics.arrays import Bools, Floats, Ints, Strings
 from suite.statistics.intervals import Clusters, share_interval
 from suite.statistics.quantiles import Interval, exact_fraction
-from workloads.plan import Plan, UserClass
+from workloads.plan import Plan
+from workloads.plan_parts import UserClass
 
 _ROUNDING = 1e-9  # 19/20 ≥ 0.95 must hold in floating point too
 

@@ -43,7 +43,7 @@ def known_context_switch(logs: Sequence[EngineLogs]) -> dict[str, object] | None
 
 
 def context_switch(logs: Sequence[EngineLogs]) -> dict[str, object]:
-    """Totals over the parts of one engine, and the ratios between them."""
+    """Totals over the trials of one engine, and the ratios between them."""
     steps = [each.steps for each in logs if each.steps is not None]
     totals = {name: sum(_total(table, name) for table in steps) for name in _SUMMED}
     duration_s = sum(_total(table, "duration_s") for table in steps)

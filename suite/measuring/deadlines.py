@@ -11,7 +11,7 @@ from suite.measuring.latencies import longest_gap_per_turn
 from suite.records.turn_table import TurnTable
 from suite.statistics.arrays import Bools, Floats, Ints
 from suite.statistics.quantiles import exact_fraction
-from workloads.plan import UserClass
+from workloads.plan_parts import UserClass
 
 CHUNKS_AT_ONCE = 1 << 21
 

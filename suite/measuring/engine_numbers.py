@@ -28,12 +28,12 @@ Json = dict[str, Any]
 def numbers(engine: EngineRun, run: Path) -> Json:
     """What is told of an engine as a whole and of each of its repeats alike."""
     turns, repeats = engine.turns, engine.repeats
-    logs = [read_engine_logs(part.directory(run)) for part in engine.parts]
+    logs = [read_engine_logs(trial.directory(run)) for trial in engine.trials]
     switching = known_context_switch(logs)
     has_users = len(engine.users.repeat) > 0
     unavailable = {}
     if not has_users:
-        why = "the plan has no users" if engine.parts else "the engine was never started"
+        why = "the plan has no users" if engine.trials else "the engine was never started"
         unavailable = dict.fromkeys(("slo", "fairness", "users"), why)
     if switching is None:
         unavailable["context_switch"] = "the engine gives no step log"

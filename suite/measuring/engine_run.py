@@ -22,7 +22,7 @@ from suite.measuring.deadlines import headroom
 from suite.measuring.slowdown import SoloLatencies, solo_latencies
 from suite.measuring.window import Measured
 from suite.plurals import several
-from suite.records.run_directory import Manifest, Part
+from suite.records.run_directory import Manifest, Trial
 from suite.records.turn_table import TurnTable, read_turns
 from suite.statistics.arrays import Bools, Floats
 from workloads.plan import Plan
@@ -32,14 +32,14 @@ NUM_REASONS = 3  # of failed turns, shown
 
 @dataclass(frozen=True, eq=False)  # compared and cached by identity
 class EngineRun:
-    """Turns of the part as a whole (`all_turns`), and those that are measured (`turns`)."""
+    """Turns of the trial as a whole (`all_turns`), and those that are measured (`turns`)."""
 
     run: Path  # its directory
     plan: Plan  # as played
     measured: Measured
-    parts: tuple[Part, ...]  # repeats that began
+    trials: tuple[Trial, ...]  # repeats that began
     num_repeats: int  # as planned
-    is_exact: bool
+    is_exact: bool  # in virtual time the same plan gives the same numbers, to the bit
     all_turns: TurnTable
     turns: TurnTable
     attains: Bools  # of `turns`
@@ -49,7 +49,7 @@ class EngineRun:
 
     @property
     def repeats(self) -> list[int]:
-        return [part.repeat for part in self.parts]
+        return [trial.repeat for trial in self.trials]
 
     @cached_property
     def headroom(self) -> Floats:
@@ -59,31 +59,31 @@ class EngineRun:
     @property
     def is_driver_valid(self) -> bool | None:
         """None where no driver took part."""
-        drivers = [part.driver for part in self.parts if part.driver is not None]
+        drivers = [trial.driver for trial in self.trials if trial.driver is not None]
         return all(each.is_valid for each in drivers) if drivers else None
 
     @property
     def tbt_doubt(self) -> str | None:
         """Why gaps between tokens can not be judged; None where they can."""
-        drivers = [part.driver for part in self.parts if part.driver is not None]
+        drivers = [trial.driver for trial in self.trials if trial.driver is not None]
         return next((each.tbt_doubt for each in drivers if each.tbt_doubt), None)
 
-    def only(self, part: Part) -> EngineRun:
+    def only(self, trial: Trial) -> EngineRun:
         """The same, of one repeat."""
-        if len(self.parts) == 1:
+        if len(self.trials) == 1:
             return self
-        rows, all_rows = (table.repeat == part.repeat for table in (self.turns, self.all_turns))
+        rows, all_rows = (table.repeat == trial.repeat for table in (self.turns, self.all_turns))
         return EngineRun(
             run=self.run,
             plan=self.plan,
             measured=self.measured,
-            parts=(part,),
+            trials=(trial,),
             num_repeats=1,
             is_exact=self.is_exact,
             all_turns=self.all_turns.where(all_rows),
             turns=self.turns.where(rows),
             attains=self.attains[rows],
-            users=self.users.where(self.users.repeat == part.repeat),
+            users=self.users.where(self.users.repeat == trial.repeat),
             attains_all=self.attains_all[all_rows],
             solo=self.solo,
         )
@@ -92,21 +92,21 @@ class EngineRun:
 def read_engine(
     run: Path, manifest: Manifest, measured: Measured, plan: Plan, name: str
 ) -> EngineRun:
-    parts = tuple(part for part in manifest.parts if part.engine == name)
-    all_turns = read_turns([(part.repeat, part.directory(run)) for part in parts])
+    trials = tuple(trial for trial in manifest.trials if trial.engine == name)
+    all_turns = read_turns([(trial.repeat, trial.directory(run)) for trial in trials])
     attains_all = attaining_turns(all_turns, plan.user_classes)
     is_measured = _is_measured(all_turns, measured)
     turns = all_turns.where(is_measured)
     attains = attains_all[is_measured]
-    repeats = [part.repeat for part in parts]
-    users, stopped = planned_users(measured.plan), [each.repeat for each in parts if _is_cut(each)]
+    repeats = [trial.repeat for trial in trials]
+    users, stopped = planned_users(measured.plan), [each.repeat for each in trials if _is_cut(each)]
     return EngineRun(
         run=run,
         plan=plan,
         measured=measured,
-        parts=parts,
+        trials=trials,
         num_repeats=manifest.repeats,
-        is_exact=is_exact(manifest.engines[name]),
+        is_exact=manifest.facts_of(name).is_virtual,
         all_turns=all_turns,
         turns=turns,
         attains=attains,
@@ -122,9 +122,9 @@ def read_engine(
     )
 
 
-def _is_cut(part: Part) -> bool:
+def _is_cut(trial: Trial) -> bool:
     """Stopped by the user's will, before all turns were due."""
-    return bool(part.counts.cut or part.counts.not_due)
+    return bool(trial.counts.cut or trial.counts.not_due)
 
 
 def _is_measured(turns: TurnTable, measured: Measured) -> Bools:
@@ -132,11 +132,6 @@ def _is_measured(turns: TurnTable, measured: Measured) -> Bools:
         return np.ones(len(turns), dtype=bool)
     kept = {each.conversation_id for each in measured.plan.conversations}
     return np.array([each in kept for each in turns.conversation_id], dtype=bool)
-
-
-def is_exact(settings: Mapping[str, Any]) -> bool:
-    """Simulated in virtual time: the same plan gives the same numbers, to the bit."""
-    return settings.get("kind") == "simulated" and settings.get("time") != "wall"
 
 
 def counts(engine: EngineRun) -> dict[str, int]:
@@ -161,45 +156,45 @@ def not_asked(engine: EngineRun) -> dict[str, int]:
     places = zip(turns.conversation_id[failed], turns.turn[failed].tolist(), strict=True)
     return {
         "after_failure": sum(num_turns[conversation] - turn - 1 for conversation, turn in places),
-        "not_due": sum(part.counts.not_due for part in engine.parts),
-        "cut_short": sum(part.counts.cut for part in engine.parts),
+        "not_due": sum(part.counts.not_due for part in engine.trials),
+        "cut_short": sum(part.counts.cut for part in engine.trials),
     }
 
 
 def status(engine: EngineRun) -> str:
     """missing · failed · interrupted · complete: the worst that befell any repeat."""
-    if not engine.parts:
+    if not engine.trials:
         return "missing"
-    found = {part.status for part in engine.parts}
-    if len(engine.parts) < engine.num_repeats or _num_gone(engine):
+    found = {trial.status for trial in engine.trials}
+    if len(engine.trials) < engine.num_repeats or _num_gone(engine):
         found.add("interrupted")
     return next(each for each in ("failed", "interrupted", "complete") if each in found)
 
 
 def _num_gone(engine: EngineRun) -> int:
     """Turns that the manifest counted and the files no longer hold."""
-    counted = sum(part.counts.recorded - part.counts.cut for part in engine.parts)
+    counted = sum(trial.counts.recorded - trial.counts.cut for trial in engine.trials)
     return max(0, counted - len(engine.all_turns))
 
 
 def version(engine: EngineRun) -> str | None:
     """What ran, where it was not this project's own engine and told us."""
-    found = dict.fromkeys(part.engine_version for part in engine.parts if part.engine_version)
+    found = dict.fromkeys(trial.engine_version for trial in engine.trials if trial.engine_version)
     return "; ".join(found) or None
 
 
 def warnings(engine: EngineRun, load: Mapping[str, Any]) -> list[str]:
     """One line each, for a reader of the report: what limits the trust in these numbers."""
     found = []
-    if not engine.parts:
+    if not engine.trials:
         found.append("the engine was never started: nothing was measured")
-    elif len(engine.parts) < engine.num_repeats:
-        found.append(f"{len(engine.parts)} of {engine.num_repeats} repeats were begun")
-    for part in engine.parts:
-        if part.status != "complete":
-            found.append(f"repeat {part.repeat} {part.status}: {part.note or 'no reason given'}")
-        if part.driver is not None:
-            found += [f"repeat {part.repeat}, driver: {text}" for text in part.driver.warnings]
+    elif len(engine.trials) < engine.num_repeats:
+        found.append(f"{len(engine.trials)} of {engine.num_repeats} repeats were begun")
+    for trial in engine.trials:
+        if trial.status != "complete":
+            found.append(f"repeat {trial.repeat} {trial.status}: {trial.note or 'no reason given'}")
+        if trial.driver is not None:
+            found += [f"repeat {trial.repeat}, driver: {text}" for text in trial.driver.warnings]
     number = counts(engine)
     if gone := _num_gone(engine):
         found.append(

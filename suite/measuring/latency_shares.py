@@ -17,7 +17,7 @@ Shares = dict[str, dict[str, float] | None]
 
 
 def latency_shares(requests: Sequence[pa.Table]) -> tuple[Shares, dict[str, str]]:
-    """Σ seconds in a state / Σ latency over the finished requests of all parts, of all of them and
+    """Σ seconds in a state / Σ latency over the finished requests of all trials, of all of them and
     of the slowest 1 %; aborted requests do not count. With the reasons of what is None."""
     spent = np.concatenate([_spent(table) for table in requests] or [np.zeros((0, len(STATES)))])
     latency = spent.sum(axis=1)

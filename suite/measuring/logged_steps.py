@@ -1,8 +1,7 @@
-"""The steps that an embedded engine has logged in a run, as a profile is fitted to them."""
+"""The steps that an engine on a real device has logged in a run, to fit a profile to them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +21,19 @@ COLUMNS = (
 )
 
 
-def logged_steps(
-    run: Path, engine: str | None, kinds: Sequence[str]
-) -> tuple[str, dict[str, npt.NDArray[Any]], int]:
+def logged_steps(run: Path, engine: str | None) -> tuple[str, dict[str, npt.NDArray[Any]], int]:
     """Returns one engine's name, the columns of its step log over all repeats, each of shape
-    [num_steps], and its block size in tokens. `kinds`: those whose steps are real. Raises
-    RunDirectoryError, PlanFileError."""
+    [num_steps], and its block size in tokens. Raises RunDirectoryError, PlanFileError."""
     manifest, _ = read_run(run)
-    names = [name for name, each in manifest.engines.items() if each.get("kind") in kinds]
+    names = [name for name in manifest.engines if manifest.facts_of(name).logs_real_steps]
     name = engine or (names[0] if names else None)
     if name not in names:
         raise RunDirectoryError(
-            f"{run}: engine must be one of kind {' or '.join(kinds)}, which alone logs real steps, "
-            f"got {name or 'none in this run'}"
+            f"{run}: engine must be one that logs a real device's steps "
+            f"({', '.join(names) or 'none in this run'}), got {name or 'none'}"
         )
-    parts = [part for part in manifest.parts if part.engine == name]
-    paths = [part.directory(run) / "steps.parquet" for part in parts]
+    trials = [trial for trial in manifest.trials if trial.engine == name]
+    paths = [trial.directory(run) / "steps.parquet" for trial in trials]
     tables = [read_table(path) for path in paths if path.exists()]
     if not tables:
         raise RunDirectoryError(f"{run}: engine {name} has left no steps.parquet")

@@ -17,7 +17,7 @@ UNTOLD = "the server does not tell it"
 
 
 def server_counters(tables: Sequence[pa.Table], keys: Sequence[str]) -> dict[str, object] | None:
-    """`keys`, each with what was counted during the parts of one engine, or null: what a server
+    """`keys`, each with what was counted during the trials of one engine, or null: what a server
     does not tell is not zero. None if it tells nothing at all."""
     counted = {name: _counted(tables, name) for name in (*_COUNTED, "num_queried_tokens")}
     if all(value is None for value in counted.values()):
@@ -38,7 +38,7 @@ def server_counters(tables: Sequence[pa.Table], keys: Sequence[str]) -> dict[str
 
 
 def _counted(tables: Sequence[pa.Table], name: str) -> float | None:
-    """Last less first, summed over the parts; None where one part lacks it."""
+    """Last less first, summed over the trials; None where one trial lacks it."""
     total = 0.0
     for table in tables:
         known = table[name].drop_null()

@@ -30,14 +30,21 @@ SoloLatencies = Mapping[tuple[str, int], float]  # by conversation and turn: E2E
 
 def solo_latencies(run: Path, engine: str) -> SoloLatencies | None:
     """Of the turns that succeeded; None where no solo run was made."""
-    directory = run / SOLO_FOLDER
-    if not (directory / "manifest.json").exists():
+    turns = solo_turns(run, engine)
+    if turns is None:
         return None
-    parts = [each for each in Manifest.read(directory).parts if each.engine == engine]
-    turns = read_turns([(part.repeat, part.directory(directory)) for part in parts])
     rows = np.flatnonzero(~turns.has_failed)
     e2e_s = turns.done_at - turns.sent_at
     return {(turns.conversation_id[row], int(turns.turn[row])): float(e2e_s[row]) for row in rows}
+
+
+def solo_turns(run: Path, engine: str) -> TurnTable | None:
+    """Returns what was recorded of it in the solo run; None where none was made."""
+    directory = run / SOLO_FOLDER
+    if not (directory / "manifest.json").exists():
+        return None
+    trials = [each for each in Manifest.read(directory).trials if each.engine == engine]
+    return read_turns([(trial.repeat, trial.directory(directory)) for trial in trials])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

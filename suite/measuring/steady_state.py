@@ -41,7 +41,7 @@ class Load:
 
 
 def steady_state(turns: TurnTable, repeats: Sequence[int], plan: Plan) -> dict[str, Any]:
-    """Over all turns of the part, cut or not."""
+    """Over all turns of the trial, cut or not."""
     loads, why = [], "the engine was never started"
     for repeat in repeats:
         load, why_not = load_of(turns.where(turns.repeat == repeat), plan)

@@ -13,8 +13,9 @@ from workloads.spec import WorkloadSpec, spec_of
 def choose_engines(
     source: WorkloadSource, names: Sequence[str]
 ) -> tuple[WorkloadSource, list[str]]:
-    """The workload with the engines of these names alone, in the file's order, and one line for
-    everything that spoke of another one and is left out. Raises WorkloadError, GateError."""
+    """Returns the workload with the engines of these names alone, in the file's order, and one
+    line for everything that spoke of another one and is left out. Raises WorkloadError,
+    GateError."""
     spec = spec_of(source)
     for name in names:
         if name not in spec.engines:
@@ -40,7 +41,8 @@ def choose_engines(
 
 
 def _check_matrix(source: WorkloadSource, names: Sequence[str]) -> None:
-    """Its values come after the choice: they would bring back what was left out."""
+    """Refuses a matrix that would bring back what was left out: its values come after the
+    choice."""
     for key in map(str, source.raw.get("matrix") or {}):
         block = key.partition(".")[0]
         played = (f"engines.{name}." for name in ("*", *names))
@@ -60,7 +62,8 @@ def _parsed(text: str, source: WorkloadSource) -> Gate:
 
 
 def _why_no_gate(gate: Gate, spec: WorkloadSpec, names: Sequence[str]) -> str | None:
-    """None where it can be judged, or is wrong also with all engines."""
+    """Returns why a gate is left out; None where it can be judged, or is wrong with all engines
+    too."""
     if gate.engine is not None and gate.engine in spec.engines and gate.engine not in names:
         return _not_played("engine", gate.engine)
     if not gate.is_times_baseline or spec.baseline is None:

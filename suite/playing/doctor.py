@@ -1,4 +1,4 @@
-"""What `fsbench doctor` looks at: is this a place where a measurement can be trusted?"""
+"""The findings of `fsbench doctor`: is this a place where a measurement can be trusted?"""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from engines.extras import install_command
 from suite.playing import environment
 
 # Since Linux 2.6.30; Python has no name for it.
@@ -15,7 +16,7 @@ SO_TIMESTAMPNS = 35
 
 
 def examine() -> Iterator[str]:
-    """One line a finding, the good ones too."""
+    """Yields one line a finding, the good ones too."""
     machine = environment.machine()
     yield f"machine: {machine['cpu_model']}, {machine['num_usable_cpus']} cores, " + (
         f"{machine['memory_bytes'] / 1024**3:.0f} GiB, {machine['system']}"
@@ -29,7 +30,7 @@ def examine() -> Iterator[str]:
 
 def _embedded_engine() -> str:
     if find_spec("torch") is None:
-        return "engine:  torch is not installed; for kind fastswitch: pip install 'fsbench[engine]'"
+        return f"engine:  no torch; kind fastswitch needs it: {install_command('engine')}"
     return "engine:  torch is installed, kind fastswitch can run"
 
 

@@ -26,7 +26,7 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Of Python and the packages that can move a measurement; those not installed are left out."""
+    """Returns the versions of Python and of the installed packages that can move a measurement."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -37,8 +37,11 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """Of the checkout that this code lies in, with a + where files differ from it; None where it is
-    installed as a package, even inside of somebody else's checkout, and without git."""
+    """Returns the commit of the checkout that this code lies in, with a + where files differ from
+    it.
+
+    None where it is installed as a package, even inside somebody else's checkout, and without git.
+    """
     if not (CHECKOUT / ".git").exists():
         return None
     command = ["git", "--no-optional-locks", "describe"]
@@ -51,7 +54,7 @@ def commit() -> str | None:
 
 
 def machine() -> dict[str, Any]:
-    """Sizes in bytes; the load is that of the last minute, in runnable processes."""
+    """Returns what the machine is; sizes in bytes, the load in runnable processes over a minute."""
     return {
         "system": f"{platform.system()} {platform.release()}",
         "architecture": platform.machine(),

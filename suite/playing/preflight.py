@@ -1,4 +1,5 @@
-"""What a workload asks for that can be known to fail before anything is started or built."""
+"""Checks before anything is started or built: what a workload asks for that can be known to
+fail."""
 
 from __future__ import annotations
 
@@ -8,10 +9,7 @@ from pathlib import Path
 import psutil
 
 from engines.api import EngineSettings
-from engines.core.settings import FastSwitchSettings
 from engines.errors import EngineInputError
-from engines.models.model_config import PRESETS, config_from_folder
-from engines.openai import OpenAISettings
 from workloads.build import build_plan
 from workloads.errors import WorkloadError
 from workloads.plan import Plan
@@ -23,36 +21,12 @@ OBJECT_BYTES = 600  # of each turn and each conversation, beside its tokens
 
 
 def check_models(engines: Mapping[str, EngineSettings], where: Path) -> None:
-    """That each embedded engine's model is a preset or a folder or file with what is needed; no
-    weights are read. Raises WorkloadError."""
+    """Raises WorkloadError where an engine's model can be seen to be missing; reads no weights."""
     for name, settings in engines.items():
-        if isinstance(settings, FastSwitchSettings) and settings.model is not None:
-            try:
-                check_model(settings.model)
-            except EngineInputError as error:
-                raise WorkloadError(f"{where}: engines.{name}: {error}") from None
-
-
-def check_model(name_or_path: str) -> None:
-    """Of the embedded engine; no weights are read. Raises EngineInputError."""
-    if name_or_path in PRESETS:
-        return
-    path = Path(name_or_path).expanduser()
-    if path.is_file():
-        return
-    if not path.is_dir():
-        raise EngineInputError(
-            f"model {name_or_path!r} is neither a preset ({', '.join(PRESETS)}) nor a folder or "
-            ".gguf file that exists; check the path"
-        )
-    if any(path.glob("*.gguf")):
-        return
-    config_from_folder(path)
-    if not any(path.glob("model*.safetensors*")):
-        raise EngineInputError(
-            f"model {name_or_path!r} has a config.json but neither model.safetensors, shards of it "
-            "nor a .gguf file; copy the weights there too"
-        )
+        try:
+            settings.check_model()
+        except EngineInputError as error:
+            raise WorkloadError(f"{where}: engines.{name}: {error}") from None
 
 
 def unheard_priorities(spec: WorkloadSpec, engines: Mapping[str, EngineSettings]) -> list[str]:
@@ -63,15 +37,17 @@ def unheard_priorities(spec: WorkloadSpec, engines: Mapping[str, EngineSettings]
             return []
         return [f"users.{named[0]}.priority is not used without priorities: {{pattern: static}}"]
     return [
-        f"engine {name!r} is sent no priorities; set priority: true if its server takes them"
+        f"engine {name!r} is sent no priorities; {settings.unheard_priorities}"
         for name, settings in engines.items()
-        if isinstance(settings, OpenAISettings) and not settings.priority
+        if settings.unheard_priorities is not None
     ]
 
 
 def check_size(spec: WorkloadSpec, base_directory: Path) -> None:
-    """That a plan of so many conversations fits into this machine, judged by the first of them.
-    Raises WorkloadError."""
+    """Refuses a plan of more conversations than fit into this machine, judged by the first of them.
+
+    Raises WorkloadError.
+    """
     count = spec.conversations.count
     if count is None or count <= NUM_UNQUESTIONED:
         return
@@ -89,7 +65,7 @@ def check_size(spec: WorkloadSpec, base_directory: Path) -> None:
 
 
 def plan_bytes(plan: Plan) -> int:
-    """About what it takes in memory."""
+    """Returns about how much memory the plan takes."""
     turns = [turn for each in plan.conversations for turn in each.turns]
     tokens = sum(turn.new_prompt_token_ids.nbytes for turn in turns)
     return tokens + OBJECT_BYTES * (len(turns) + len(plan.conversations))

@@ -1,6 +1,6 @@
 """One run: every engine at the same plan, one at a time, and a directory that says what happened.
 
-Nothing that was measured is lost: the manifest is written before and after every part, and a part
+Nothing that was measured is lost: the manifest is written before and after every trial, and a trial
 that is interrupted or killed, or whose engine dies, is kept with what it has.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from engines.errors import EngineInputError
 from suite.driver.open_files import check_open_files
 from suite.playing import environment
-from suite.playing.part import Observer, begun_part, play_part
+from suite.playing.trial import Observer, play_trial, unfinished_trial
 from suite.playing.workload import Workload
 from suite.records.run_directory import Manifest
 
@@ -26,7 +26,7 @@ class RunOutcome:
 
 
 def run(workload: Workload, *, root: Path, num_workers: int, observer: Observer) -> RunOutcome:
-    """Play the plan against every engine, `repeats` times, interleaved: A B A B."""
+    """Plays the plan against every engine, `repeats` times, interleaved: A B A B."""
     _check_driver(workload, num_workers)
     directory = new_directory(root, workload.spec.name)
     return run_in(directory, workload, num_workers=num_workers, observer=observer)
@@ -35,15 +35,15 @@ def run(workload: Workload, *, root: Path, num_workers: int, observer: Observer)
 def run_in(
     directory: Path, workload: Workload, *, num_workers: int, observer: Observer
 ) -> RunOutcome:
-    """The same in a directory that is there and empty."""
+    """Plays the workload into a directory that is there and empty."""
     _check_driver(workload, num_workers)
     manifest = _open_manifest(workload, directory)
     is_input_error = False
     for repeat in range(1, workload.spec.repeats + 1):
         for name in workload.engines:
-            manifest.parts.append(begun_part(workload, name, repeat))
+            manifest.trials.append(unfinished_trial(workload, name, repeat))
             manifest.write(directory)
-            part, error = play_part(
+            trial, error = play_trial(
                 workload,
                 name,
                 repeat,
@@ -51,11 +51,11 @@ def run_in(
                 num_workers=num_workers,
                 observer=observer,
             )
-            manifest.parts[-1] = part
+            manifest.trials[-1] = trial
             manifest.write(directory)
-            observer.on_part_end(part)
+            observer.on_trial_end(trial)
             is_input_error = is_input_error or isinstance(error, EngineInputError)
-            if part.status == "interrupted":
+            if trial.status == "interrupted":
                 return RunOutcome(
                     directory=directory, manifest=manifest, is_input_error=is_input_error
                 )
@@ -69,7 +69,7 @@ def _check_driver(workload: Workload, num_workers: int) -> None:
 
 
 def new_directory(root: Path, name: str) -> Path:
-    """ROOT/NAME-<UTC time>; made, and nobody else's."""
+    """Makes ROOT/NAME-<UTC time> and returns it; nobody else has it."""
     stem = root / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     directory, n = stem, 1
     while True:
@@ -90,6 +90,7 @@ def _open_manifest(workload: Workload, directory: Path) -> Manifest:
         workload=workload.as_json(),
         engines=workload.engines_as_json(),
         remarks={name: settings.remarks() for name, settings in workload.engines.items()},
+        facts={name: settings.facts() for name, settings in workload.engines.items()},
         baseline=workload.spec.baseline,
         gates=workload.spec.gates,
         repeats=workload.spec.repeats,

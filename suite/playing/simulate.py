@@ -1,13 +1,11 @@
-"""A plan through a simulated engine into one directory, without a run around it: for sweeps."""
+"""Plays a plan on a simulated engine into one directory, without a run around it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
-from engines.simulated.settings import SimulatedSettings
-from engines.simulated.virtual_engine import SimulatedEngine
+from engines.api import EngineSettings, VirtualEngine
 from suite.playing.workload import priority_updates
 from suite.records.engine_logs import finish_engine_logs
 from suite.records.play_result import PlayResult
@@ -18,17 +16,21 @@ from workloads.plan import Plan
 
 def simulate(
     plan: Plan,
-    settings: SimulatedSettings,
+    settings: EngineSettings,
     directory: Path,
     *,
     turn_timeout_s: float = float("inf"),
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> PlayResult:
-    """`settings` resolved; `directory` gets turns.parquet and the engine's logs."""
+    """Plays the plan and returns how it ended; `directory` gets turns.parquet and the engine's
+    logs.
+
+    `settings` are resolved.
+    """
     script = Script(plan=plan, directory=directory, turn_timeout_s=turn_timeout_s)
     priorities = priority_updates(plan)
-    engine = SimulatedEngine(settings, priorities=priorities, log_directory=directory)
-    with closing(engine):
+    with settings.running(name=plan.name, directory=directory, priorities=priorities) as engine:
+        assert isinstance(engine, VirtualEngine), settings
         result = play_virtually(script, engine, on_progress=on_progress)
     finish_engine_logs(directory, result.started_at_monotonic_s)
     return result

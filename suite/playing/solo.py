@@ -12,7 +12,7 @@ from suite.playing.workload import Workload
 
 
 def solo_workload(workload: Workload) -> Workload:
-    """One conversation at a time, in the plan's order; nothing is gated."""
+    """Returns the workload with one conversation at a time, in the plan's order, and no gates."""
     alone = tuple(
         replace(each, turns=tuple(replace(turn, think_time_s=0.0) for turn in each.turns))
         for each in workload.plan.conversations

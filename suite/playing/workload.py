@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
+from pydantic import ValidationError, create_model
 
 from engines.api import EngineSettings, PriorityUpdates
 from engines.errors import EngineInputError
-from engines.registry import KINDS, kind_named
+from engines.registry import KINDS, settings_of_kind
 from suite.judging.catalogue import METRICS, unknown_metric
 from suite.judging.gate_syntax import parse_gates
 from suite.measuring.window import CutError, measured
@@ -35,11 +35,12 @@ class Workload:
 
     @property
     def is_virtual(self) -> bool:
-        """Nothing in it runs in wall time, so that nothing beside it can disturb it."""
+        """Whether nothing in it runs in wall time, where other work beside it would disturb it."""
         return all(settings.is_virtual for settings in self.engines.values())
 
     def as_json(self) -> dict[str, Any]:
-        """The file as resolved, for the manifest; without the matrix it may be a cell of."""
+        """Returns the file as resolved, for the manifest, without the matrix it may be a cell
+        of."""
         return self.spec.model_dump(mode="json", by_alias=True)
 
     def engines_as_json(self) -> dict[str, dict[str, Any]]:
@@ -50,8 +51,10 @@ class Workload:
 
 
 def load_workload(path: Path, overrides: Sequence[str] = ()) -> Workload:
-    """A single one, without a matrix. Raises WorkloadError or GateError, one line, before anything
-    is started."""
+    """Returns the file's workload, which has no matrix; nothing is started.
+
+    Raises WorkloadError or GateError, one line.
+    """
     source = read_source(path, overrides)
     matrix = read_matrix(source)
     if matrix is not None:
@@ -63,7 +66,10 @@ def load_workload(path: Path, overrides: Sequence[str] = ()) -> Workload:
 
 
 def resolve_workload(source: WorkloadSource, *, plan: Plan | None = None) -> Workload:
-    """All of it checked; `plan` instead of a new one. Raises WorkloadError or GateError."""
+    """Returns the workload with all of it checked; `plan` instead of a new one.
+
+    Raises WorkloadError or GateError.
+    """
     path, spec = source.path, spec_of(source)
     engines = engines_of(source)
     plan = plan or _plan(spec, path)
@@ -79,20 +85,21 @@ def resolve_workload(source: WorkloadSource, *, plan: Plan | None = None) -> Wor
     longest = summarise(plan).context_tokens.maximum
     for name, settings in engines.items():
         try:
-            kind_named(settings.kind).check_longest(settings, longest)
+            settings.check_longest(longest)
         except EngineInputError as error:
             raise WorkloadError(f"{path}: engines.{name}.{error}") from None
     return Workload(spec=spec, plan=plan, engines=engines)
 
 
 def engines_of(source: WorkloadSource) -> dict[str, EngineSettings]:
-    """Their settings by name, presets resolved; no plan is made. Raises WorkloadError."""
+    """Returns the engines' settings by name, presets resolved; makes no plan. Raises
+    WorkloadError."""
     spec = spec_of(source)
     return {name: _engine(name, entry, spec.model, source) for name, entry in spec.engines.items()}
 
 
 def priority_updates(plan: Plan) -> PriorityUpdates | None:
-    """The plan's trace in an engine's words: by conversation id and iteration."""
+    """Returns the plan's priority trace in an engine's words: by conversation id and iteration."""
     if plan.priorities is None:
         return None
     return PriorityUpdates(
@@ -103,11 +110,11 @@ def priority_updates(plan: Plan) -> PriorityUpdates | None:
 
 
 def workload_schema() -> dict[str, Any]:
-    """JSON schema of a workload file, each kind of engine included."""
+    """Returns the JSON schema of a workload file, each kind of engine included."""
     schema = WorkloadSpec.model_json_schema(by_alias=True)
     kinds = []
-    for kind in KINDS.values():
-        kind_schema = TypeAdapter(kind.settings_type).json_schema(by_alias=True)
+    for settings_type in KINDS.values():
+        kind_schema = settings_type.model_json_schema(by_alias=True)
         kind_schema["required"] = sorted({*kind_schema.get("required", []), "kind"})
         kinds.append(kind_schema)
     schema["properties"]["engines"]["additionalProperties"] = {"oneOf": kinds}
@@ -125,7 +132,7 @@ def _plan(spec: WorkloadSpec, path: Path) -> Plan:
 
 
 def _check_references(spec: WorkloadSpec, path: Path) -> None:
-    """Engines are known to the spec, metrics only here. Raises WorkloadError."""
+    """Refuses a reference to a metric that does not exist. Raises WorkloadError."""
     for place, cited in enumerate(spec.references):
         for name in cited.metrics:
             if name not in METRICS:
@@ -133,22 +140,28 @@ def _check_references(spec: WorkloadSpec, path: Path) -> None:
 
 
 def _check_cut(spec: WorkloadSpec, plan: Plan, path: Path) -> None:
-    """That something is left to measure: said before anything is played. Raises CutError."""
+    """Refuses a cut that leaves nothing to measure, before anything is played. Raises CutError."""
     try:
         measured(plan, spec.model_dump(mode="json", include={"measure"}))
     except CutError as error:
         raise CutError(f"{path}: {error}") from None
 
 
-def engine_settings(kind: str, entry: dict[str, Any], overrides: Sequence[str]) -> EngineSettings:
-    """One engine's settings from the command line. Raises WorkloadError, EngineInputError."""
-    found, settings = kind_named(kind), parse_overrides(overrides)
-    model: type[BaseModel] = found.settings_type
+Settings = TypeVar("Settings", bound=EngineSettings)
+
+
+def engine_settings(
+    settings_type: type[Settings], entry: dict[str, Any], overrides: Sequence[str]
+) -> Settings:
+    """Returns one engine's settings from the command line, resolved. Raises WorkloadError,
+    EngineInputError."""
+    settings = parse_overrides(overrides)
     try:
-        given = model.model_validate(lay_over({"kind": kind, **entry}, settings))
+        given = settings_type.model_validate(lay_over(entry, settings))
     except ValidationError as error:
-        raise WorkloadError(describe(error, Path("command line"), settings, model)) from None
-    return found.resolve(cast("EngineSettings", given), None)
+        where = Path("command line")
+        raise WorkloadError(describe(error, where, settings, settings_type)) from None
+    return given.resolve(None)
 
 
 def _engine(
@@ -156,17 +169,17 @@ def _engine(
 ) -> EngineSettings:
     where = f"{source.path}: engines.{name}"
     try:
-        kind = kind_named(entry["kind"])
+        settings_type = settings_of_kind(entry["kind"])
     except EngineInputError as error:
         raise WorkloadError(f"{where}: {error}") from None
     # Within the same nesting as the file, so that the message names the full key.
-    nested = create_model("Engines", engines=(dict[str, kind.settings_type], ...))  # type: ignore[name-defined]
+    nested = create_model("Engines", engines=(dict[str, settings_type], ...))  # type: ignore[valid-type]
     raw = {"engines": {name: entry}}
     try:
         settings: EngineSettings = nested.model_validate(raw).engines[name]  # type: ignore[attr-defined]
     except ValidationError as error:
         raise WorkloadError(describe(error, source.path, source.settings, nested)) from None
     try:
-        return kind.resolve(settings, model)
+        return settings.resolve(model)
     except EngineInputError as error:
         raise WorkloadError(f"{where}: {error}") from None

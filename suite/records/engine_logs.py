@@ -1,10 +1,10 @@
-"""What an engine said of itself in one part of a run: its logs, on the run's clock.
+"""What an engine said of itself in one trial of a run: its logs, on the run's clock.
 
 `steps`, `requests` and `transfers`, each where the engine gives it; the columns are those of
-engines/embedded/ step_log.py, request_log.py and transfer_log.py. `server_metrics` is what the
+step_log.py, request_log.py and transfer_log.py in engines/core/. `server_metrics` is what the
 server of another engine tells (engines/server_metrics.py). An engine writes Arrow streams
 while it runs; afterwards they become Parquet, and instants (`at`, `*_at`, also in lists of structs)
-seconds after the part's start.
+seconds after the trial's start.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROWS_PER_GROUP = 65_536
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineLogs:
-    """Of one part; None where the engine gives none."""
+    """The logs of one trial; None where the engine gives none."""
 
     steps: pa.Table | None
     requests: pa.Table | None
@@ -42,7 +42,8 @@ def read_engine_logs(directory: Path) -> EngineLogs:
 
 
 def finish_engine_logs(directory: Path, started_at_monotonic_s: float | None) -> None:
-    """NAME.arrows → NAME.parquet; without a start nothing was played, and nothing is kept."""
+    """Turns NAME.arrows into NAME.parquet; without a start nothing was played, and nothing is
+    kept."""
     for name in ENGINE_LOGS:
         log = directory / f"{name}.arrows"
         if not log.exists():
@@ -56,14 +57,14 @@ def finish_engine_logs(directory: Path, started_at_monotonic_s: float | None) ->
 
 
 def _rewrite(table: pa.Table, path: Path, start: float) -> None:
-    """Row group by row group: a log may be larger than the memory."""
+    """Writes the log row group by row group, for it may be larger than the memory."""
     with pq.ParquetWriter(path, table.schema, compression="zstd") as writer:
         for first in range(0, table.num_rows, ROWS_PER_GROUP):
             writer.write_table(relative_to(table.slice(first, ROWS_PER_GROUP), start))
 
 
 def relative_to(table: pa.Table, start: float) -> pa.Table:
-    """The same with every instant in seconds after `start`."""
+    """Returns the table with every instant in seconds after `start`."""
     table = table.combine_chunks()
     columns = [
         _relative(field.name, column.combine_chunks(), start)

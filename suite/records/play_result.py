@@ -1,4 +1,4 @@
-"""What came of playing a plan, by either of its two players."""
+"""How the playing of a plan ended, by either of its two players."""
 
 from __future__ import annotations
 
@@ -12,26 +12,22 @@ StoppedBy = Literal["signal", "caller", "driver", "errors"]
 
 
 def signal_note(number: int) -> str:
-    """Ctrl-C is SIGINT; anything else is said by its name."""
+    """Returns why playing stopped: Ctrl-C is SIGINT, any other signal is said by its name."""
     name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
     return f"stopped by {name}"
 
 
 def interrupt_note(interrupt: KeyboardInterrupt) -> str:
-    """A KeyboardInterrupt that another signal's handler raised has its number as argument."""
+    """Returns why playing stopped; a signal's handler raises with its number as argument."""
     return signal_note(interrupt.args[0] if interrupt.args else signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayResult:
-    """The records themselves are in turns.parquet."""
+    """When playing began, how much was played, and what ended it; the records are on disk."""
 
     started_at_monotonic_s: float | None  # None: it never started; 0 in virtual time
     duration_s: float  # from the start to the last turn's end
     counts: Counts
     stopped_by: StoppedBy | None  # None: the plan was played to its end
     note: str | None  # one line on why
-
-    @property
-    def is_interrupted(self) -> bool:
-        return self.stopped_by is not None

@@ -14,7 +14,6 @@ class Progress:
     num_output_tokens: int  # of the turns that ended
     elapsed_s: float  # since instant 0
     ttft_p99_s: float | None
-    lag_p99_s: float | None
 
     @property
     def output_tokens_per_s(self) -> float:

@@ -12,7 +12,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+from engines.facts import EngineFacts, facts_of_old_run
 
 SCHEMA_VERSION = 2
 SOLO_FOLDER = "solo"  # inside a run: the run directory of the same plan without neighbours
@@ -37,7 +39,7 @@ class Counts(BaseModel):
 
 
 class DriverQuality(BaseModel):
-    """How far the driver itself can be trusted in this part of the run."""
+    """How far the driver itself can be trusted in this trial."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,8 +55,18 @@ class DriverQuality(BaseModel):
     warnings: list[str]  # each says what to do
 
 
-class Part(BaseModel):
-    """One engine's turn at the plan."""
+class Isolation(BaseModel):
+    """What kept this trial's prompts from those that others had left in the server's cache."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: Literal["cache_salt", "words", "reset", "shared"]  # shared: nothing did
+    salt: str | None = None  # this trial's own; of words, what they are drawn from
+    num_tokens: int = 0  # that stand before each conversation's first prompt
+
+
+class Trial(BaseModel):
+    """One engine's one repeat: the whole plan, played against it once."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -67,13 +79,16 @@ class Part(BaseModel):
     counts: Counts
     driver: DriverQuality | None
     engine_version: str | None = None  # what ran, where that was not this project's own engine
+    isolation: Isolation | None = None  # None: the engine started anew, or an older fsbench ran
 
     def directory(self, run: Path) -> Path:
         return run / self.engine / str(self.repeat)
 
 
 class Manifest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    """`trials` are `parts` in the file, as they have been since the first runs."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     schema_version: int = SCHEMA_VERSION
     name: str
@@ -83,17 +98,24 @@ class Manifest(BaseModel):
     workload: dict[str, Any]  # resolved: defaults and --set applied
     engines: dict[str, dict[str, Any]]  # settings as run, presets resolved
     remarks: dict[str, list[str]] = {}  # by engine: what in it is modelled or emulated
+    facts: dict[str, EngineFacts] = {}  # by engine; none in runs of before they were recorded
     baseline: str | None
     gates: list[str]
     repeats: int
     commit: str | None = None  # of fsbench, where it ran from a checkout; + where files differed
     versions: dict[str, str]
     machine: dict[str, Any]
-    parts: list[Part] = []
+    trials: list[Trial] = Field(
+        default_factory=list, validation_alias="parts", serialization_alias="parts"
+    )
+
+    def facts_of(self, engine: str) -> EngineFacts:
+        """Returns what a reader has to know of the engine's figures, in old runs too."""
+        return self.facts.get(engine) or facts_of_old_run(self.engines[engine])
 
     def write(self, run: Path) -> None:
         partial = run / "manifest.json.partial"
-        partial.write_text(self.model_dump_json(indent=2) + "\n")
+        partial.write_text(self.model_dump_json(indent=2, by_alias=True) + "\n")
         partial.replace(run / "manifest.json")
 
     @classmethod

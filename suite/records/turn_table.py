@@ -29,6 +29,7 @@ COLUMNS = (
     "sent_at",
     "done_at",
     "num_prompt_tokens",
+    "num_cached_tokens",
     "num_output_tokens",
     "planned_output_tokens",
     "token_at",
@@ -40,7 +41,7 @@ ERROR_SOURCE = "error_source"  # not in older files, where nothing was told apar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnTable:
-    """One row a recorded turn; every array but the last five has shape [num_turns]."""
+    """The turns as arrays of shape [num_turns], one row a recorded turn; the last five are flat."""
 
     repeat: Ints  # from 1
     conversation_id: Strings
@@ -52,6 +53,7 @@ class TurnTable:
     sent_at: Floats
     done_at: Floats
     num_prompt_tokens: Floats  # NaN where the server did not count
+    num_cached_tokens: Floats  # of those, what it found in its cache; NaN where it does not tell
     num_output_tokens: Floats  # as counted by the server, else the tokens received
     planned_output_tokens: Ints
     error: Strings  # "" = the turn succeeded
@@ -76,11 +78,11 @@ class TurnTable:
 
     @property
     def num_gaps(self) -> Ints:
-        """[num_turns]"""
+        """The number of gaps between chunks of each turn, [num_turns]."""
         return np.maximum(self.num_chunks - 1, 0)
 
     def gaps_of(self, rows: Ints) -> Ints:
-        """Where in `gaps` those of these rows lie, row after row."""
+        """Returns the places in `gaps` of the gaps of these rows, row after row."""
         num = self.num_gaps
         first, mine = (np.cumsum(num) - num)[rows], num[rows]
         before = np.cumsum(mine) - mine
@@ -91,7 +93,7 @@ class TurnTable:
         return len(self.turn)
 
     def where(self, chosen: Bools) -> TurnTable:
-        """The chosen rows, renumbered."""
+        """Returns the chosen rows, renumbered."""
         if chosen.all():
             return self
         row_of = (np.cumsum(chosen) - 1).astype(np.int32)
@@ -111,20 +113,21 @@ class TurnTable:
         return TurnTable(**per_turn, **flat)
 
 
-def read_turns(parts: Sequence[tuple[int, Path]]) -> TurnTable:
-    """(repeat, part directory) pairs; a directory that recorded nothing adds no rows, nor does a
-    turn that was cut short by the user."""
-    tables = [_part(directory) for _, directory in parts]
+def read_turns(trials: Sequence[tuple[int, Path]]) -> TurnTable:
+    """Returns the turns of (repeat, trial directory) pairs; an empty directory adds no rows, nor
+    does a turn that was cut short by the user."""
+    tables = [_trial(directory) for _, directory in trials]
     empty = TURN_SCHEMA.empty_table().select(list(COLUMNS))
-    repeats = np.repeat([repeat for repeat, _ in parts], [len(table) for table in tables])
+    repeats = np.repeat([repeat for repeat, _ in trials], [len(table) for table in tables])
     found = _from_columns(pa.concat_tables([empty, *tables]), repeats.astype(np.int64))
     del tables
     pa.default_memory_pool().release_unused()  # what was decoded is as large as what is kept
     return found
 
 
-def _part(directory: Path) -> pa.Table:
-    """turns.parquet; where a kill left none, the rows that its workers' logs had flushed."""
+def _trial(directory: Path) -> pa.Table:
+    """Returns the rows of turns.parquet or, where a kill left none, what the workers had
+    flushed."""
     finished = directory / "turns.parquet"
     if finished.exists():
         names = column_names(finished)
@@ -146,7 +149,8 @@ def _without_cut(table: pa.Table) -> pa.Table:
 
 
 def _check_columns(path: Path, names: Sequence[str]) -> None:
-    """Raises InputError where one is missing: another version of fsbench has other ones."""
+    """Refuses a file of another version of fsbench, which lacks columns. Raises
+    RunDirectoryError."""
     missing = [name for name in COLUMNS if name not in names]
     if missing:
         raise RunDirectoryError(
@@ -156,7 +160,7 @@ def _check_columns(path: Path, names: Sequence[str]) -> None:
 
 
 def _schema_of(path: Path) -> str:
-    """Of the run that a part's file lies in."""
+    """Returns the schema's name in the run that a trial's file lies in."""
     for folder in path.parents:
         if (folder / "manifest.json").exists():
             return f"schema {Manifest.read(folder).schema_version}"
@@ -186,6 +190,7 @@ def _from_columns(table: pa.Table, repeat: Ints) -> TurnTable:
         sent_at=_floats(table, "sent_at"),
         done_at=_floats(table, "done_at"),
         num_prompt_tokens=_floats(table, "num_prompt_tokens"),
+        num_cached_tokens=_floats(table, "num_cached_tokens"),
         num_output_tokens=np.where(np.isnan(num_output), num_received, num_output),
         planned_output_tokens=table["planned_output_tokens"].to_numpy().astype(np.int64),
         error=_strings(table, "error", fill=""),
@@ -207,21 +212,21 @@ def _strings(table: pa.Table, name: str, *, fill: str | None = None) -> Strings:
 
 
 def _floats(table: pa.Table, name: str) -> Floats:
-    """Nulls become NaN."""
+    """Returns the column with nulls as NaN."""
     column = table[name].cast(pa.float64())
     floats: Floats = column.fill_null(float("nan")).to_numpy()
     return floats
 
 
 def _flat(table: pa.Table, name: str, dtype: type) -> tuple[Any, Ints]:
-    """A list column as (values, starts): row i is values[starts[i]:starts[i + 1]]."""
+    """Returns a list column as (values, starts): row i is values[starts[i]:starts[i + 1]]."""
     lengths = pc.list_value_length(table[name]).to_numpy()
     starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     return pc.list_flatten(table[name]).to_numpy().astype(dtype, copy=False), starts
 
 
 def _at_ends(values: Floats, index: Ints, num_chunks: Ints) -> Floats:
-    """values[index] where the turn has any chunk, else NaN."""
+    """Returns values[index] where the turn has any chunk, else NaN."""
     found = np.full(len(num_chunks), np.nan)
     has_any = num_chunks > 0
     found[has_any] = values[index[has_any]]

@@ -29,7 +29,7 @@ class _Frozen(BaseModel):
 
 
 class SeedCapacity(_Frozen):
-    """Of one engine and one seed. Both rates were run."""
+    """The capacity of one engine under one seed, between two rates that were both run."""
 
     seed: int
     rate: float | None  # the highest at which the target held; None: it did not at the lowest
@@ -42,7 +42,7 @@ class SeedCapacity(_Frozen):
 
 
 class EngineCapacity(_Frozen):
-    """Conversations per second; None with the reason in `note`."""
+    """The capacity of one engine in conversations per second; None with the reason in `note`."""
 
     engine: str
     rate: float | None
@@ -69,7 +69,7 @@ class CapacityResult(_Frozen):
 
     @classmethod
     def read(cls, directory: Path) -> CapacityResult | None:
-        """None where the search has not come to an end."""
+        """Returns the result of a search; None where it has not come to an end."""
         path = directory / CAPACITY_FILE
         return cls.model_validate_json(path.read_text()) if path.exists() else None
 
@@ -84,7 +84,7 @@ class CapacityResult(_Frozen):
 def engine_capacities(
     found: dict[str, list[SeedCapacity]], baseline: str | None
 ) -> list[EngineCapacity]:
-    """`found`: by engine, the same seeds in the same order."""
+    """Returns each engine's capacity; `found` has the same seeds in the same order for all."""
     base = found.get(baseline) if baseline is not None else None
     return [
         _engine(name, seeds, None if name == baseline else base) for name, seeds in found.items()
@@ -125,8 +125,11 @@ def _engine(
 
 
 def t_interval(lows: Sequence[float], highs: Sequence[float]) -> Ends | None:
-    """Of exp(mean), for values known to lie in [low, high], given as logs: from the t-interval's
-    lower end of the lows to the upper end of the highs. None for fewer than two."""
+    """Returns the interval of exp(mean) for values known to lie in [low, high], given as logs.
+
+    It goes from the t-interval's lower end of the lows to the upper end of the highs; None for
+    fewer than two values.
+    """
     count = len(lows)
     if count < 2:
         return None
@@ -136,7 +139,7 @@ def t_interval(lows: Sequence[float], highs: Sequence[float]) -> Ends | None:
 
 
 def _logs(seeds: Sequence[SeedCapacity]) -> tuple[list[float], list[float]]:
-    """(where it held, where it did not)."""
+    """Returns the logs of (rates where the target held, rates where it did not)."""
     lows = [log(each.rate) for each in seeds if each.rate is not None]
     highs = [log(each.next_rate) for each in seeds if each.next_rate is not None]
     return lows, highs

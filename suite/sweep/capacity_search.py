@@ -40,7 +40,7 @@ class CapacityRequest:
     high: float | None
 
     def __post_init__(self) -> None:
-        """Raises InputError."""
+        """Refuses values that can not be searched with. Raises InputError."""
         for name, value, is_fine, bound in (
             ("target", self.target_ratio, 0 < self.target_ratio <= 1, "a share in (0, 1]"),
             ("tolerance", self.tolerance_ratio, 0.001 <= self.tolerance_ratio <= 1, "0.001 to 1"),
@@ -53,7 +53,7 @@ class CapacityRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lattice:
-    """Rates (1 + tolerance)^k: the same whatever the workload's rate or the bounds."""
+    """The rates (1 + tolerance)^k, which depend on neither the workload's rate nor the bounds."""
 
     tolerance_ratio: float
 
@@ -74,8 +74,11 @@ class Lattice:
 
 
 class CapacitySearch:
-    """`source` has no matrix; `workload` is what it comes to. Raises InputError where there is no
-    rate to search over, or an engine runs in wall time."""
+    """Finds every engine's capacity by running cells of a sweep directory.
+
+    `source` has no matrix, `workload` is what it comes to. Raises InputError where there is no rate
+    to search over, or an engine runs in wall time.
+    """
 
     def __init__(
         self, source: WorkloadSource, workload: Workload, request: CapacityRequest
@@ -107,7 +110,10 @@ class CapacitySearch:
         on_cell: OnCell,
         expect: Callable[[int], None],
     ) -> CapacityResult:
-        """`expect` is told how many cells come next. Raises KeyboardInterrupt, InputError."""
+        """Runs the cells the search asks for and returns what it found.
+
+        `expect` is told how many cells come next. Raises KeyboardInterrupt, InputError.
+        """
 
         def ask(questions: Sequence[tuple[EngineSeed, int]]) -> list[bool | None]:
             cells = [self._cell(key, place) for key, place in questions]

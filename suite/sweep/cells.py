@@ -1,4 +1,5 @@
-"""A sweep's cells made ready: each checked, its plan named by its digest, before any is run."""
+"""The cells of a sweep made ready: each checked, its plan named by its digest, before any is
+run."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ MAX_PLANS_KEPT = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepCell:
-    """What is to be run, small enough to be sent to another process or machine."""
+    """One run to be made, small enough to be sent to another process or machine."""
 
     name: str
     values: dict[str, Any]  # by the axis's key
@@ -33,13 +34,13 @@ class SweepCell:
 
 
 class CellLoader:
-    """Cells that differ in their engines only share a plan, which is built once."""
+    """Checks cells; those that differ in their engines only share a plan, which is built once."""
 
     def __init__(self) -> None:
         self._plans: OrderedDict[str, Plan] = OrderedDict()
 
     def load(self, name: str, values: dict[str, Any], source: WorkloadSource) -> SweepCell:
-        """Raises WorkloadError or GateError, one line."""
+        """Returns one cell, checked. Raises WorkloadError or GateError, one line."""
         workload = self._resolve(source)
         return SweepCell(
             name=name,
@@ -62,7 +63,10 @@ class CellLoader:
 
 
 def load_cells(cells: Sequence[Cell]) -> tuple[SweepCell, ...]:
-    """Raises WorkloadError or GateError of the first that can not be run."""
+    """Returns the cells, each checked.
+
+    Raises WorkloadError or GateError of the first that can not be run.
+    """
     loader = CellLoader()
     return tuple(loader.load(each.name, each.values, each.source) for each in cells)
 

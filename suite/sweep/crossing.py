@@ -1,4 +1,5 @@
-"""Where a falling curve crosses its target: by steps until it is passed, then by bisection.
+"""The search for where a falling curve crosses its target: by steps until it is passed, then by
+bisection.
 
 Pure: it asks for a place on a lattice of whole numbers and is told whether the target holds there.
 """
@@ -15,16 +16,18 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crossing:
-    """It holds at `holds` and does not at `fails`, which is the next place, both seen."""
+    """Two neighbouring places, both seen: the target holds at `holds` and does not at `fails`."""
 
     holds: int | None  # None: not even at the lower bound
     fails: int | None  # None: even at the upper bound
 
 
 def find_crossing(start: int, *, low: int, high: int, stride: int) -> Search:
-    """Between `low` and `high`, both included. If it holds below some place and nowhere above, that
-    place is found with about 2·log₂(stride) + |place − start| / stride questions. A curve that goes
-    up and down has several crossings: one of them is found, the first on the way from `start`.
+    """Searches between `low` and `high`, both included.
+
+    If the target holds below some place and nowhere above, that place is found with about
+    2·log₂(stride) + |place − start| / stride questions. A curve that goes up and down has several
+    crossings: one of them is found, the first on the way from `start`.
     """
     assert low <= start <= high and stride >= 1, (low, start, high, stride)
     holds: int | None = None
@@ -53,8 +56,10 @@ def find_all(
     searches: Mapping[Key, Search],
     ask: Callable[[Sequence[tuple[Key, int]]], Sequence[bool | None]],
 ) -> dict[Key, Crossing | None]:
-    """Several searches at once, one question of each in a round. An answer of None (it could not be
-    told) ends that search without a crossing."""
+    """Drives several searches at once, one question of each in a round; returns their crossings.
+
+    An answer of None (it could not be told) ends that search without a crossing.
+    """
     found: dict[Key, Crossing | None] = {}
     questions = {key: next(search) for key, search in searches.items()}
     while questions:

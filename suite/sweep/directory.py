@@ -27,15 +27,19 @@ OnCell = Callable[[CellResult], None]
 
 
 class SweepDirectory:
-    """The manifest is written after every cell, so that a sweep that is killed can be resumed."""
+    """A sweep on disk; its manifest is written after every cell, so that it can go on after a
+    kill."""
 
     def __init__(self, path: Path, manifest: SweepManifest) -> None:
         self.path = path
         self.manifest = manifest
 
     def run(self, cells: Sequence[SweepCell], executor: Executor, on_cell: OnCell) -> None:
-        """Those that are not complete yet. Raises KeyboardInterrupt after Ctrl-C, with all that has
-        ended written down; InputError if a complete one was run with other settings."""
+        """Runs the cells that are not complete yet.
+
+        Raises KeyboardInterrupt after Ctrl-C, with all that has ended written down; InputError if a
+        complete one was run with other settings.
+        """
         entries = {entry.name: entry for entry in self.manifest.cells}
         tasks = []
         for cell in cells:
@@ -70,8 +74,10 @@ class SweepDirectory:
             raise
 
     def is_complete(self, cell: SweepCell) -> bool:
-        """As its own directory says, which is right also after a kill. Raises InputError if it was
-        another run than this cell would be."""
+        """Whether the cell's own directory says so, which is right also after a kill.
+
+        Raises InputError if it was another run than this cell would be.
+        """
         directory = self.directory_of(cell.name)
         if not (directory / "metrics.json").exists():
             return False
@@ -79,9 +85,9 @@ class SweepDirectory:
             manifest = Manifest.read(directory)
         except (OSError, ValidationError):
             return False
-        num_parts = manifest.repeats * len(manifest.engines)
-        if len(manifest.parts) < num_parts or any(
-            part.status != "complete" for part in manifest.parts
+        num_trials = manifest.repeats * len(manifest.engines)
+        if len(manifest.trials) < num_trials or any(
+            trial.status != "complete" for trial in manifest.trials
         ):
             return False
         self._refuse_other(cell, manifest)
@@ -91,7 +97,7 @@ class SweepDirectory:
         write_summary(self.path, self.manifest)
 
     def gate_outcomes(self) -> dict[str, list[str]]:
-        """Of every cell's gates, by the cell's name."""
+        """Returns the outcomes of every cell's gates, by the cell's name."""
         found = {}
         for entry in self.manifest.cells:
             path = self.directory_of(entry.name) / "metrics.json"
@@ -130,7 +136,7 @@ def create(
     spec: WorkloadSpec,
     axes: Sequence[Axis],
 ) -> SweepDirectory:
-    """In the empty folder `path`."""
+    """Begins a sweep in the empty folder `path`."""
     manifest = SweepManifest(
         kind=kind,
         name=spec.name,
@@ -148,8 +154,10 @@ def create(
 def resume(
     path: Path, *, kind: SweepKind, axes: Sequence[Axis], cells: Sequence[SweepCell]
 ) -> SweepDirectory:
-    """One that was begun before; a sweep may have got new cells since, but not lost any. Raises
-    InputError."""
+    """Opens a sweep that was begun before; it may have got new cells since, but not lost any.
+
+    Raises InputError.
+    """
     manifest = SweepManifest.read(path)
     if manifest.kind != kind:
         raise InputError(
@@ -178,7 +186,7 @@ def _axis_entries(axes: Sequence[Axis]) -> list[AxisEntry]:
 
 
 def _first_difference(ran: Any, now: Any, key: str = "") -> tuple[str, Any, Any] | None:
-    """(dotted key, value then, value now)."""
+    """Returns (dotted key, value then, value now); None where nothing differs."""
     if not (isinstance(ran, dict) and isinstance(now, dict)):
         return None if ran == now else (key, ran, now)
     for name in [*ran, *(name for name in now if name not in ran)]:

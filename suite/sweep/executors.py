@@ -1,4 +1,4 @@
-"""Where cells run: one after another here, over the cores, or over a Ray cluster."""
+"""The places where cells run: one after another here, over the cores, or over a Ray cluster."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Protocol
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from suite.playing.part import Observer
-from suite.playing.progress import LiveProgress
+from suite.playing.run_display import RunDisplay
+from suite.playing.trial import Observer
 from suite.playing.workload import Workload, resolve_workload
 from suite.sweep.cells import CellTask
 from suite.sweep.run_cell import CellResult, run_cell, set_aside
@@ -26,9 +26,9 @@ class Executor(Protocol):
 
 
 class OneAfterAnother:
-    """In this process: for engines in wall time, which would disturb each other."""
+    """Runs cells in this process, for engines in wall time, which would disturb each other."""
 
-    def __init__(self, num_workers: int, watch: Watch = LiveProgress) -> None:
+    def __init__(self, num_workers: int, watch: Watch = RunDisplay) -> None:
         self._num_workers = num_workers
         self._watch = watch
 
@@ -43,7 +43,7 @@ class OneAfterAnother:
 
 
 class OverCores:
-    """A process for each of `num_jobs` cells at a time."""
+    """Runs `num_jobs` cells at a time, each in a process of its own."""
 
     def __init__(self, num_jobs: int, run: RunCell = run_cell) -> None:
         self._num_jobs = num_jobs

@@ -63,7 +63,7 @@ class SweepManifest(BaseModel):
 
     @classmethod
     def read(cls, directory: Path) -> SweepManifest:
-        """Raises InputError."""
+        """Returns the sweep's manifest. Raises InputError where there is none that can be read."""
         path = directory / SWEEP_FILE
         try:
             return cls.model_validate_json(path.read_text())

@@ -1,6 +1,6 @@
 """Cells over a Ray cluster: what a node has written comes back as bytes, so no disk is shared.
 
-Ray is an extra (`fsbench[ray]`) and is imported only here, when it is asked for. Every node needs
+Ray is an optional dependency and is imported only here, when it is asked for. Every node needs
 the same fsbench; a workload's traces have to lie at the same path there.
 """
 
@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from engines.extras import install_command
 from suite.errors import RunError
 from suite.sweep.cells import CellTask
 from suite.sweep.run_cell import CellResult, run_cell
@@ -22,14 +23,14 @@ LOCAL = "ray"  # else ray://HOST:PORT
 
 
 class OverRay:
-    """As many cells at a time as the cluster has cores."""
+    """Runs as many cells at a time as the cluster has cores."""
 
     def __init__(self, ray: Any, address: str) -> None:
         self._ray = ray
         self._address = address
 
     def run(self, tasks: Sequence[CellTask]) -> Iterator[CellResult]:
-        """Raises RunError if the cluster can not be reached."""
+        """Yields each result as it is there. Raises RunError if the cluster can not be reached."""
         ray = self._ray
         try:
             address = None if self._address == LOCAL else self._address
@@ -58,20 +59,20 @@ class OverRay:
 
 
 def load_ray(address: str) -> Any:
-    """The module. Raises InputError if it is not installed or `address` is none."""
+    """Returns the module. Raises InputError if it is not installed or `address` is none."""
     if address != LOCAL and not address.startswith("ray://"):
         raise InputError(f"--on must be ray or ray://HOST:PORT, got {address!r}")
     try:
         return importlib.import_module("ray")
     except ImportError:
         raise InputError(
-            f"--on {address}: ray is not installed; run pip install 'fsbench[ray]', or leave --on "
+            f"--on {address}: ray is not installed; run {install_command('ray')}, or leave --on "
             "out to use this machine's cores"
         ) from None
 
 
 def run_packed(task: CellTask) -> tuple[CellResult, dict[str, bytes]]:
-    """On a node: the cell in a folder of its own, and the files that it left."""
+    """Runs the cell on a node, in a folder of its own; returns the result and the files it left."""
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "cells" / task.cell.name
         result = run_cell(replace(task, directory=directory))
@@ -79,7 +80,7 @@ def run_packed(task: CellTask) -> tuple[CellResult, dict[str, bytes]]:
 
 
 def pack(directory: Path) -> dict[str, bytes]:
-    """By path inside `directory`."""
+    """Returns the files' bytes by their paths inside `directory`."""
     return {
         str(path.relative_to(directory)): path.read_bytes()
         for path in sorted(directory.rglob("*"))
@@ -88,7 +89,7 @@ def pack(directory: Path) -> dict[str, bytes]:
 
 
 def unpack(files: dict[str, bytes], directory: Path) -> None:
-    """metrics.json last: with it the cell counts as measured."""
+    """Writes the files, metrics.json last: with it the cell counts as measured."""
     for name in sorted(files, key=lambda name: name == "metrics.json"):
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)

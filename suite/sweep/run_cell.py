@@ -1,4 +1,4 @@
-"""One cell: an ordinary run with its metrics.json, and how it went instead of an error."""
+"""Runs one cell: an ordinary run with its metrics.json, and how it went instead of an error."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from suite.judging.metrics_file import write_metrics
-from suite.playing.part import Observer
 from suite.playing.runner import run_in
+from suite.playing.trial import Observer
 from suite.playing.workload import Workload, resolve_workload
 from suite.records.play_result import interrupt_note
 from suite.records.progress import Progress
-from suite.records.run_directory import Manifest, Part
+from suite.records.run_directory import Manifest, Trial
 from suite.sweep.cells import CellTask
 from suite.sweep.manifest import CellStatus
 
@@ -30,7 +30,7 @@ class CellResult:
 
 
 def set_aside(directory: Path) -> None:
-    """What an earlier attempt at a cell has left goes to set-aside/<cell>-<n>, if it left any."""
+    """Moves what an earlier attempt at a cell has left, if any, to set-aside/<cell>-<n>."""
     if not directory.exists():
         return
     folder = directory.parent.parent / "set-aside"
@@ -40,13 +40,13 @@ def set_aside(directory: Path) -> None:
 
 
 class NoObserver:
-    """For cells that run out of sight."""
+    """The observer of cells that run out of sight."""
 
-    def on_part_start(self, engine: str, repeat: int) -> None: ...
+    def on_trial_start(self, engine: str, repeat: int) -> None: ...
 
     def on_progress(self, progress: Progress) -> None: ...
 
-    def on_part_end(self, part: Part) -> None: ...
+    def on_trial_end(self, trial: Trial) -> None: ...
 
 
 def run_cell(
@@ -56,8 +56,10 @@ def run_cell(
     observer: Observer | None = None,
     workload: Workload | None = None,
 ) -> CellResult:
-    """Never raises for what goes wrong in the cell: the first line goes into the result, the whole
-    into its directory's error.txt."""
+    """Runs the cell and returns how it went; never raises for what goes wrong in it.
+
+    The first line of an error goes into the result, the whole into its directory's error.txt.
+    """
     began_at = time.monotonic()
     task.directory.mkdir(parents=True)
     try:
@@ -81,9 +83,9 @@ def run_cell(
 
 
 def _status(manifest: Manifest) -> tuple[CellStatus, str | None]:
-    """The worst of its parts."""
+    """Returns the status of the worst trial, and why."""
     for status in ("interrupted", "failed"):
-        for part in manifest.parts:
-            if part.status == status:
-                return part.status, f"{part.engine} #{part.repeat}: {part.note}"
+        for trial in manifest.trials:
+            if trial.status == status:
+                return trial.status, f"{trial.engine} #{trial.repeat}: {trial.note}"
     return "complete", None

@@ -46,7 +46,7 @@ WITH_INTERVAL = tuple(
 
 
 def engine_row(numbers: Json) -> Json:
-    """The columns of one engine in a metrics.json; None where it has no such number."""
+    """Returns the columns of one engine in a metrics.json; None where it has no such number."""
     row: Json = {"status": numbers["status"]}
     for name, ((group, key), _) in COLUMNS.items():
         values = numbers.get(group) or {}
@@ -58,7 +58,7 @@ def engine_row(numbers: Json) -> Json:
 
 
 def write_summary(directory: Path, manifest: SweepManifest) -> None:
-    """Into sweep.parquet, and sweep.json with it."""
+    """Writes the rows into sweep.parquet, and into sweep.json with it."""
     manifest.rows = list(_rows(directory, manifest))
     manifest.write(directory)
     table = pa.Table.from_pylist(manifest.rows, schema=_schema(manifest.axes))
@@ -68,7 +68,7 @@ def write_summary(directory: Path, manifest: SweepManifest) -> None:
 
 
 def _rows(directory: Path, manifest: SweepManifest) -> Iterator[Json]:
-    """In the order of the cells; a cell that left no numbers has no rows."""
+    """Yields rows in the order of the cells; a cell that left no numbers has none."""
     for cell in manifest.cells:
         path = directory / "cells" / cell.name / "metrics.json"
         if not path.exists():
@@ -103,7 +103,7 @@ def _axis_type(axis: AxisEntry) -> pa.DataType:
 
 
 def _plain(axis: AxisEntry, value: Any) -> Any:
-    """As the column's type has it: text is JSON where the values are not all text."""
+    """Returns the value as the column's type has it: as JSON where the values are not all text."""
     if _axis_type(axis) != pa.string() or isinstance(value, str):
         return value
     return json.dumps(value, sort_keys=True)

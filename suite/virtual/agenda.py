@@ -10,7 +10,7 @@ from workloads.plan import Plan
 
 
 class Due(NamedTuple):
-    """Sorts by instant, then by the conversation's place in the plan."""
+    """One turn and the instant it is due; sorts by instant, then by place in the plan."""
 
     at: float  # seconds after the start
     conversation: int
@@ -18,8 +18,11 @@ class Due(NamedTuple):
 
 
 class Agenda:
-    """Open loop: conversations start at their planned instants, whatever the engine does. Closed
-    loop: so many at a time, in the plan's order."""
+    """Gives turns as they come due.
+
+    Open loop: conversations start at their planned instants, whatever the engine does. Closed loop:
+    so many at a time, in the plan's order.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self._conversations = plan.conversations
@@ -41,7 +44,7 @@ class Agenda:
             yield heapq.heappop(self._due)
 
     def answered(self, asked: Due, at: float) -> bool:
-        """The turn has ended well; True if the conversation goes on."""
+        """Notes that the turn has ended well; returns whether the conversation goes on."""
         turns = self._conversations[asked.conversation].turns
         following = asked.turn + 1
         if following == len(turns):
@@ -52,7 +55,7 @@ class Agenda:
         return True
 
     def ended(self, at: float) -> None:
-        """A conversation has asked its last turn."""
+        """Notes that a conversation has asked its last turn."""
         waiting = next(self._waiting, None)
         if waiting is not None:
             heapq.heappush(self._due, Due(at, waiting, 0))

@@ -9,7 +9,8 @@ from typing import Self
 
 
 class Interrupts:
-    """While entered, in the main thread. The second time the signals act as they did before."""
+    """Notes signals while entered, in the main thread; the second time they act as they did
+    before."""
 
     def __init__(self) -> None:
         self.number: int | None = None  # of the signal that came

@@ -44,7 +44,7 @@ class Journal:
         return self._counter.counts(is_stopped=is_stopped)
 
     def progress(self, *, num_planned: int, num_in_flight: int, elapsed_s: float) -> Progress:
-        """Seconds are virtual."""
+        """Returns how far playing has come; seconds are virtual."""
         return Progress(
             num_planned=num_planned,
             num_done=self._num_done,
@@ -53,5 +53,4 @@ class Journal:
             num_output_tokens=self._num_output_tokens,
             elapsed_s=elapsed_s,
             ttft_p99_s=float(np.quantile(self._ttft_s, 0.99)) if self._ttft_s else None,
-            lag_p99_s=None,
         )

@@ -1,4 +1,4 @@
-"""Play a plan in virtual time: the second of a plan's two players, beside the driver.
+"""Plays a plan in virtual time: the second of a plan's two players, beside the driver.
 
 No process, no socket, no waiting. Records go to disk as turns end; however it ends, what was played
 becomes turns.parquet.

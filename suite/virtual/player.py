@@ -28,7 +28,10 @@ class _Asked:
 
 
 class VirtualPlayer:
-    """A turn that fails ends its conversation; what that would still have asked is not."""
+    """Plays the plan step by step.
+
+    A turn that fails ends its conversation; what that would still have asked is not.
+    """
 
     def __init__(
         self,
@@ -59,7 +62,7 @@ class VirtualPlayer:
         return None if due_at is None else max(due_at, self._engine.now())
 
     def advance(self) -> None:
-        """To the end of the next step."""
+        """Plays to the end of the next step."""
         engine, next_at = self._engine, self.next_at
         assert next_at is not None, "every conversation has ended"
         if not engine.has_work:
@@ -79,7 +82,7 @@ class VirtualPlayer:
                     asked.history += token.token_ids
 
     def stop(self, reason: str) -> None:
-        """What is in flight is recorded with what came, what waits is not asked."""
+        """Ends playing: what is in flight is recorded with what came, what waits is not asked."""
         for asked in self._asked.values():
             error = f"cut short: {reason}"
             self._record(asked, self._engine.now(), error=error, error_source="stop")
@@ -115,7 +118,10 @@ class VirtualPlayer:
             self._histories[asked.due.conversation] = asked.history
 
     def _give_up_late(self, now: float) -> None:
-        """A client leaves at its deadline; what the step gave after that nobody has received."""
+        """Gives up turns whose deadline has passed, as a client that leaves then.
+
+        What the step gave after that nobody has received.
+        """
         while self._asked:
             request_id, asked = next(iter(self._asked.items()))
             deadline = asked.due.at + self._turn_timeout_s

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.ablation import BASELINE, WORKLOAD, Reference, arms, scaled_link, summarise
-from engines.core.settings import PRESETS, FastSwitchSettings
+from engines.core.settings import PRESETS
+from engines.embedded.settings import FastSwitchSettings
 from engines.models.model_config import PRESETS as MODELS
+from tests.workloads.examples import load_spec
 from workloads.build import build_plan
-from workloads.spec import load_spec
 from workloads.yaml_file import read_yaml
 
 

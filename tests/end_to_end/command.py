@@ -79,9 +79,9 @@ def finish(process: subprocess.Popen[str], timeout_s: float = 240) -> tuple[int,
 
 
 def wait_for_turns(process: subprocess.Popen[str], directory: Path) -> None:
-    """Until a part of the run in `directory` has a whole row on disk: the size of a file says
+    """Until a trial of the run in `directory` has a whole row on disk: the size of a file says
     nothing, since a batch of rows goes out in several writes."""
-    while not any(read_shards(part).num_rows for part in directory.glob("runs/*/*/1")):
+    while not any(read_shards(trial).num_rows for trial in directory.glob("runs/*/*/1")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
 

@@ -26,10 +26,10 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = workload(gates=["slo.users_within_slo_ratio >= 0.5", "counts.failed <= 0"])
     code, out, err = finish(start(["run", "w.yaml"], directory, spec))
     run = only_run(directory)
-    (part,) = Manifest.read(run).parts
-    assert part.driver is not None
+    (trial,) = Manifest.read(run).trials
+    assert trial.driver is not None
     # on a machine that stalls the driver is late, says so, and nothing it timed passes a gate
-    assert code == (0 if part.driver.is_valid else 3), out + err
+    assert code == (0 if trial.driver.is_valid else 3), out + err
     return run
 
 
@@ -71,9 +71,9 @@ def test_the_step_log_and_the_turns_share_one_clock(finished_run: Path) -> None:
 def test_every_turn_is_one_request_of_the_engines_log_with_its_time_accounted_for(
     finished_run: Path,
 ) -> None:
-    part = finished_run / "small" / "1"
-    requests = pd.read_parquet(part / "requests.parquet")
-    turns = read_turns(part / "turns.parquet")
+    trial = finished_run / "small" / "1"
+    requests = pd.read_parquet(trial / "requests.parquet")
+    turns = read_turns(trial / "turns.parquet")
     assert len(requests) == len(turns) == 12
     assert sorted(requests["conversation_id"]) == sorted(turn.conversation_id for turn in turns)
     assert set(requests["finish_reason"]) == {"length"}
@@ -98,9 +98,9 @@ def test_every_turn_is_one_request_of_the_engines_log_with_its_time_accounted_fo
 
 
 def test_the_transfers_add_up_to_the_step_log(finished_run: Path) -> None:
-    part = finished_run / "small" / "1"
-    steps = pd.read_parquet(part / "steps.parquet")
-    transfers = pd.read_parquet(part / "transfers.parquet")
+    trial = finished_run / "small" / "1"
+    steps = pd.read_parquet(trial / "steps.parquet")
+    transfers = pd.read_parquet(trial / "transfers.parquet")
     by_direction = transfers.groupby("direction")["num_blocks"].sum()
     # one that was still under way when the engine was told to stop has no row
     assert 0 < by_direction["swap_out"] <= steps["num_swap_out_blocks"].sum()
@@ -126,8 +126,8 @@ def test_a_trace_of_the_run_is_written_and_opens(finished_run: Path) -> None:
 
 def test_the_run_directory_describes_itself(finished_run: Path) -> None:
     manifest = Manifest.read(finished_run)
-    (part,) = manifest.parts
-    assert (part.status, part.counts.planned, part.counts.recorded) == ("complete", 12, 12)
+    (trial,) = manifest.trials
+    assert (trial.status, trial.counts.planned, trial.counts.recorded) == ("complete", 12, 12)
     assert manifest.engines["small"]["swap"] == "adaptive"  # presets are spelt out
     assert manifest.workload["driver"]["turn_timeout"] == "300s"  # defaults too
     assert (finished_run / "report.html").stat().st_size > 1_000_000  # plotly is inside
@@ -179,10 +179,10 @@ def test_an_engine_that_dies_in_the_middle_is_told_and_keeps_what_was_measured(
 
 def check_partial_run(directory: Path, status: str) -> None:
     run = only_run(directory)
-    (part,) = Manifest.read(run).parts
+    (trial,) = Manifest.read(run).trials
     turns = read_turns(run / "small" / "1" / "turns.parquet")
-    counts = part.counts
-    assert part.status == status
+    counts = trial.counts
+    assert trial.status == status
     assert counts.planned == counts.recorded + counts.lost == NUM_LONG
     assert len(turns) == counts.recorded > 0
     assert (run / "report.html").exists()

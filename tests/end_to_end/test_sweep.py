@@ -16,20 +16,20 @@ from tests.end_to_end.command import ENVIRONMENT, finish, start
 from tests.suite.sweep.examples import TINY
 
 SPEC = {**TINY, "matrix": {"arrivals.rate": [1, 2, 3]}}
-# The process is its own killer: no other could be sure to come between two parts of a cell.
+# The process is its own killer: no other could be sure to come between two trials of a cell.
 KILLED_IN_THE_SECOND_CELL = """
 import os, signal
 from suite.playing import runner
 from suite.cli import app
-play_part, parts_left = runner.play_part, [1, 2, 3]
+play_trial, parts_left = runner.play_trial, [1, 2, 3]
 
 def play_or_die(*args, **others):
     if not parts_left:
         os.kill(os.getpid(), signal.SIGKILL)
     parts_left.pop()
-    return play_part(*args, **others)
+    return play_trial(*args, **others)
 
-runner.play_part = play_or_die
+runner.play_trial = play_or_die
 app()
 """
 

@@ -32,20 +32,20 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
 def test_a_child_that_dies_in_start_up_is_told_with_its_last_line(tmp_path: Path) -> None:
     code = "import sys; print('loading'); print('no weights in x', file=sys.stderr); sys.exit(1)"
     with (
-        pytest.raises(EngineError, match=r"engine 'a' died during start-up, ended with exit"),
+        pytest.raises(EngineError, match=r"died during start-up, ended with exit"),
         child_process(python(code), log=tmp_path / "log") as child,
     ):
-        child.wait_until(lambda: False, name="a", timeout_s=240)
+        child.wait_until(lambda: False, timeout_s=240)
     assert "no weights in x" in (tmp_path / "log").read_text()
 
 
 def test_exit_status_two_means_the_settings_can_not_work(tmp_path: Path) -> None:
     code = "import sys; print('kv_tokens is too small'); sys.exit(2)"
     with (
-        pytest.raises(EngineInputError, match=r"^engine 'a': kv_tokens is too small$"),
+        pytest.raises(EngineInputError, match=r"^kv_tokens is too small$"),
         child_process(python(code), log=tmp_path / "log") as child,
     ):
-        child.wait_until(lambda: False, name="a", timeout_s=240)
+        child.wait_until(lambda: False, timeout_s=240)
 
 
 def test_a_child_that_never_gets_ready_is_given_up(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_child_that_never_gets_ready_is_given_up(tmp_path: Path) -> None:
         pytest.raises(EngineError, match=r"was not ready within 0 s"),
         child_process(python(code), log=tmp_path / "log") as child,
     ):
-        child.wait_until(lambda: False, name="a", timeout_s=0.2)
+        child.wait_until(lambda: False, timeout_s=0.2)
     assert not is_running(child.pid)
 
 

@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from engines.arrow_log import record_batch, schema_of
 from engines.core.device import Direction
-from engines.core.request import FinishReason, Request, SamplingParams
+from engines.core.request import FinishReason, Request
 from engines.core.request_log import RequestRecord, Span, State, record_of
+from engines.core.sampling_params import SamplingParams
 from engines.core.step_log import StepRecord
 from engines.core.transfer_log import TransferRecord, Waited
 from suite.records.turn_records import TurnRecord

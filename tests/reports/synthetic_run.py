@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from suite.records.run_directory import Counts, DriverQuality, Manifest, Part
+from suite.records.run_directory import Counts, DriverQuality, Manifest, Trial
 from suite.records.turn_records import TurnRecord, write_turns
 from tests.reports.synthetic_logs import (
     Behaviour,
@@ -15,7 +15,8 @@ from tests.reports.synthetic_logs import (
     make_steps,
     make_transfers,
 )
-from workloads.plan import Conversation, Plan, Slo, Turn, UserClass
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, Slo, Turn, UserClass
 
 CLASSES = (
     ("interactive", 0.5, Slo(ttft_s=1.0, tbt_s=0.2, tbt_percentile=0.99, attainment_ratio=0.9)),
@@ -144,23 +145,23 @@ def write_run(
     plan = plan or make_plan()
     run.mkdir(parents=True, exist_ok=True)
     plan.write(run / "plan.parquet")
-    parts = [
-        _write_part(run, plan, name, behaviour, repeat=repeat, seed=100 * index + repeat)
+    trials = [
+        _write_trial(run, plan, name, behaviour, repeat=repeat, seed=100 * index + repeat)
         for repeat in range(1, repeats + 1)
         for index, (name, behaviour) in enumerate(engines.items())
     ]
     make_manifest(
-        plan, list(engines), parts, repeats=repeats, gates=gates, baseline=baseline
+        plan, list(engines), trials, repeats=repeats, gates=gates, baseline=baseline
     ).write(run)
     return run
 
 
-def _write_part(
+def _write_trial(
     run: Path, plan: Plan, name: str, behaviour: Behaviour, *, repeat: int, seed: int
-) -> Part:
+) -> Trial:
     records = make_records(plan, behaviour, seed=seed)
-    part = make_part(plan, records, name, repeat)
-    directory = part.directory(run)
+    trial = make_trial(plan, records, name, repeat)
+    directory = trial.directory(run)
     directory.mkdir(parents=True)
     write_turns(directory / "turns.parquet", records, started_at_monotonic_s=1000.0)
     if behaviour.has_step_log:
@@ -168,12 +169,12 @@ def _write_part(
         pq.write_table(steps, directory / "steps.parquet")
         pq.write_table(make_requests(records, behaviour), directory / "requests.parquet")
         pq.write_table(make_transfers(steps, behaviour), directory / "transfers.parquet")
-    return part
+    return trial
 
 
-def make_part(plan: Plan, records: list[TurnRecord], name: str, repeat: int) -> Part:
+def make_trial(plan: Plan, records: list[TurnRecord], name: str, repeat: int) -> Trial:
     planned = plan.num_turns
-    return Part(
+    return Trial(
         engine=name,
         repeat=repeat,
         status="complete",
@@ -201,7 +202,7 @@ def make_part(plan: Plan, records: list[TurnRecord], name: str, repeat: int) -> 
 def make_manifest(
     plan: Plan,
     engines: list[str],
-    parts: list[Part],
+    trials: list[Trial],
     *,
     repeats: int = 1,
     gates: tuple[str, ...] = (),
@@ -219,5 +220,5 @@ def make_manifest(
         repeats=repeats,
         versions={"fsbench": "0.1.0", "python": "3.11.2"},
         machine={"cpu": "Example CPU", "num_cores": 2, "memory_bytes": 8 * 2**30},
-        parts=parts,
+        trials=trials,
     )

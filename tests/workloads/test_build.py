@@ -18,8 +18,9 @@ BUILD = """
 import sys
 from pathlib import Path
 from workloads.build import build_plan
-from workloads.spec import load_spec
-print(build_plan(load_spec(Path(sys.argv[1])), Path()).digest)
+from workloads.source import read_source
+from workloads.spec import spec_of
+print(build_plan(spec_of(read_source(Path(sys.argv[1]))), Path()).digest)
 """
 
 

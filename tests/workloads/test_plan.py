@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tests.workloads.examples import small_plan
 from workloads.errors import PlanFileError
-from workloads.plan import (
+from workloads.plan import Plan
+from workloads.plan_parts import (
     Conversation,
     Note,
-    Plan,
     PriorityPattern,
     PriorityTrace,
     Slo,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.workloads.examples import small_plan
 from workloads.distributions import Stream
-from workloads.plan import PriorityPattern, PriorityTrace
+from workloads.plan_parts import PriorityPattern, PriorityTrace
 from workloads.priorities import markov_levels
 
 

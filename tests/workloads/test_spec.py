@@ -8,9 +8,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.workloads.examples import SMALL, write_small
+from tests.workloads.examples import SMALL, load_spec, write_small
 from workloads.errors import WorkloadError
-from workloads.spec import WorkloadSpec, load_spec
+from workloads.spec import WorkloadSpec
 from workloads.spec_traffic import FixedConversations, TraceConversations
 
 SHIPPED = Path(__file__).parents[2] / "workloads"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workloads.units import duration_text, parse_duration, parse_size
+from workloads.units import duration_text, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -44,17 +44,3 @@ def test_what_is_no_duration_is_refused_with_examples(text: object) -> None:
 def test_duration_text_is_read_back_exactly(microseconds: int) -> None:
     seconds = microseconds / 1_000_000
     assert parse_duration(duration_text(seconds)) == seconds
-
-
-@pytest.mark.parametrize(
-    ("text", "num_bytes"),
-    [("16GiB", 16 * 2**30), ("1.5KiB", 1536), ("4GB", 4 * 10**9), ("7B", 7), (0, 0)],
-)
-def test_a_size_is_read_as_bytes(text: object, num_bytes: int) -> None:
-    assert parse_size(text) == num_bytes
-
-
-@pytest.mark.parametrize("text", [16, "16", "16G", "16 gib", "GiB"])
-def test_a_size_without_a_known_unit_is_refused(text: object) -> None:
-    with pytest.raises(ValueError, match=r"writ(e it|ten) like 16GiB"):
-        parse_size(text)

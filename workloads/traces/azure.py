@@ -38,7 +38,8 @@ def read_azure(path: Path, tally: Tally) -> list[ConversationShape]:
 
 
 def _timestamp_us(row: Row) -> int:
-    """Microseconds since the year 1; the seventh digit of the published files is dropped."""
+    """Returns microseconds since the year 1; the seventh digit of the published files is
+    dropped."""
     text = row.text("TIMESTAMP")
     try:
         instant = datetime.fromisoformat(text).replace(tzinfo=None)

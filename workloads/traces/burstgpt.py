@@ -65,7 +65,7 @@ def read_burstgpt(path: Path, tally: Tally) -> list[ConversationShape]:
 
 
 def _session_name(row: Row) -> str:
-    """Empty where there is none."""
+    """Returns the session's name; empty where there is none."""
     return next((row.text(key).strip() for key in SESSION_COLUMNS if key in row.values), "")
 
 

@@ -51,7 +51,7 @@ class Row:
 
 @contextmanager
 def opened(path: Path, source: str) -> Iterator[TextIO]:
-    """The file as text. `source` says where such files come from, for whoever has none."""
+    """Opens the file as text. `source` says where such files come from, for whoever has none."""
     try:
         with path.open("rb") as raw:
             is_gzip = raw.read(2) == GZIP_MAGIC
@@ -70,7 +70,7 @@ def opened(path: Path, source: str) -> Iterator[TextIO]:
 
 
 def csv_rows(path: Path, source: str, layouts: Collection[tuple[str, ...]]) -> Iterator[Row]:
-    """Rows of a csv whose header holds all columns of at least one of the layouts."""
+    """Yields the rows of a csv whose header holds all columns of at least one of the layouts."""
     with opened(path, source) as text:
         reader = csv.DictReader(text, restkey=SURPLUS, strict=True)
         try:

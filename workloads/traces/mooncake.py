@@ -76,7 +76,7 @@ def _at_us(row: Row) -> int:
 
 
 def _continued(row: Row, thread_of_line: list[_Thread | None], tally: Tally) -> _Thread | None:
-    """The conversation this line goes on with; None = it starts one."""
+    """Returns the conversation this line goes on with; None = it starts one."""
     if "parent" not in row.values or row.integer("parent", -1) == -1:
         return None
     parent = row.integer("parent", -1)

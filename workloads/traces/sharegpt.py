@@ -88,7 +88,8 @@ class _Linker:
 
 
 def read_sharegpt_json(path: Path, tally: Tally) -> list[ConversationShape]:
-    """Real words. Without a tokenizer token counts are estimated from the characters."""
+    """Returns conversations of real words. Without a tokenizer token counts are estimated from the
+    characters."""
     with opened(path, JSON_SOURCE) as text:
         try:
             items = json.load(text)
@@ -110,7 +111,7 @@ def read_sharegpt_json(path: Path, tally: Tally) -> list[ConversationShape]:
 
 
 def _messages(where: str, item: Any) -> list[tuple[str, str]]:
-    """(speaker, words) in order."""
+    """Returns (speaker, words) pairs in order. Raises TraceError."""
     messages = item.get("conversations") if isinstance(item, dict) else None
     if not isinstance(messages, list):
         raise TraceError(f"{where}: must be {{conversations: [{{from, value}}, …]}}")
@@ -124,7 +125,8 @@ def _messages(where: str, item: Any) -> list[tuple[str, str]]:
 
 
 def _text_turns(messages: Iterable[tuple[str, str]], tally: Tally) -> tuple[TurnShape, ...]:
-    """A turn is a question directly followed by its answer; anything else is counted."""
+    """Returns the turns of a conversation. A turn is a question directly followed by its answer;
+    anything else is counted."""
     turns: list[TurnShape] = []
     question: str | None = None
     for speaker, words in messages:
@@ -152,5 +154,6 @@ def _text_turn(question: str, answer: str) -> TurnShape:
 
 
 def _printable(words: str) -> str:
-    """Halves of a surrogate pair, which JSON may hold, are no valid text: U+FFFD instead."""
+    """Returns the text with U+FFFD for halves of a surrogate pair, which JSON may hold and which
+    are no valid text."""
     return words.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

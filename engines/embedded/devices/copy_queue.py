@@ -57,7 +57,7 @@ class QueuedTransfer:
         return self._unclaimed.popleft() if self._unclaimed else None
 
     def finish_one(self, now: float) -> bool:
-        """A batch has returned. True: it was the last."""
+        """Counts a batch that has returned; returns True where it was the last."""
         self._num_unfinished -= 1
         if self._num_unfinished == 0:
             self._ended_at = now
@@ -72,7 +72,8 @@ class CopyQueue:
         clock: Callable[[], float],
         set_up_thread: Callable[[], None] = lambda: None,
     ) -> None:
-        """0 threads: whoever submits copies. `set_up_thread` has run in each thread on return."""
+        """Starts the threads; with 0 of them whoever submits copies. `set_up_thread` has run in
+        each thread on return."""
         self._clock = clock
         self._changed = threading.Condition()
         self._queues = {direction: deque[QueuedTransfer]() for direction in Direction}
@@ -117,7 +118,7 @@ class CopyQueue:
             raise TransferError(f"a copy failed: {self._failure!r}") from self._failure
 
     def close(self) -> None:
-        """Let the threads finish what is queued, and join them. May be called twice."""
+        """Lets the threads finish what is queued, and joins them. May be called twice."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -140,7 +141,7 @@ class CopyQueue:
             self._run(*claimed)
 
     def _next_claim(self) -> tuple[Direction, Batch] | None:
-        """Blocks until there is a batch; None: the thread shall end."""
+        """Waits for a batch and returns it; None: the thread shall end."""
         with self._changed:
             while self._failure is None:
                 claimed = self._claim()

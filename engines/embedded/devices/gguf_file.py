@@ -172,8 +172,8 @@ class GgufFile:
 
 
 def _unpermuted(weight: Tensor, num_heads: int) -> Tensor:
-    """GGUF's llama turns neighbouring dimensions together (2i with 2i + 1), Hugging Face
-    i with i + head_dim / 2: reorder the rows of each head."""
+    """Returns the rows of each head in Hugging Face's order: GGUF's llama turns neighbouring
+    dimensions together (2i with 2i + 1), Hugging Face i with i + head_dim / 2."""
     pairs = weight.view(num_heads, -1, 2, *weight.shape[1:])
     return pairs.transpose(1, 2).reshape(weight.shape)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from engines.core.settings import DType
 from engines.embedded.devices.gguf_file import GgufFile
 from engines.embedded.devices.model import Decoder
 from engines.embedded.devices.safetensors_folder import SafetensorsFolder, has_safetensors
 from engines.embedded.devices.weights import RandomTensors, TensorSource, assemble
+from engines.embedded.settings import DType
 from engines.errors import EngineInputError
 from engines.models.model_config import PRESETS, ModelConfig, config_from_folder
 from engines.serving.tokenizer import Tokenizer

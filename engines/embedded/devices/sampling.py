@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from engines.core.request import SamplingParams
+from engines.core.sampling_params import SamplingParams
 
 
 @torch.inference_mode()  # the decoder's logits may be changed in place only there

@@ -42,7 +42,7 @@ class RandomTensors:
     where = "random weights"
 
     def __init__(self, config: ModelConfig, seed: int, device: torch.device | None = None) -> None:
-        """`device`: where they are drawn, the CPU by default; another kind gives other numbers."""
+        """Draws tensors on `device`, the CPU by default; another kind gives other numbers."""
         self._shapes = dict(expected_shapes(config))
         self._seed = seed
         self._device = device or torch.device("cpu")
@@ -70,7 +70,8 @@ def _random_std(name: str, shape: Shape) -> float:
 def assemble(
     source: TensorSource, config: ModelConfig, *, dtype: torch.dtype, device: torch.device
 ) -> DecoderWeights:
-    """Load all that the config asks for, fused as the decoder wants it. Raises EngineInputError."""
+    """Loads all that the config asks for, fused as the decoder wants it. Raises
+    EngineInputError."""
     _check_shapes(source, config)
 
     def load(*names: str) -> Tensor:
@@ -114,7 +115,7 @@ def num_parameters(config: ModelConfig) -> int:
 
 
 def expected_shapes(config: ModelConfig) -> Iterator[tuple[str, Shape]]:
-    """Every tensor a checkpoint of this config must hold."""
+    """Returns the shape of every tensor that a checkpoint of this config must hold."""
     yield "model.embed_tokens.weight", (config.vocab_size, config.hidden_size)
     for index in range(config.num_layers):
         for name, shape in _layer_shapes(config):
@@ -167,5 +168,6 @@ def _check_shapes(source: TensorSource, config: ModelConfig) -> None:
 
 
 def _is_redundant(name: str) -> bool:
-    """Old checkpoints store RoPE's frequencies; tied ones sometimes store the head twice."""
+    """Returns whether a tensor may be left: old checkpoints store RoPE's frequencies; tied ones
+    sometimes store the head twice."""
     return name == "lm_head.weight" or name.endswith("rotary_emb.inv_freq")

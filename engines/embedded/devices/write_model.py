@@ -27,8 +27,8 @@ from engines.serving.tokenizer_sources import synthetic_tokenizer
 
 
 def write_model(folder: Path, config: ModelConfig, *, seed: int) -> None:
-    """config.json, model.safetensors (float32), tokenizer and chat template. Replaces files of
-    these names; the same config and seed give the same bytes."""
+    """Writes config.json, model.safetensors (float32), tokenizer and chat template. Replaces files
+    of these names; the same config and seed give the same bytes."""
     tokenizer = synthetic_tokenizer(config.vocab_size)
     (eos_token_id,) = tokenizer.eos_token_ids
     described = hugging_face_config(config, eos_token_id=eos_token_id)
@@ -52,7 +52,8 @@ def write_model(folder: Path, config: ModelConfig, *, seed: int) -> None:
 
 
 def hugging_face_config(config: ModelConfig, *, eos_token_id: int) -> dict[str, Any]:
-    """What config.json says of it. Raises ValueError for what Llama's config can not say."""
+    """Returns what config.json says of the model. Raises ValueError for what Llama's config can not
+    say."""
     described = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -80,7 +81,7 @@ def hugging_face_config(config: ModelConfig, *, eos_token_id: int) -> dict[str, 
 
 
 def _rope_theta(config: ModelConfig) -> float:
-    """The base that gave the frequencies: θ^(-2/d) is the second of them."""
+    """Returns the base that gave the frequencies: θ^(-2/d) is the second of them."""
     estimate = config.inverse_frequencies[1] ** (-config.head_dim / 2)
     theta = float(round(estimate))
     if rope_frequencies(theta, config.head_dim) != config.inverse_frequencies:

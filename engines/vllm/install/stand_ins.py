@@ -27,7 +27,7 @@ STAND_INS = {
 
 
 def write_stand_in(folder: Path, name: str, version: str) -> Path:
-    """A wheel (PEP 427) of three files, without a module."""
+    """Writes a wheel (PEP 427) of three files, without a module."""
     info = f"{name}-{version}.dist-info"
     files = {
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"

@@ -10,8 +10,9 @@ import pytest
 from engines.api import PriorityUpdates
 from engines.core.device import Direction
 from engines.core.engine import Engine
-from engines.core.request import FinishReason, Request, SamplingParams
+from engines.core.request import FinishReason, Request
 from engines.core.request_log import RequestRecord, State
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import PRESETS, CoreSettings, Mechanisms
 from engines.core.step_log import StepRecord
 from engines.core.transfer_log import TransferRecord

@@ -12,7 +12,7 @@ from engines.core.device import (
     SequenceChunk,
     TransferError,
 )
-from engines.core.request import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from tests.engines.core.async_memory_device import AsyncMemoryDevice
 from tests.engines.core.memory_device import undisturbed
 

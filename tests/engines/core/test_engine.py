@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from engines.api import PriorityUpdates
-from engines.core.request import FinishReason, Request, SamplingParams
+from engines.core.request import FinishReason, Request
+from engines.core.sampling_params import SamplingParams
 from tests.engines.core.bench import (
     VLLM,
     Bench,

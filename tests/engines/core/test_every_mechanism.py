@@ -112,7 +112,7 @@ def test_any_history_of_requests_keeps_every_block_and_every_token(
                     bench.step()
         else:
             stop = bench.engine.abort if what == "abort" else bench.engine.end
-            was_live = bench.engine.is_live(f"r{num_prompt}")
+            was_live = f"r{num_prompt}" in bench.engine._live
             stop(f"r{num_prompt}")
             num_ended += was_live and what == "end"
             bench.engine.check_integrity()

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from engines.core.settings import PRESETS, FastSwitchSettings
+from engines.core.settings import PRESETS, RENAMED_PRESETS
+from engines.embedded.settings import FastSwitchSettings
 from engines.errors import EngineInputError
 
 
@@ -25,9 +27,36 @@ def test_fastswitch_x_is_fastswitch_but_for_its_two_parts() -> None:
     assert replace(mechanisms, layout="per_layer", admission="strict") == PRESETS["fastswitch"]
 
 
+def test_a_renamed_preset_still_works_and_says_what_it_is_called_now() -> None:
+    old, new = (settings(preset=name).resolve("m") for name in ("vllm-v1", "recompute-prefix"))
+    assert old.core() == new.core()
+    assert new.remarks() == []
+    (remark,) = old.remarks()
+    assert remark.startswith("preset vllm-v1 is called recompute-prefix now: ")
+    assert not set(RENAMED_PRESETS) & set(PRESETS)  # so no list of choices offers it
+    assert set(RENAMED_PRESETS.values()) <= set(PRESETS)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_who_is_let_in_by_another_rule_than_the_baselines_says_so(preset: str) -> None:
+    found = settings(preset=preset).remarks()
+    assert len(found) == (preset == "fastswitch-x")
+    assert all(
+        remark.startswith("admission backfill: requests come in past one") for remark in found
+    )
+
+
+def test_no_shipped_workload_uses_a_preset_s_former_name() -> None:
+    root = Path(__file__).parents[3]
+    shipped = [*(root / "workloads").rglob("*.yaml"), *(root / "benchmarks").glob("*.yaml")]
+    assert len(shipped) > 10
+    for path in shipped:
+        assert not [old for old in RENAMED_PRESETS if f"preset: {old}" in path.read_text()], path
+
+
 def test_resolving_makes_a_new_object_that_names_everything() -> None:
     given = settings()
-    resolved = given.resolved("tiny-llama")
+    resolved = given.resolve("tiny-llama")
     assert (given.model, given.swap) == (None, None)
     assert (resolved.model, resolved.swap, resolved.copy_mode) == (
         "tiny-llama",
@@ -40,7 +69,7 @@ def test_resolving_makes_a_new_object_that_names_everything() -> None:
 
 def test_the_engine_needs_a_model_from_somewhere() -> None:
     with pytest.raises(EngineInputError, match="no model is named"):
-        settings().resolved(None)
+        settings().resolve(None)
 
 
 @pytest.mark.parametrize(

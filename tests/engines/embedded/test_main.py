@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from engines.core.settings import FastSwitchSettings
 from engines.embedded.__main__ import warm_up
+from engines.embedded.settings import FastSwitchSettings
 from tests.engines.core.memory_device import MemoryDevice
 
 

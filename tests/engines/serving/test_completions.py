@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from engines.core.request import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from tests.engines.serving.scripted_engine import EOS, ScriptedEngine
 from tests.engines.serving.served import scripted, served
 

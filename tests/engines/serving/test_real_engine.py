@@ -6,7 +6,7 @@ import time
 import pytest
 
 from engines.core.engine import Engine
-from engines.core.settings import FastSwitchSettings
+from engines.embedded.settings import FastSwitchSettings
 from engines.serving.admission import ServedModel
 from engines.serving.app import create_app
 from engines.serving.engine_thread import EngineThread

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.core.device import Batch, SequenceChunk
-from engines.core.request import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from engines.simulated.cost_model import CostModel, pairs
 from engines.simulated.profile import load_profile, shipped_profiles
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from engines.core.request import Request, SamplingParams
+from engines.core.request import Request
+from engines.core.sampling_params import SamplingParams
 from engines.simulated.emulation import EmulatedEngine, PacedClock
 from engines.simulated.virtual_engine import modelled_device
 from tests.suite.virtual.test_player import settings_of
@@ -50,7 +51,8 @@ def test_idle_time_passes_and_a_request_is_never_later_than_the_clock() -> None:
     real = RealTime()
     clock = PacedClock(real, real.sleep)
     settings = settings_of()
-    engine = EmulatedEngine(settings.core(), modelled_device(settings, clock), clock=clock)
+    device = modelled_device(settings, settings.loaded_profile(), clock)
+    engine = EmulatedEngine(settings.core(), device, clock=clock)
 
     def request(name: str) -> Request:
         sampling = SamplingParams(max_tokens=2, ignore_eos=True)

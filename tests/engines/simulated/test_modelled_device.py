@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.core.device import Batch, BlockRun, Direction, SequenceChunk, TransferStats
-from engines.core.request import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import Copy, Layout
 from engines.simulated.constants import Profile
 from engines.simulated.device import TOKEN_ID, ModelledDevice, VirtualClock

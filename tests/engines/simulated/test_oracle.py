@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from engines.core.device import Batch, BlockRun, Direction
-from engines.core.request import Request, RequestOutput, SamplingParams
-from engines.core.settings import PRESETS
+from engines.core.request import Request, RequestOutput
+from engines.core.sampling_params import SamplingParams
+from engines.core.settings import PRESETS, CoreEngineSettings
 from engines.serving.engine_thread import EngineThread
 from engines.simulated import virtual_engine
+from engines.simulated.constants import Profile
 from engines.simulated.device import Clock, ModelledDevice, ModelledTransfer
-from engines.simulated.settings import SimulatedSettings
 from engines.simulated.virtual_engine import SimulatedEngine, modelled_device
 from suite.playing.workload import priority_updates
 from suite.virtual.play import Script, play_virtually
@@ -166,25 +167,25 @@ def test_the_simulated_schedule_is_the_real_engines(
     priorities = priority_updates(plan)
     simulated: Schedule = []
 
-    def recorded(settings: SimulatedSettings, clock: Clock) -> ModelledDevice:
-        device = modelled_device(settings, clock)
+    def recorded(settings: CoreEngineSettings, profile: Profile, clock: Clock) -> ModelledDevice:
+        device = modelled_device(settings, profile, clock)
         device.__class__ = Recorded
         device.schedule = simulated
         return device
 
     monkeypatch.setattr(virtual_engine, "modelled_device", recorded)
-    engine = SimulatedEngine(settings, priorities=priorities)
+    engine = settings.virtual_engine(priorities)
     script = Script(plan=plan, directory=tmp_path, turn_timeout_s=1e9)
     assert play_virtually(script, engine).counts.failed == 0
 
     devices: list[OracleDevice] = []
 
-    def oracle(settings: SimulatedSettings, clock: Clock) -> OracleDevice:
-        devices.append(OracleDevice(modelled_device(settings, clock)))
+    def oracle(settings: CoreEngineSettings, profile: Profile, clock: Clock) -> OracleDevice:
+        devices.append(OracleDevice(modelled_device(settings, profile, clock)))
         return devices[0]
 
     monkeypatch.setattr(virtual_engine, "modelled_device", oracle)
-    real = RealSide(plan, SimulatedEngine(settings, priorities=priorities))
+    real = RealSide(plan, settings.virtual_engine(priorities))
     real.feed_after(devices[0])
     real.play()
     assert len(simulated) > 50 and real.num_preemptions > 0, "nobody had to give way"

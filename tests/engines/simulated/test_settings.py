@@ -6,7 +6,6 @@ import pytest
 from pydantic import ValidationError
 
 from engines.errors import EngineInputError
-from engines.registry import kind_named
 from engines.simulated.profile import load_profile
 from engines.simulated.settings import SimulatedSettings
 
@@ -15,18 +14,18 @@ FIELDS = {"profile": "a10-llama3-8b", "kv_tokens": 1024, "swap_tokens": 4096}
 
 def test_a_profile_is_for_its_own_model_only() -> None:
     settings = SimulatedSettings(**FIELDS)
-    assert settings.resolved("llama-3-8b") == settings.resolved(None)
+    assert settings.resolve("llama-3-8b") == settings.resolve(None)
     with pytest.raises(EngineInputError, match="a profile for another model: it is of llama-3-8b"):
-        settings.resolved("tiny-llama")
+        settings.resolve("tiny-llama")
 
 
 def test_an_unknown_profile_is_told_when_the_file_is_read() -> None:
     with pytest.raises(EngineInputError, match="'a11' is unknown"):
-        kind_named("simulated").resolve(SimulatedSettings(**{**FIELDS, "profile": "a11"}), None)
+        SimulatedSettings(**{**FIELDS, "profile": "a11"}).resolve(None)
 
 
 def test_what_is_resolved_names_every_mechanism() -> None:
-    resolved = SimulatedSettings(preset="vllm-0.3", **FIELDS).resolved(None)
+    resolved = SimulatedSettings(preset="vllm-0.3", **FIELDS).resolve(None)
     assert (resolved.swap, resolved.copy_mode, resolved.num_copy_threads) == (
         "sync",
         "per_block",

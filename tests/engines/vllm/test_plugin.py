@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from engines.api import PriorityUpdates
 from engines.core.priorities import PriorityTraceFollower
-from engines.core.request import Request, SamplingParams
+from engines.core.request import Request
+from engines.core.sampling_params import SamplingParams
 from engines.priority_file import read_priorities, write_priorities
 from engines.vllm.command import PLUGIN
 from engines.vllm.plugin.fsbench_vllm.counters import Counters, read_counters

@@ -24,7 +24,6 @@ from engines.arrow_log import read_arrow_logs
 from engines.embedded.devices.loading import load_model
 from engines.errors import EngineInputError
 from engines.vllm.command import find_executable
-from engines.vllm.kind import VllmKind
 from engines.vllm.plugin.fsbench_vllm.counters import read_counters
 from engines.vllm.settings import VllmSettings
 from tests.engines.embedded.devices.decoding import Sequence, device_for, generate
@@ -83,11 +82,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         conversation_ids=[f"c{number}" for number in range(NUM_PROMPTS)],
         levels=generator.integers(0, 8, (64, NUM_PROMPTS)).astype(np.uint8),
     )
-    kind = VllmKind()
     others = _children()  # of tests before this one
-    with kind.running(
-        settings, name="real", model="tiny-llama", directory=directory, priorities=trace
-    ) as engine:
+    resolved = settings.resolve("tiny-llama")
+    with resolved.running(name="real", directory=directory, priorities=trace) as engine:
         pids = _children() - others
         assert len(pids) >= 3  # keeper, server, engine core
         yield Served(engine, directory)

@@ -39,7 +39,7 @@ def test_a_run_says_what_ran_and_counts_under_the_embedded_engines_names(
         "prefix caching on, float32"
     )
     assert f"v is {version}" in out
-    assert Manifest.read(run).parts[0].engine_version == version
+    assert Manifest.read(run).trials[0].engine_version == version
     engine = json.loads((run / "metrics.json").read_text())["engines"]["v"]
     assert engine["version"] == version
     switching = engine["context_switch"]
@@ -72,9 +72,9 @@ def test_a_server_that_dies_in_the_middle_is_told_and_keeps_what_was_measured(
     said = " ".join(err.split())
     assert "v: died, ended with exit status 3: RuntimeError: the engine core is" in said
     run = only_run(tmp_path)
-    (part,) = Manifest.read(run).parts
-    assert part.status == "failed"
-    assert len(read_turns(run / "v/1/turns.parquet")) == part.counts.recorded > 0
+    (trial,) = Manifest.read(run).trials
+    assert trial.status == "failed"
+    assert len(read_turns(run / "v/1/turns.parquet")) == trial.counts.recorded > 0
     fake.check_nothing_is_left()
 
 

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from engines.errors import EngineInputError
 from engines.vllm.command import _given_flags
-from engines.vllm.kind import VllmKind
 from engines.vllm.settings import VllmSettings
 
 
@@ -35,14 +34,14 @@ def test_what_can_not_work_is_refused(changes: dict[str, Any], message: str) -> 
 
 def test_a_plan_that_does_not_fit_is_refused_before_anything_starts() -> None:
     with pytest.raises(EngineInputError, match="kv_tokens must be >= 1025"):
-        VllmKind().check_longest(settings(), 1025)
-    VllmKind().check_longest(settings(), 1024)
+        settings().check_longest(1025)
+    settings().check_longest(1024)
 
 
 def test_the_model_must_be_named_somewhere() -> None:
     with pytest.raises(EngineInputError, match="no model is named"):
-        VllmKind().resolve(settings(), None)
-    assert VllmKind().resolve(settings(model="mine"), "theirs").model == "mine"
+        settings().resolve(None)
+    assert settings(model="mine").resolve("theirs").model == "mine"
 
 
 def test_the_variant_is_told_in_words() -> None:

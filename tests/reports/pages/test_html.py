@@ -150,11 +150,11 @@ def test_an_engine_without_a_step_log_has_no_kv_figure_and_a_reason(tmp_path):
 def test_an_invalid_driver_is_said_beside_the_verdict(tmp_path):
     run = write_run(tmp_path, {"mine": FAST}, repeats=1)
     manifest = Manifest.read(run)
-    driver = manifest.parts[0].driver.model_copy(
+    driver = manifest.trials[0].driver.model_copy(
         update={"is_valid": False, "warnings": ["P99 lag 80 ms; use more workers"]}
     )
-    part = manifest.parts[0].model_copy(update={"driver": driver})
-    manifest.model_copy(update={"parts": [part]}).write(run)
+    trial = manifest.trials[0].model_copy(update={"driver": driver})
+    manifest.model_copy(update={"trials": [trial]}).write(run)
     page = page_of(run)
     assert "the load driver was out of its bounds" in page.text
     assert "repeat 1, driver: P99 lag 80 ms; use more workers" in page.text

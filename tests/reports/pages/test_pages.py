@@ -50,8 +50,8 @@ def test_a_log_of_another_version_costs_its_figure_alone_and_is_named(
 def test_an_engine_that_never_ran_stands_beside_one_that_did(tmp_path: Path) -> None:
     run = run_of(tmp_path, "ran", "missing")
     manifest = Manifest.read(run)
-    parts = [each for each in manifest.parts if each.engine == "ran"]
-    manifest.model_copy(update={"parts": parts}).write(run)
+    trials = [each for each in manifest.trials if each.engine == "ran"]
+    manifest.model_copy(update={"trials": trials}).write(run)
     page = page_of(run)
     assert "missing is missing" in page.text
     assert "Not valid" in page.text
@@ -62,8 +62,8 @@ def test_an_engine_that_never_ran_stands_beside_one_that_did(tmp_path: Path) -> 
 def test_a_killed_run_shows_what_it_kept_and_that_it_was_cut(tmp_path: Path) -> None:
     run = run_of(tmp_path, lost_ratio=0.5)
     manifest = Manifest.read(run)
-    part = manifest.parts[0].model_copy(update={"status": "interrupted", "note": "Ctrl-C"})
-    manifest.model_copy(update={"parts": [part]}).write(run)
+    trial = manifest.trials[0].model_copy(update={"status": "interrupted", "note": "Ctrl-C"})
+    manifest.model_copy(update={"trials": [trial]}).write(run)
     page = page_of(run)
     assert "mine was interrupted" in page.text
     assert "planned turns left no record" in page.text

@@ -16,8 +16,8 @@ from tests.reports.synthetic_run import FAST, write_run
 def test_an_incomplete_run_passes_no_gate(tmp_path, status, exit_code):
     run = write_run(tmp_path, {"fast": FAST}, gates=("counts.failed <= 0",))
     manifest = Manifest.read(run)
-    parts = [part.model_copy(update={"status": status}) for part in manifest.parts]
-    manifest.model_copy(update={"parts": parts}).write(run)
+    trials = [trial.model_copy(update={"status": status}) for trial in manifest.trials]
+    manifest.model_copy(update={"trials": trials}).write(run)
     judged = CliRunner().invoke(app, ["gate", str(run)])
     assert "PASS" in judged.stdout
     assert judged.exit_code == exit_code

@@ -53,6 +53,6 @@ def test_measure_fits_to_the_steps_of_a_run(tmp_path: Path) -> None:
 def test_measure_refuses_an_engine_that_logs_no_steps(tmp_path: Path) -> None:
     run = write_run(tmp_path, {"fast": FAST})
     refused = profile("measure", run, "--base", "a10-llama3-8b", "--engine", "slow")
-    assert "engine must be one of kind fastswitch, which alone logs real steps, got slow" in (
+    assert "engine must be one that logs a real device's steps (fast), got slow" in (
         str(refused.exception) + refused.stderr
     )

@@ -19,7 +19,8 @@ from suite.driver.connection import Exchange
 from suite.driver.data_plane import DataPlane, Shard
 from suite.records.turn_records import TurnRecord
 from tests.end_to_end.scripted_engine import running_scripted_engine
-from workloads.plan import Conversation, Plan, PriorityTrace, Slo, Turn, UserClass
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, PriorityTrace, Slo, Turn, UserClass
 
 
 @dataclass(frozen=True, slots=True)

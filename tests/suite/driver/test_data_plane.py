@@ -21,7 +21,8 @@ from suite.driver.connection import Exchange
 from suite.driver.data_plane import Shard
 from suite.records.turn_records import TurnRecord
 from tests.suite.driver.conftest import Played, Reads, ScriptedEngine
-from workloads.plan import Plan, PriorityPattern, PriorityTrace
+from workloads.plan import Plan
+from workloads.plan_parts import PriorityPattern, PriorityTrace
 
 MakePlan = Callable[..., Plan]
 DriveInProcess = Callable[..., Played]

@@ -15,7 +15,6 @@ def progress(num_done: int, num_failed: int) -> Progress:
         num_output_tokens=0,
         elapsed_s=1.0,
         ttft_p99_s=None,
-        lag_p99_s=None,
     )
 
 

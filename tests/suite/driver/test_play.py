@@ -56,7 +56,7 @@ def test_two_workers_share_one_start_and_leave_one_file(
     result = play(drive, on_progress=seen.append)
 
     assert result.note is None
-    assert not result.is_interrupted
+    assert result.stopped_by is None
     counts = result.counts
     assert (counts.planned, counts.recorded, counts.failed, counts.lost) == (8, 8, 4, 0)
     assert result.quality.num_workers == 2

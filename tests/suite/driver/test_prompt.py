@@ -12,7 +12,7 @@ from suite.driver.calibrate import endpoint
 from suite.driver.prompt import History, PromptError, RequestWriter
 from suite.driver.target import Target
 from suite.driver.words import render
-from workloads.plan import Turn
+from workloads.plan_parts import Turn
 
 IDS = endpoint(8000, {})
 TEXT = replace(IDS, prompt_form="text", is_fsbench=False)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from engines.openai import OpenAIKind, OpenAISettings
+from engines.openai import OpenAISettings
 from suite.driver.connection import ConnectionFailedError, Exchange
 from suite.driver.pool import Pool
 from suite.driver.target import Target
@@ -90,9 +90,7 @@ def proxy() -> Iterator[tuple[str, list[str]]]:
 
 def attach(engine: ScriptedEngine, **fields: str) -> str:
     settings = OpenAISettings(base_url=f"http://127.0.0.1:{engine.port}/v1", **fields)
-    with OpenAIKind().running(
-        settings, name="mine", model=None, directory=Path(), priorities=None
-    ) as attached:
+    with settings.running(name="mine", directory=Path(), priorities=None) as attached:
         assert attached.endpoint.proxy == fields.get("proxy")
         return attached.endpoint.model
 

@@ -288,11 +288,11 @@ def test_a_driver_out_of_its_bounds_leaves_times_open_but_not_counts(tmp_path):
     gates = ("ttft.p50 <= 1ms", "ttft.p50 <= 1h", "counts.failed <= 0", "driver_lag.p50 <= 1h")
     run = write_run(tmp_path, {"fast": FAST}, gates=gates, repeats=1)
     manifest = Manifest.read(run)
-    parts = [
-        part.model_copy(update={"driver": part.driver.model_copy(update={"is_valid": False})})
-        for part in manifest.parts
+    trials = [
+        trial.model_copy(update={"driver": trial.driver.model_copy(update={"is_valid": False})})
+        for trial in manifest.trials
     ]
-    manifest.model_copy(update={"parts": parts}).write(run)
+    manifest.model_copy(update={"trials": trials}).write(run)
     found = call("gate", run, "--format", "json")
     assert [each["outcome"] for each in json.loads(found.stdout)] == [
         "inconclusive",

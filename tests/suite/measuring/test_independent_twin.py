@@ -18,7 +18,7 @@ from suite.cli import app
 from suite.judging.metrics_file import measure
 from suite.records.turn_records import TurnRecord, write_turns
 from tests.end_to_end.command import REPOSITORY, only_run
-from tests.reports.synthetic_run import make_manifest, make_part
+from tests.reports.synthetic_run import make_manifest, make_trial
 from tests.suite.measuring.naive_metrics import (
     LATENCIES,
     QUANTILES,
@@ -26,7 +26,8 @@ from tests.suite.measuring.naive_metrics import (
     percentile,
     slowdowns,
 )
-from workloads.plan import Conversation, Plan, Slo, Turn, UserClass
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, Slo, Turn, UserClass
 
 CLASSES = (  # ttft, tbt, the percentile of the gaps, attainment
     ("quick", 0.5, 0.25, 0.9, 0.75),
@@ -170,14 +171,14 @@ def awkward_run(
     """Two repeats of one engine."""
     plan = awkward_plan(num_users=num_users, num_conversations=num_conversations, seed=3)
     plan.write(path / "plan.parquet")
-    parts = []
+    trials = []
     for repeat in (1, 2):
         records = awkward_records(plan, awkward_ratio=awkward_ratio, seed=repeat)
-        parts.append(make_part(plan, records, "mine", repeat))
-        folder = parts[-1].directory(path)
+        trials.append(make_trial(plan, records, "mine", repeat))
+        folder = trials[-1].directory(path)
         folder.mkdir(parents=True)
         write_turns(folder / "turns.parquet", records, started_at_monotonic_s=0.0)
-    make_manifest(plan, ["mine"], parts, repeats=2).write(path)
+    make_manifest(plan, ["mine"], trials, repeats=2).write(path)
     return path
 
 

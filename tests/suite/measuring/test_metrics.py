@@ -15,8 +15,9 @@ from suite.errors import RunDirectoryError
 from suite.judging.metrics_file import measure, write_metrics
 from suite.records.run_directory import SCHEMA_VERSION, Counts, Manifest
 from suite.records.turn_records import TurnRecord, write_turns
-from tests.reports.synthetic_run import FAST, SLOW, make_manifest, make_part, make_plan, write_run
-from workloads.plan import Conversation, Plan, Slo, Turn, UserClass
+from tests.reports.synthetic_run import FAST, SLOW, make_manifest, make_plan, make_trial, write_run
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, Slo, Turn, UserClass
 
 
 def turn(num_output_tokens=3, think_time_s=0.0):
@@ -102,14 +103,16 @@ ALL_WELL = [
 
 def run_of(tmp_path: Path, *repeats: list[TurnRecord], planned_repeats=None, engines=("mine",)):
     PLAN.write(tmp_path / "plan.parquet")
-    parts = []
+    trials = []
     for number, records in enumerate(repeats, start=1):
-        part = make_part(PLAN, records, "mine", number)
-        part.directory(tmp_path).mkdir(parents=True)
-        write_turns(part.directory(tmp_path) / "turns.parquet", records, started_at_monotonic_s=0.0)
-        parts.append(part)
+        trial = make_trial(PLAN, records, "mine", number)
+        trial.directory(tmp_path).mkdir(parents=True)
+        write_turns(
+            trial.directory(tmp_path) / "turns.parquet", records, started_at_monotonic_s=0.0
+        )
+        trials.append(trial)
     count = planned_repeats or max(1, len(repeats))
-    make_manifest(PLAN, list(engines), parts, repeats=count).write(tmp_path)
+    make_manifest(PLAN, list(engines), trials, repeats=count).write(tmp_path)
     return tmp_path
 
 
@@ -258,8 +261,8 @@ def test_a_run_in_which_every_turn_failed_is_still_measured(tmp_path):
 def test_an_interrupted_part_says_so_and_repeats_not_begun_are_not_judged(tmp_path):
     run = run_of(tmp_path, ALL_WELL[:2], planned_repeats=2)
     manifest = Manifest.read(run)
-    part = manifest.parts[0].model_copy(update={"status": "interrupted", "note": "Ctrl-C"})
-    manifest.model_copy(update={"parts": [part]}).write(run)
+    trial = manifest.trials[0].model_copy(update={"status": "interrupted", "note": "Ctrl-C"})
+    manifest.model_copy(update={"trials": [trial]}).write(run)
     engine = measure(run)["engines"]["mine"]
     assert engine["status"] == "interrupted"
     assert engine["counts"] == {"planned": 10, "recorded": 2, "failed": 0, "lost": 8}
@@ -278,8 +281,8 @@ def test_turns_that_a_stop_kept_from_being_asked_or_cut_short_are_neither_failed
     manifest = Manifest.read(run)
     counts = Counts(planned=5, recorded=3, failed=0, lost=2, cut=1, not_due=2)
     changes = {"status": "interrupted", "note": "Ctrl-C", "counts": counts}
-    part = manifest.parts[0].model_copy(update=changes)
-    manifest.model_copy(update={"parts": [part]}).write(run)
+    trial = manifest.trials[0].model_copy(update=changes)
+    manifest.model_copy(update={"trials": [trial]}).write(run)
     engine = measure(run)["engines"]["mine"]
     assert engine["counts"] == {"planned": 5, "recorded": 3, "failed": 0, "lost": 2}
     assert engine["not_asked"] == {"after_failure": 0, "not_due": 2, "cut_short": 1}
@@ -297,8 +300,8 @@ def test_turns_after_a_failed_one_are_not_asked_and_miss_also_in_a_run_that_was_
     run = run_of(tmp_path, [failed, *ALL_WELL[2:4]])
     manifest = Manifest.read(run)
     counts = Counts(planned=5, recorded=3, failed=1, lost=2, not_asked=1, not_due=1)
-    part = manifest.parts[0].model_copy(update={"status": "interrupted", "counts": counts})
-    manifest.model_copy(update={"parts": [part]}).write(run)
+    trial = manifest.trials[0].model_copy(update={"status": "interrupted", "counts": counts})
+    manifest.model_copy(update={"trials": [trial]}).write(run)
     engine = measure(run)["engines"]["mine"]
     assert engine["not_asked"] == {"after_failure": 1, "not_due": 1, "cut_short": 0}
     assert engine["slo"]["num_users"] == 3
@@ -387,7 +390,7 @@ def test_records_of_an_older_schema_are_refused_with_the_column_and_both_version
     run = run_of(tmp_path, ALL_WELL)
     manifest = Manifest.read(run)
     manifest.model_copy(update={"schema_version": 1}).write(run)
-    path = manifest.parts[0].directory(run) / "turns.parquet"
+    path = manifest.trials[0].directory(run) / "turns.parquet"
     pq.write_table(pq.read_table(path).drop_columns(["tokens_per_chunk"]), path)
     expected = (
         f"{path}: has no column tokens_per_chunk; it was recorded with schema 1, this fsbench "

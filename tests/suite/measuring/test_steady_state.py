@@ -38,6 +38,7 @@ def table(  # noqa: PLR0917 - columns
         sent_at=scheduled_at,
         done_at=np.asarray(done, dtype=float),
         num_prompt_tokens=np.ones(num_turns),
+        num_cached_tokens=np.zeros(num_turns),
         num_output_tokens=np.asarray(tokens, dtype=float),
         planned_output_tokens=np.asarray(tokens, dtype=np.int64),
         error=np.array([""] * num_turns, dtype=object),

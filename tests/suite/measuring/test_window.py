@@ -8,8 +8,8 @@ from suite.judging.metrics_file import measure
 from suite.measuring.window import CutError, measured
 from suite.records.run_directory import Manifest
 from tests.reports.synthetic_run import FAST, make_plan, write_run
+from tests.workloads.examples import load_spec
 from workloads.errors import WorkloadError
-from workloads.spec import load_spec
 
 PLAN = make_plan(num_conversations=20)
 STARTS = [each.start_at_s for each in PLAN.conversations]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from workloads.plan import Conversation, Plan, Slo, Turn, UserClass
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, Slo, Turn, UserClass
 
 
 def plan_of(num_turns: Sequence[int]) -> Plan:

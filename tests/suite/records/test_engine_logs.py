@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from engines.arrow_log import ArrowLog, schema_of
 from engines.core.device import Direction
-from engines.core.request import FinishReason, Request, SamplingParams
+from engines.core.request import FinishReason, Request
 from engines.core.request_log import RequestRecord, Span, State, record_of
+from engines.core.sampling_params import SamplingParams
 from engines.core.transfer_log import TransferRecord, Waited
 from suite.measuring.context_switch import context_switch, covered_s
 from suite.measuring.latency_shares import STATES, latency_shares

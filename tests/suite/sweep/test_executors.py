@@ -100,7 +100,7 @@ def test_ray_is_asked_for_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ImportError(name)
 
     monkeypatch.setattr(ray_executor.importlib, "import_module", missing)
-    with pytest.raises(InputError, match=r"ray is not installed; run pip install 'fsbench\[ray\]'"):
+    with pytest.raises(InputError, match=r"ray is not installed; run pip install 'ray>="):
         load_ray("ray")
     with pytest.raises(RunError, match=r"--on ray: can not be reached: ray client conn[a-z ]+out$"):
         list(OverRay(FakeRay(refuses=True), "ray").run([]))

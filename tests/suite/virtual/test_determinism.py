@@ -14,7 +14,7 @@ from tests.suite.virtual.test_player import plan_of, settings_of
 from suite.playing.simulate import simulate
 directory = Path(sys.argv[1])
 plan = plan_of(16, arrivals={"process": "poisson", "rate": 8.0})
-for preset in ("vllm-0.3", "fastswitch", "vllm-v1"):
+for preset in ("vllm-0.3", "fastswitch", "recompute-prefix"):
     folder = directory / preset
     folder.mkdir(parents=True)
     settings = settings_of(preset, kv_tokens=2048)

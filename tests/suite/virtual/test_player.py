@@ -40,7 +40,7 @@ def plan_of(num_conversations: int = 6, **changes: object) -> Plan:
 def settings_of(preset: str = "fastswitch", **changes: object) -> SimulatedSettings:
     fields = {"kv_tokens": 2048, "swap_tokens": 20_480, "max_batch_tokens": 512, **changes}
     settings = SimulatedSettings(profile="a10-llama3-8b", preset=preset, **fields)
-    return settings.resolved(None)
+    return settings.resolve(None)
 
 
 def played(

@@ -11,7 +11,7 @@ COUNTERS = ("num_priority_updates", "num_displacements", "num_recomputed_tokens"
 
 
 class Counters:
-    """Kept in mapped memory: whoever reads sees the latest, also after a kill."""
+    """Counters kept in mapped memory: whoever reads sees the latest, also after a kill."""
 
     def __init__(self, path: Path) -> None:
         partial = path.with_name(path.name + ".partial")
@@ -25,7 +25,7 @@ class Counters:
 
 
 def read_counters(path: Path) -> dict[str, int]:
-    """Empty where no plug-in has begun to count."""
+    """Returns the counters by name; none where no plug-in has begun to count."""
     try:
         values = np.load(path)
     except FileNotFoundError:

@@ -31,7 +31,8 @@ def displaced(
     num_watermark: int,
     max_holders: int,
 ) -> list[int]:
-    """Indices of the holders to preempt now. Both sequences are in order, the most urgent first.
+    """Returns the indices of the holders to preempt now. Both sequences are in order, the most
+    urgent first.
 
     `num_free` blocks are free; what holders miss is theirs first. `num_watermark` stay free beside
     a newcomer who is not alone.
@@ -62,7 +63,7 @@ def _victims(
     num_watermark: int,
     num_places: int,
 ) -> list[int] | None:
-    """None if it can not get in, whoever goes."""
+    """Returns who must go for a newcomer; None if it can not get in, whoever goes."""
     victims: list[int] = []
 
     def fits() -> bool:

@@ -68,7 +68,7 @@ class TraceScheduler(Scheduler):  # type: ignore[misc]  # vLLM is not installed 
         self._count("num_priority_updates", 1)
 
     def _make_way(self) -> None:
-        """Preempt whoever must go for more urgent newcomers."""
+        """Preempts whoever must go for more urgent newcomers."""
         holders = sorted(self.running)  # vLLM orders requests by priority, then arrival
         newcomers = [request for request in sorted(self.waiting) if _can_start(request)]
         if not newcomers or not holders or newcomers[0].priority >= holders[-1].priority:
@@ -104,7 +104,7 @@ class TraceScheduler(Scheduler):  # type: ignore[misc]  # vLLM is not installed 
         super()._preempt_request(request, *args, **kwargs)
 
     def _count_recomputed(self, num_scheduled_tokens: dict[str, int]) -> None:
-        """Of those who came back: what they had lost and did not find by its tokens."""
+        """Counts what those who came back had lost and did not find by its tokens."""
         for request_id in [each for each in self._dropped if each not in self.requests]:
             del self._dropped[request_id]
         for request_id in [each for each in self._dropped if each in num_scheduled_tokens]:
@@ -119,11 +119,13 @@ class TraceScheduler(Scheduler):  # type: ignore[misc]  # vLLM is not installed 
 
 
 def _serving_order(request: Request) -> tuple[bool, int, float]:
-    """vLLM shares out a step's tokens in this order: decodes, then prefills by urgency."""
+    """Returns the key of the order in which vLLM shares out a step's tokens: decodes, then prefills
+    by urgency."""
     is_prefilling = request.num_tokens - request.num_computed_tokens > 1
     return is_prefilling, request.priority, request.arrival_time
 
 
 def _can_start(request: Request) -> bool:
-    """Not one that waits for something else, such as KV on its way from another tier."""
+    """Returns False for one that waits for something else, such as KV on its way from another
+    tier."""
     return request.status in (RequestStatus.WAITING, RequestStatus.PREEMPTED)

@@ -12,7 +12,8 @@ import numpy as np
 
 
 class Trace:
-    """Begins with the first conversation it knows, so that warm-up requests do not move it."""
+    """The levels by iteration. It begins with the first conversation it knows, so that warm-up
+    requests do not move it."""
 
     def __init__(self, path: Path) -> None:
         """Reads what `engines.priority_file` wrote."""
@@ -26,7 +27,7 @@ class Trace:
         self._has_begun = False
 
     def level(self, conversation_id: str | None) -> int | None:
-        """The conversation's level now; None for one the trace does not know."""
+        """Returns the conversation's level now; None for one the trace does not know."""
         column = self._columns.get(conversation_id or "")
         if column is None:
             return None
@@ -34,7 +35,7 @@ class Trace:
         return int(self._levels[self._row, column])
 
     def advance(self) -> bool:
-        """Called before each iteration; True when all levels are to be asked anew."""
+        """Returns whether all levels are to be asked anew. Called before each iteration."""
         if not self._has_begun:
             return False
         self._iteration += 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from engines.core.device import Batch, SequenceChunk
-from engines.core.request import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import Copy, Layout
 from engines.embedded.devices.model import Decoder
 from engines.embedded.devices.torch_device import TorchDevice

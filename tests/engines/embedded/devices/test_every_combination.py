@@ -15,7 +15,8 @@ import torch
 from engines.api import PriorityUpdates
 from engines.core.device import Direction
 from engines.core.engine import Engine
-from engines.core.request import Request, SamplingParams
+from engines.core.request import Request
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import (
     PRESETS,
     Allocator,

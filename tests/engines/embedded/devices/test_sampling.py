@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.core.request import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from engines.embedded.devices.sampling import draw, sample, uniform
 
 LOGITS = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()

@@ -17,7 +17,7 @@ from engines.core.device import (
     TransferError,
     TransferStats,
 )
-from engines.core.request import SamplingParams
+from engines.core.sampling_params import SamplingParams
 from engines.core.settings import Copy, Layout
 from engines.embedded.devices.torch_device import TorchDevice, single_core_queue
 from engines.errors import EngineInputError

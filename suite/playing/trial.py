@@ -1,4 +1,4 @@
-"""One engine's turn at the plan: start it, play, stop it, and put its files in order."""
+"""Plays one trial, an engine's one repeat: starts it, plays, stops it, puts its files in order."""
 
 from __future__ import annotations
 
@@ -7,41 +7,44 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from secrets import token_hex
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 from engines.api import Endpoint, RunningEngine, VirtualEngine
 from engines.errors import EngineError, EngineInputError
-from engines.registry import kind_named
 from suite.driver.early_stop import StopRule
 from suite.driver.play import Drive, DriveResult, play
+from suite.playing.isolation import isolated
 from suite.playing.workload import Workload, priority_updates
 from suite.records.engine_logs import finish_engine_logs
 from suite.records.play_result import PlayResult
 from suite.records.progress import Progress
-from suite.records.run_directory import Counts, Part
+from suite.records.run_directory import Counts, Isolation, Trial
 from suite.virtual.play import Script, play_virtually
 from workloads.plan import Plan
 from workloads.spec import StopSpec
 
 CONNECT_TIMEOUT_S = 5.0
+SALT_BYTES = 8
 
 Status = Literal["complete", "interrupted", "failed"]
 
 
 class Observer(Protocol):
-    """Whoever watches a run: the terminal, a test."""
+    """Is told how a run goes: the terminal, a test."""
 
-    def on_part_start(self, engine: str, repeat: int) -> None: ...
+    def on_trial_start(self, engine: str, repeat: int) -> None: ...
 
     def on_progress(self, progress: Progress) -> None: ...
 
-    def on_part_end(self, part: Part) -> None: ...
+    def on_trial_end(self, trial: Trial) -> None: ...
 
 
-def begun_part(workload: Workload, name: str, repeat: int) -> Part:
-    """As the manifest has it while it is played: true should this process be killed."""
-    return Part(
+def unfinished_trial(workload: Workload, name: str, repeat: int) -> Trial:
+    """Returns the trial as the manifest has it while it is played: true should this process be
+    killed."""
+    return Trial(
         engine=name,
         repeat=repeat,
         status="interrupted",
@@ -53,7 +56,7 @@ def begun_part(workload: Workload, name: str, repeat: int) -> Part:
     )
 
 
-def play_part(
+def play_trial(
     workload: Workload,
     name: str,
     repeat: int,
@@ -61,15 +64,16 @@ def play_part(
     run_directory: Path,
     num_workers: int,
     observer: Observer,
-) -> tuple[Part, EngineError | EngineInputError | None]:
-    """The part as it went, and the error that ended it early, if one did."""
+) -> tuple[Trial, EngineError | EngineInputError | None]:
+    """Plays the trial; returns it as it went, and the error that ended it early, if one did."""
     directory = run_directory / name / str(repeat)
     directory.mkdir(parents=True)
-    observer.on_part_start(name, repeat)
+    observer.on_trial_start(name, repeat)
     began_at = time.monotonic()
     result: PlayResult | None = None
     error: EngineError | EngineInputError | None = None
     version: str | None = None
+    isolation: Isolation | None = None
     try:
         with _running(workload, name, directory) as engine:
             if isinstance(engine, VirtualEngine):
@@ -77,20 +81,18 @@ def play_part(
                 result = play_virtually(script, engine, on_progress=observer.on_progress)
             else:
                 version = engine.version
-                drive = _drive(workload, engine, run_directory, directory, num_workers)
+                drive, isolation = _drive(workload, engine, run_directory, directory, num_workers)
                 watch = _death_watch(engine)
                 result = play(drive, on_progress=observer.on_progress, should_stop=watch)
-                died = watch() or _silence(engine.endpoint, result.counts)
+                died = watch() or _why_unreachable(engine.endpoint, result.counts)
             # Also where all turns had failed before anybody looked.
             status, note = _status(result) if died is None else ("failed", died)
     except (EngineError, EngineInputError) as caught:
-        # Whoever reads the note knows whose it is: a part is an engine's.
-        note = str(caught).removeprefix(f"engine {name!r}").removeprefix(":").strip()
-        status, error = "failed", caught
+        status, note, error = "failed", str(caught), caught
     except KeyboardInterrupt:
         status, note = "interrupted", "interrupted while the engine was starting or stopping"
     finish_engine_logs(directory, result.started_at_monotonic_s if result else None)
-    part = Part(
+    trial = Trial(
         engine=name,
         repeat=repeat,
         status=status,
@@ -100,20 +102,16 @@ def play_part(
         counts=_counts(result, workload.plan),
         driver=result.quality if isinstance(result, DriveResult) else None,
         engine_version=version,
+        isolation=isolation,
     )
-    return part, error
+    return trial, error
 
 
 def _running(
     workload: Workload, name: str, directory: Path
 ) -> AbstractContextManager[RunningEngine | VirtualEngine]:
-    settings = workload.engines[name]
-    return kind_named(settings.kind).running(
-        settings,
-        name=name,
-        model=workload.spec.model,
-        directory=directory,
-        priorities=priority_updates(workload.plan),
+    return workload.engines[name].running(
+        name=name, directory=directory, priorities=priority_updates(workload.plan)
     )
 
 
@@ -124,9 +122,11 @@ def _death_watch(engine: RunningEngine) -> Callable[[], str | None]:
     return watch
 
 
-def _silence(endpoint: Endpoint, counts: Counts) -> str | None:
-    """A server that is not this project's child is not watched: where turns failed, it is asked
-    once, at the end."""
+def _why_unreachable(endpoint: Endpoint, counts: Counts) -> str | None:
+    """Returns why the server can not be reached any more; None where it can, or no turn failed.
+
+    A server that is not this project's child is not watched, but asked once, at the end.
+    """
     if not counts.failed:
         return None
     url = urlsplit(endpoint.proxy or endpoint.base_url)
@@ -143,15 +143,18 @@ def _silence(endpoint: Endpoint, counts: Counts) -> str | None:
 
 def _drive(
     workload: Workload, engine: RunningEngine, run_directory: Path, directory: Path, workers: int
-) -> Drive:
-    return Drive(
+) -> tuple[Drive, Isolation | None]:
+    salt = token_hex(SALT_BYTES)  # no other trial's, of this run or another
+    endpoint, isolation = isolated(engine.endpoint, workload.plan, salt)
+    drive = Drive(
         plan_path=run_directory / "plan.parquet",
-        endpoint=engine.endpoint,
+        endpoint=endpoint,
         directory=directory,
         num_workers=workers,
         turn_timeout_s=workload.spec.driver.turn_timeout,
         stop_rule=_stop_rule(workload.spec.stop),
     )
+    return drive, isolation
 
 
 def _stop_rule(spec: StopSpec | Literal["never"]) -> StopRule | None:

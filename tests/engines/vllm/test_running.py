@@ -19,7 +19,6 @@ import pytest
 from engines.api import PriorityUpdates, RunningEngine
 from engines.arrow_log import read_arrow_logs
 from engines.errors import EngineError, EngineInputError
-from engines.vllm.kind import VllmKind
 from engines.vllm.settings import VllmSettings
 from tests.engines.vllm.conftest import FakeVllm
 
@@ -36,9 +35,7 @@ def running(fake: FakeVllm, **changes: object) -> Iterator[RunningEngine]:
         conversation_ids=["c0", "c1"],
         levels=np.array([[0, 1], [1, 0]], dtype=np.uint8),
     )
-    with VllmKind().running(
-        settings, name="v", model=None, directory=directory, priorities=trace
-    ) as engine:
+    with settings.resolve(None).running(name="v", directory=directory, priorities=trace) as engine:
         yield engine
 
 
@@ -185,12 +182,10 @@ def test_nothing_is_left_when_the_suite_itself_is_killed(fake_vllm: Make) -> Non
     code = f"""
 import json, sys, time
 from pathlib import Path
-from engines.vllm.kind import VllmKind
 from engines.vllm.settings import VllmSettings
 settings = VllmSettings.model_validate(json.loads(sys.argv[1]))
-with VllmKind().running(
-    settings, name="v", model=None, directory=Path({str(fake.directory)!r}), priorities=None
-):
+directory = Path({str(fake.directory)!r})
+with settings.resolve(None).running(name="v", directory=directory, priorities=None):
     print("up", flush=True)
     time.sleep(600)
 """

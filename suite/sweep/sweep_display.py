@@ -1,4 +1,4 @@
-"""A sweep as one watches it: cells done, failed, and how long the rest may take.
+"""Shows a sweep while it goes on: cells done, failed, and how long the rest may take.
 
 Quiet when the output is no terminal: then a line for each cell that has ended.
 """
@@ -18,8 +18,9 @@ from suite.sweep.run_cell import CellResult
 ETA_WINDOW_S = 3600.0  # cells take minutes
 
 
-class SweepProgress:
-    """`total` grows where the cells are found on the way, as in a capacity search."""
+class SweepDisplay:
+    """The bar of a sweep; its total grows where cells are found on the way, as in a capacity
+    search."""
 
     def __init__(
         self,

@@ -1,0 +1,160 @@
+"""What one trial of a run may find of another's prompts in a server's prefix cache.
+
+All trials send the same prompts, so the second of two equal engines would find what the first has
+left. `isolate` keeps them apart: by a salt where the server takes one, else by a few words of the
+trial's own before each conversation. `reset` asks the server to empty its cache before each trial.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from engines.errors import EngineInputError
+from engines.proxied import opener_through
+
+FIRST_VLLM_WITH_SALT = (0, 9)
+_REQUEST_LINE = r"^(GET|POST|PUT|DELETE) /\S*$"
+_VERSION_OF_VLLM = re.compile(r"v?(\d+)\.(\d+)")
+
+
+class Reset(BaseModel):
+    """`{reset: "POST /reset_prefix_cache"}`: method and path, from the server's root."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    reset: str = Field(pattern=_REQUEST_LINE)
+
+    @property
+    def method(self) -> str:
+        return self.reset.split(" ")[0]
+
+    @property
+    def path(self) -> str:
+        return self.reset.split(" ")[1]
+
+
+def _one_of_three(value: Any) -> Any:
+    """Raises ValueError with one line for all three, where pydantic would give one for each."""
+    if value in ("isolate", "shared") or isinstance(value, Reset):
+        return value
+    if isinstance(value, dict) and value.keys() == {"reset"}:
+        request = value["reset"]
+        if isinstance(request, str) and re.match(_REQUEST_LINE, request):
+            return value
+    raise ValueError(
+        'must be isolate, shared or {reset: "METHOD /path"} such as '
+        f'{{reset: "POST /reset_prefix_cache"}}, got {value!r}'
+    )
+
+
+_SCHEMA = {
+    "oneOf": [
+        {"enum": ["isolate", "shared"]},
+        {
+            "type": "object",
+            "properties": {"reset": {"type": "string", "pattern": _REQUEST_LINE}},
+            "required": ["reset"],
+            "additionalProperties": False,
+        },
+    ]
+}
+PrefixCache = Annotated[
+    Literal["isolate", "shared"] | Reset,
+    BeforeValidator(_one_of_three),
+    WithJsonSchema(_SCHEMA),
+]
+CacheSalt = Literal["auto", True, False]
+# What keeps a trial's prompts from another's: a salt in each request, words before each
+# conversation, an emptied cache; or nothing.
+Separation = Literal["cache_salt", "words", "reset", "shared"]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that is asked about its cache, beside the load."""
+
+    base_url: str  # as clients use it
+    api_key: str | None
+    timeout_s: float
+    proxy: str | None = None  # the load's
+
+    @property
+    def root(self) -> str:
+        return self.base_url.rstrip("/").removesuffix("/v1")
+
+    def ask(self, method: str, url: str) -> bytes:
+        """Returns the answer's body. Raises OSError, urllib's HTTPError among them."""
+        headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        data = b"" if method in ("POST", "PUT") else None
+        request = urllib.request.Request(url, method=method, headers=headers, data=data)
+        try:
+            with opener_through(self.proxy).open(request, timeout=self.timeout_s) as reply:
+                content: bytes = reply.read()
+        except http.client.HTTPException as error:
+            raise OSError(repr(error)) from None
+        return content
+
+
+def separate(
+    name: str, wanted: PrefixCache, server: Server, *, cache_salt: CacheSalt
+) -> Separation:
+    """Returns how the trial that begins now is kept apart; where the cache is to be emptied, that
+    has been done. `name` is the engine's. Raises EngineInputError."""
+    if isinstance(wanted, Reset):
+        _reset(name, wanted, server)
+        return "reset"
+    if wanted == "shared":
+        return "shared"
+    takes_salt = is_vllm_with_salt(server) if cache_salt == "auto" else cache_salt
+    return "cache_salt" if takes_salt else "words"
+
+
+def check_prefix_cache(
+    wanted: PrefixCache, cache_salt: CacheSalt, extra_body: dict[str, Any]
+) -> None:
+    """Raises EngineInputError where keys contradict each other."""
+    if cache_salt is True and wanted != "isolate":
+        raise EngineInputError("cache_salt: true needs prefix_cache: isolate; leave one of them")
+    if "cache_salt" in extra_body and wanted == "isolate":
+        raise EngineInputError(
+            "extra_body.cache_salt is the same for all trials, whose caches prefix_cache: isolate "
+            "keeps apart; leave it out, or set prefix_cache: shared"
+        )
+
+
+def is_vllm_with_salt(server: Server) -> bool:
+    """Returns whether the server says that it is a vLLM which knows `cache_salt`. Others are not
+    tried: some refuse a field that they do not know, and most ignore it, which looks like a yes."""
+    try:
+        models = json.loads(server.ask("GET", f"{server.base_url.rstrip('/')}/models"))["data"]
+        if not models or any(each.get("owned_by") != "vllm" for each in models):
+            return False
+        version = str(json.loads(server.ask("GET", f"{server.root}/version"))["version"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
+    found = _VERSION_OF_VLLM.match(version)
+    return found is not None and (int(found[1]), int(found[2])) >= FIRST_VLLM_WITH_SALT
+
+
+def _reset(name: str, wanted: Reset, server: Server) -> None:
+    where = f"engine {name!r}: prefix_cache.reset: {wanted.method} {server.root}{wanted.path}"
+    try:
+        server.ask(wanted.method, f"{server.root}{wanted.path}")
+    except urllib.error.HTTPError as error:
+        with error:
+            raise EngineInputError(
+                f"{where} answers {error.code} {error.reason}; name the server's own endpoint "
+                "(vLLM with VLLM_SERVER_DEV_MODE=1: POST /reset_prefix_cache, SGLang: "
+                "POST /flush_cache), or leave prefix_cache at isolate"
+            ) from None
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise EngineInputError(f"{where} gives no answer ({reason}); is the server up?") from None

@@ -1,0 +1,64 @@
+"""A few words of a trial's own before each conversation's first prompt, so that no server finds in
+its cache what another trial has asked it.
+
+They stand at the very front, where a prefix cache begins to compare, and are the same for all
+conversations of the trial, so that prefixes which conversations share stay shared. In words and as
+token ids they come from what the plan itself asks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from math import ceil, log2
+
+import numpy as np
+
+from suite.driver.words import WORDS, render_ids
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, TokenIds
+
+NUM_BITS = 60  # so many different openings at least: 8 of the 253 words
+
+
+def opening_of(plan: Plan, salt: str) -> tuple[int, ...]:
+    """Token ids, as many for every salt; none where the plan's tokens are all the same."""
+    alphabet = _alphabet(plan)
+    if len(alphabet) < 2:
+        return ()
+    length = ceil(NUM_BITS / log2(len(alphabet)))
+    # Wide enough that no choice is likelier than another.
+    number = int.from_bytes(hashlib.shake_256(salt.encode()).digest(length + 16))
+    found = []
+    for _ in range(length):
+        number, place = divmod(number, len(alphabet))
+        found.append(int(alphabet[place]))
+    return tuple(found)
+
+
+def opened(plan: Plan, opening: tuple[int, ...]) -> Plan:
+    """Returns the plan with these before the first prompt of each conversation."""
+    if not opening:
+        return plan
+    return replace(plan, conversations=tuple(_opened(each, opening) for each in plan.conversations))
+
+
+def _opened(conversation: Conversation, opening: tuple[int, ...]) -> Conversation:
+    first, *others = conversation.turns
+    ids, text = first.new_prompt_token_ids, first.prompt_text
+    if len(ids):
+        ids = np.concatenate([np.array(opening, dtype=np.int32), ids])
+    if text is not None:
+        text = f"{render_ids(opening).strip()}\n{text}"
+    first = replace(first, new_prompt_token_ids=ids, prompt_text=text)
+    return replace(conversation, turns=(first, *others))
+
+
+def _alphabet(plan: Plan) -> TokenIds:
+    """Ids that the plan uses, and that are different words too; in order."""
+    prompts = [turn.new_prompt_token_ids for each in plan.conversations for turn in each.turns]
+    ids = np.unique(np.concatenate([np.empty(0, dtype=np.int32), *prompts]))
+    if not len(ids):  # real words only, which are never sent as ids
+        ids = np.arange(len(WORDS), dtype=np.int32)
+    _, first = np.unique(ids % len(WORDS), return_index=True)
+    return np.sort(ids[first])

@@ -1,0 +1,72 @@
+"""How far a plan's conversations begin alike: what one may rightly find of another in a cache.
+
+Read from what the plan asks, so it holds for whatever made it so: a trace's shared blocks, texts
+with the same beginning, a conversation that is held twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+
+import numpy as np
+
+from workloads.plan import Plan
+from workloads.plan_parts import Conversation, Turn
+
+ID_BYTES = 4
+SharedRatios = Mapping[tuple[str, int], float]  # by conversation and turn; others have 0
+
+
+def shared_ratios(plan: Plan) -> SharedRatios:
+    """Returns the share (0–1] of a turn's new prompt with which another conversation of the plan
+    goes on too, all that was said before being the same."""
+    spelt = sorted(
+        (b"".join(_spelt(each)), number) for number, each in enumerate(plan.conversations)
+    )
+    longest = np.zeros(len(plan.conversations), dtype=np.int64)
+    for (one, i), (other, k) in pairwise(spelt):  # the closest are neighbours
+        num = _num_common(one, other)
+        longest[i], longest[k] = max(longest[i], num), max(longest[k], num)
+    return {
+        (conversation.conversation_id, number): ratio
+        for conversation, num in zip(plan.conversations, longest.tolist(), strict=True)
+        for number, ratio in _ratios(conversation, num)
+    }
+
+
+def _ratios(conversation: Conversation, num_common: int) -> Iterator[tuple[int, float]]:
+    """Of its turns, as far as the common bytes go."""
+    start = 0
+    for number, turn in enumerate(conversation.turns):
+        prompt = len(_prompt(turn))
+        common = min(prompt, num_common - start)
+        if turn.prompt_text is None:
+            common -= common % ID_BYTES  # of an id that differs, some bytes may be the same
+        if common <= 0:
+            return
+        yield number, common / prompt
+        start += prompt + len(_answer(turn))
+
+
+def _spelt(conversation: Conversation) -> list[bytes]:
+    return [part for turn in conversation.turns for part in (_prompt(turn), _answer(turn))]
+
+
+def _prompt(turn: Turn) -> bytes:
+    """Text wins over ids, as when it is asked."""
+    if turn.prompt_text is not None:
+        return turn.prompt_text.encode() or b"\0"
+    return turn.new_prompt_token_ids.astype(">i4").tobytes() or b"\0"
+
+
+def _answer(turn: Turn) -> bytes:
+    """The same question gets the same answer, if it is as long. No id and no text begins so."""
+    return (0x8000_0000 | turn.num_output_tokens).to_bytes(4)
+
+
+def _num_common(one: bytes, other: bytes) -> int:
+    num = min(len(one), len(other))
+    a, b = (np.frombuffer(each, dtype=np.uint8, count=num) for each in (one, other))
+    differing = np.flatnonzero(a != b)
+    return int(differing[0]) if len(differing) else num

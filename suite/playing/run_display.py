@@ -1,0 +1,123 @@
+"""Shows a run while it goes on: a bar for each trial, with what matters.
+
+A trial is one engine's one repeat. Where the output is no terminal, there are lines instead of
+bars: when a trial begins, every ten seconds, and when it has ended.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
+from rich.progress import TimeRemainingColumn as EtaColumn
+
+from suite.playing.workload import Workload
+from suite.plurals import several
+from suite.records.progress import Progress
+from suite.records.run_directory import Trial
+
+LINE_INTERVAL_S = 10.0  # between the lines of a trial where there is no terminal
+
+
+class RunDisplay:
+    """An `Observer` of a run, and a context manager for what it draws."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        console: Console | None = None,
+        *,
+        what: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`what` is said after the name: what this run of the workload is for."""
+        self._console = console or Console(stderr=True)
+        self._workload = workload
+        self._what = what
+        self._clock = clock
+        self._next_line_at = 0.0
+        self._title = ""
+        self._task: TaskID | None = None
+        self._bars = Bars(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("turns  {task.fields[now]}"),
+            EtaColumn(compact=True),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+
+    def __enter__(self) -> Self:
+        plan, spec = self._workload.plan, self._workload.spec
+        engines = several(len(self._workload.engines), "engine")
+        self._say(
+            f"[bold]{spec.name}[/]{self._what}: {several(len(plan.conversations), 'conversation')}"
+            f", {several(plan.num_turns, 'turn')}, plan {plan.digest[:12]}; {engines}"
+            + (f" × {spec.repeats} repeats" if spec.repeats > 1 else "")
+        )
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def on_trial_start(self, engine: str, repeat: int) -> None:
+        self._title = self._title_of(engine, repeat)
+        total = self._workload.plan.num_turns
+        self._task = self._bars.add_task(self._title, total=total, now="starting the engine …")
+        self._next_line_at = self._clock() + LINE_INTERVAL_S
+        if not self._console.is_terminal:
+            self._say(f"{self._title}: {several(total, 'turn')}")
+
+    def on_progress(self, progress: Progress) -> None:
+        assert self._task is not None
+        now = _told(progress)
+        self._bars.update(self._task, completed=progress.num_done, now=now)
+        if not self._console.is_terminal and self._clock() >= self._next_line_at:
+            self._next_line_at = self._clock() + LINE_INTERVAL_S
+            of = f"{progress.num_done} of {several(progress.num_planned, 'turn')}"
+            self._say(f"{self._title}: {of}, {now.replace('  ', ', ')}")
+
+    def on_trial_end(self, trial: Trial) -> None:
+        assert self._task is not None
+        counts = trial.counts
+        is_virtual = self._workload.engines[trial.engine].is_virtual
+        took = f"{trial.duration_s:.1f} {'virtual s' if is_virtual else 's'}"
+        now = took if trial.status == "complete" else f"[red]{trial.status}[/]"
+        self._bars.update(self._task, completed=counts.recorded, now=now)
+        self._bars.stop_task(self._task)
+        if not self._console.is_terminal:
+            self._say(
+                f"{self._title}: {trial.status} after {took}, {counts.recorded} of "
+                f"{several(counts.planned, 'turn')} recorded, {counts.failed} failed"
+            )
+        if trial.note:
+            self._say(f"[red]{self._title}: {escape(trial.note)}[/]")
+
+    def _title_of(self, engine: str, repeat: int) -> str:
+        return f"{engine} #{repeat}" if self._workload.spec.repeats > 1 else engine
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, soft_wrap=True)
+
+
+def _told(progress: Progress) -> str:
+    """Returns what is worth knowing while a trial goes on, two spaces between its items."""
+    now = f"{progress.num_in_flight} in flight  {progress.output_tokens_per_s:.0f} tokens/s"
+    if progress.ttft_p99_s is not None:
+        now += f"  P99 TTFT {progress.ttft_p99_s * 1000:.0f} ms"
+    if progress.num_failed:
+        now += f"  [red]{progress.num_failed} failed[/]"
+    return now

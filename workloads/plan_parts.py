@@ -1,0 +1,84 @@
+"""The parts of a plan: conversations of turns, user classes with SLOs, priorities over time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+TokenIds = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One question and its answer. The history before it is not stored: the driver rebuilds it."""
+
+    new_prompt_token_ids: TokenIds  # shape [num_new_prompt_tokens]; what the user adds in this turn
+    prompt_text: str | None  # the user's words, where the source has any; text wins over ids
+    num_output_tokens: int  # the answer's length; engines are asked for exactly this many
+    think_time_s: float  # from the end of the previous answer to this turn; 0 for the first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    conversation_id: str
+    user_id: str
+    user_class: str
+    start_at_s: float  # seconds after the run's start; in closed mode only the order counts
+    turns: tuple[Turn, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slo:
+    """What a user was promised. A turn attains it when both of its latencies are inside."""
+
+    ttft_s: float
+    tbt_s: float
+    tbt_percentile: float  # which percentile of the turn's gaps is held against tbt_s, 0–1
+    attainment_ratio: float  # the share of a user's turns that must attain, 0–1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserClass:
+    name: str
+    share_ratio: float
+    slo: Slo
+
+
+class PriorityPattern(StrEnum):
+    RANDOM = "random"
+    MARKOV = "markov"
+    STATIC = "static"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorityTrace:
+    """Priorities over time, computed offline. Smaller is more urgent, as in vLLM's API.
+
+    Row k holds from update k on; after the last row the trace starts again. An engine whose
+    iterations we can see makes update k at iteration k / update_frequency; for any other engine
+    it happens k · update_interval_s after the run's start.
+    """
+
+    pattern: PriorityPattern
+    num_levels: int
+    update_frequency: float  # updates per engine iteration; 0 = the first row holds for ever
+    update_interval_s: float  # the same for engines that show no iterations; 0 = never
+    levels: npt.NDArray[np.uint8]  # shape [num_updates, num_conversations], plan order
+
+    def level_at(self, conversation: int, elapsed_ns: int) -> int:
+        """Returns the level of the plan's n-th conversation, by the time since the run's start."""
+        row = 0
+        if self.update_interval_s > 0:
+            row = elapsed_ns // round(self.update_interval_s * 1e9) % len(self.levels)
+        return int(self.levels[row, conversation])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something that was cut, skipped or estimated on the way to the plan, and how often."""
+
+    what: str
+    count: int

@@ -233,9 +233,10 @@ class WorkloadSpec(Spec):
         default_factory=list, description="Published figures shown beside this run's own."
     )
     driver: DriverSpec = Field(default=DriverSpec(), description="How the requests are sent.")
-    stop: StopSpec | Literal["never"] = Field(
+    stop: StopSpec | None = Field(
         default=StopSpec(),
-        description="When turns fail: end early. Default: where half of the first 20 do.",
+        description="When turns fail: end early. Default: where half of the first 20 do; null: "
+        "never.",
     )
     matrix: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
         default_factory=dict,

@@ -19,8 +19,9 @@ class Tally:
 
     def add(self, record: TurnRecord) -> None:
         self.num_done += 1
-        self.num_failed += record.error is not None
-        self.first_error = self.first_error or record.error or ""
+        if record.error is not None and record.error_source != "stop":
+            self.num_failed += 1
+            self.first_error = self.first_error or record.error
         self.num_output_tokens += sum(record.tokens_per_chunk)
         if record.sent_at is not None and record.token_at:
             self._ttft_s.append(record.token_at[0] - record.sent_at)

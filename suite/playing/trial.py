@@ -157,8 +157,8 @@ def _drive(
     return drive, isolation
 
 
-def _stop_rule(spec: StopSpec | Literal["never"]) -> StopRule | None:
-    if spec == "never":
+def _stop_rule(spec: StopSpec | None) -> StopRule | None:
+    if spec is None:
         return None
     return StopRule(error_ratio=spec.error_ratio, after=spec.after, is_throughout=spec.throughout)
 

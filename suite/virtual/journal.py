@@ -33,7 +33,7 @@ class Journal:
             error_source=record.error_source,
         )
         self._num_done += 1
-        self._num_failed += record.error is not None
+        self._num_failed += record.error is not None and record.error_source != "stop"
         self._num_output_tokens += len(record.token_at)
         if record.token_at:
             self._ttft_s.append(record.token_at[0] - record.scheduled_at)

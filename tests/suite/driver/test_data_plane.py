@@ -16,9 +16,12 @@ import numpy as np
 import pytest
 
 from engines.api import Endpoint
+from suite.driver.answer import Answer
 from suite.driver.calibrate import endpoint, read_truth, truth_rows
-from suite.driver.connection import Exchange
+from suite.driver.connection import Exchange, KernelConnection
 from suite.driver.data_plane import Shard
+from suite.driver.prompt import History
+from suite.driver.turn_record import PlayedTurn, turn_record
 from suite.records.turn_records import TurnRecord
 from tests.suite.driver.conftest import Played, Reads, ScriptedEngine
 from workloads.plan import Plan
@@ -82,6 +85,49 @@ def test_a_turn_that_follows_an_answer_is_due_once_the_client_could_have_digeste
         assert after.scheduled_at > after.planned_at  # the client's own time
         assert after.sent_at is not None
         assert after.sent_at >= after.scheduled_at  # lateness is what comes on top
+
+
+def test_what_the_client_takes_to_digest_an_answer_is_no_lateness(
+    engine: ScriptedEngine,
+    make_plan: MakePlan,
+    drive_in_process: DriveInProcess,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hear = History.hear
+
+    def hear_slowly(history: History, answer: Answer) -> None:
+        hear(history, answer)
+        time.sleep(0.03)
+
+    monkeypatch.setattr(History, "hear", hear_slowly)
+    records = drive_in_process(make_plan(num_turns=6), engine.endpoint()).records[1:]
+    own_s = [record.scheduled_at - (record.planned_at or 0.0) for record in records]
+    lag_s = [(record.sent_at or 0.0) - record.scheduled_at for record in records]
+    assert min(own_s) >= 0.03
+    assert min(lag_s) < 0.03  # a busy machine delays many, never every one
+
+
+def test_turns_are_written_down_after_the_next_one_was_sent(
+    engine: ScriptedEngine,
+    make_plan: MakePlan,
+    drive_in_process: DriveInProcess,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[str] = []
+    start = KernelConnection.start
+
+    def start_and_tell(connection: KernelConnection, request: bytes, exchange: Exchange) -> None:
+        start(connection, request, exchange)
+        begun.append("sent")
+
+    def record_and_tell(played: PlayedTurn, started_at_ns: int) -> TurnRecord:
+        begun.append("recorded")
+        return turn_record(played, started_at_ns)
+
+    monkeypatch.setattr(KernelConnection, "start", start_and_tell)
+    monkeypatch.setattr("suite.driver.data_plane.turn_record", record_and_tell)
+    drive_in_process(make_plan(num_turns=3), engine.endpoint())
+    assert begun == ["sent", "sent", "recorded", "sent", "recorded", "recorded"]
 
 
 def test_a_turn_after_a_pause_is_due_at_its_end(

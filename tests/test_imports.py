@@ -70,7 +70,7 @@ def test_a_circle_is_seen_however_it_is_imported(back: str) -> None:
 
 # What says a kind's name and means something else: a file format of other tools, which calls a kind
 # of endpoint so; a made-up server, which says that it is vLLM.
-OTHER_MEANINGS = {"suite/judging/export.py", "suite/driver/caching_server.py"}
+OTHER_MEANINGS = {"suite/measuring/vllm_bench.py", "suite/driver/caching_server.py"}
 
 
 def constants(source: str) -> set[str]:

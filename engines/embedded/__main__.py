@@ -51,18 +51,21 @@ def run(config: ProcessConfig) -> None:
         torch_device=settings.torch_device,
     )
     served = _served_model(config, loaded)
-    core = settings.core()
-    device = _device(settings, loaded)
-    warm_up(core, device, max_context_tokens=served.max_context_tokens)
+    device = _torch_device(settings, loaded)
     logs = EngineLogs(config.log_directory) if config.log_directory else None
     if settings.pace is not None:
         claim_urgency(Claimant.PACED_ENGINE)
+
+    def set_up() -> None:
+        device.prepare()
+        warm_up(settings.core(), device, max_context_tokens=served.max_context_tokens)
+
     try:
-        make_engine = _engine_factory(config, device, logs)
+        make_engine = _engine_factory(config, device, logs, set_up)
         app = create_app(served, make_engine, api_key=api_key, max_live=settings.max_live)
         host, port = listener.getsockname()[:2]
-        print(f"{served.name} at http://{host}:{port}/v1 (Ctrl-C stops it)", flush=True)
-        serve(app, listener, ready_file=config.ready_file)
+        greeting = f"{served.name} at http://{host}:{port}/v1 (Ctrl-C stops it)"
+        serve(app, listener, ready_file=config.ready_file, greeting=greeting)
     finally:
         device.close()
         if logs is not None:
@@ -87,9 +90,9 @@ def _served_model(config: ProcessConfig, loaded: LoadedModel) -> ServedModel:
     )
 
 
-def _device(settings: FastSwitchSettings, loaded: LoadedModel) -> TorchDevice:
+def _torch_device(settings: FastSwitchSettings, loaded: LoadedModel) -> TorchDevice:
     core = settings.core()
-    return TorchDevice(
+    device = TorchDevice(
         loaded.decoder,
         block_size=core.block_size,
         num_device_blocks=core.num_device_blocks,
@@ -97,11 +100,15 @@ def _device(settings: FastSwitchSettings, loaded: LoadedModel) -> TorchDevice:
         copy=core.mechanisms.copy,
         layout=core.mechanisms.layout,
         num_copy_threads=settings.num_copy_threads or 0,
+        max_graph_rows=core.max_num_seqs if settings.cuda_graphs else 0,
     )
+    graphs = " and graphs" if device.has_graphs else ""
+    print(f"attention by {device.attention}{graphs} on {settings.torch_device}", flush=True)
+    return device
 
 
 def _engine_factory(
-    config: ProcessConfig, device: Device, logs: EngineLogs | None
+    config: ProcessConfig, device: Device, logs: EngineLogs | None, set_up: Callable[[], None]
 ) -> EngineFactory:
     priorities = read_priorities(config.priorities) if config.priorities else None
 
@@ -118,7 +125,7 @@ def _engine_factory(
             on_request=logs.request if logs else None,
             on_transfer=logs.transfer if logs else None,
         )
-        return EngineThread(engine, on_outputs=on_outputs, on_failure=on_failure)
+        return EngineThread(engine, on_outputs=on_outputs, on_failure=on_failure, set_up=set_up)
 
     return make
 

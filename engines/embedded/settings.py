@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from engines.api import PriorityUpdates, RunningEngine
 from engines.core.settings import CoreEngineSettings
@@ -33,12 +33,24 @@ class FastSwitchSettings(CoreEngineSettings):
     dtype: DType = "float32"
     torch_device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu or cuda")
     num_threads: int = Field(1, ge=1, le=1024, description="torch's threads; CPU only")
+    cuda_graphs: bool = Field(
+        True, description="replay decode steps as CUDA graphs; CUDA with Triton only"
+    )
     weights_seed: int = 0
     pace: Pace | str | None = Field(
         None,
         description="let steps and copies last as long as on this profile's GPU: a profile's name, "
         "or {profile, speed}; tokens and copies stay real, and every report says so",
     )
+
+    @model_validator(mode="after")
+    def _can_copy(self) -> Self:
+        if self.mechanisms().copy == "kernel" and self.torch_device == "cpu":
+            raise ValueError(
+                "copy: kernel needs torch_device: cuda (a GPU's threads move the blocks), got cpu; "
+                "take merged or batched"
+            )
+        return self
 
     def resolve(self, model: str | None) -> Self:
         """Returns a copy that names every mechanism, the model and the pace, as a manifest should

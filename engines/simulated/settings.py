@@ -53,6 +53,15 @@ class SimulatedSettings(CoreEngineSettings):
     def facts(self) -> EngineFacts:
         return EngineFacts(is_virtual=self.time == "virtual", is_modelled=True)
 
+    @model_validator(mode="after")
+    def _is_modelled(self) -> Self:
+        if self.mechanisms().copy == "kernel":
+            raise ValueError(
+                "copy: kernel is not modelled (no profile has measured how fast a GPU's threads "
+                "move blocks, nor what the model loses meanwhile); take merged or batched"
+            )
+        return self
+
     def resolve(self, model: str | None) -> Self:
         """Returns a copy that names every mechanism. Raises EngineInputError: the profile is
         unknown, or of another model than the workload's."""

@@ -53,7 +53,7 @@ def test_a_run_says_what_ran_and_counts_under_the_embedded_engines_names(
     named = sorted(body["vllm_xargs"]["conversation_id"] for body in asked)
     assert named == sorted(turn.conversation_id for turn in turns)
     assert all("priority" in body and body["return_token_ids"] for body in asked)
-    isolation = Manifest.read(run).parts[0].isolation
+    isolation = Manifest.read(run).trials[0].isolation
     assert isolation is not None
     assert isolation.by == "cache_salt"
     assert {body["cache_salt"] for body in asked} == {isolation.salt}

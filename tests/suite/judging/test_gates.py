@@ -7,7 +7,7 @@ import pytest
 
 from suite.judging.gate_syntax import GateError, parse_gate, parse_gates
 from suite.judging.gates import Outcome, evaluate, exit_code
-from suite.judging.ratios import EngineSide, against
+from suite.judging.sides import EngineSide, against
 from suite.statistics.summaries import summarise
 
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from suite.judging.gate_syntax import parse_gate
 from suite.judging.gates import Outcome, evaluate
 from suite.judging.metrics_file import measure, measure_run
-from suite.judging.ratios import EngineSide, against, compare_sides
+from suite.judging.sides import EngineSide, against
 from suite.judging.stored_baselines import read_baseline, write_baseline
+from suite.judging.verdicts import compare_sides
 from suite.measuring.cache_isolation import NOTE, SLACK_TOKENS
 from suite.measuring.shared_prefixes import shared_ratios
 from suite.records.run_directory import SOLO_FOLDER, Isolation, Manifest

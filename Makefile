@@ -10,8 +10,11 @@ STAND_INS := $(VLLM)/stand-ins
 
 .PHONY: demo test setup browser checks lint types unit vllm test-vllm clean
 
+# Exit code 3 is no failure here: somebody else's load on the machine left a gate open.
 demo: setup
-	$(BIN)/fsbench run $(WORKLOAD)
+	@$(BIN)/fsbench run $(WORKLOAD) || { status=$$?; test $$status = 3 && echo "Inconclusive, and \
+	nothing is broken: other work on this machine got in the way (reasons above); for a verdict run \
+	'make demo' again when it is quieter."; } || exit $$status
 
 # Side by side: mypy is one process, and many tests wait for others.
 test: setup browser

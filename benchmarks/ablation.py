@@ -1,20 +1,15 @@
-"""The ablation: one plan through every preset, interleaved, over an emulated PCIe 4 link.
+"""The ablation: one plan through every preset, interleaved, at a modelled A10's pace.
 
     python -m benchmarks.ablation [--repeats 3] [--arrivals-s 20] [--loads near low]
 
-The real suite (server, driver, sockets) on tiny-llama; ablation.yaml is the traffic. THE LINK IS
-EMULATED: what a transfer lasts is scaled so that swapping one context costs as many decode steps
-as on an A10 with Llama-3-8B in bfloat16 over PCIe 4:
+The real suite (server, driver, sockets), real tokens of nano-llama, real copies; ablation.yaml is
+the traffic. STEPS AND COPIES LAST AS LONG AS THE PROFILE SAYS: those of Llama-3-8B on an A10, all
+divided by the file's `pace.speed`, so a laptop gives what any other gives.
 
-    there   1,000 tokens: 4,032 copies of 7 µs (others measured 5 to 9), 126 MiB at 25 GB/s,
-            a decode step of 40 ms; so 0.71 steps of dispatch and 0.13 of wire
-    here    1,000 · length_scale tokens in blocks that are smaller by the same factor; the decode
-            step is measured first, on this machine, with as many requests as the pool holds
-
-Two looks at the baseline come first, both with far more conversations at once than fit: without a
-link for the step's time, then over the link for the capacity, which is the rate at which the first
-three quarters of the turns end. Load `near` has arrivals at 0.9 of it, and goes through every
-preset; `low`, at 0.45, through the baseline and the complete designs.
+The baseline's capacity comes first, from its twin in virtual time with far more conversations at
+once than fit: the rate at which the first three quarters of the turns end. Load `near` has arrivals
+at 0.9 of it, and goes through every preset; `low`, at 0.45, through the baseline and the complete
+designs.
 
 Ratios are to the baseline, above 1 is better than it, of values over all repeats; beside each the
 smallest and the largest ratio of one repeat to the same repeat of the baseline. A percentile that
@@ -29,16 +24,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import yaml
 
 from benchmarks.results import print_table, write_result
+from benchmarks.twin import twin
 from engines.core.settings import PRESETS
-from engines.models.model_config import PRESETS as MODELS
 from workloads.yaml_file import read_yaml
 
 HERE = Path(__file__).parent
@@ -46,7 +41,9 @@ WORKLOAD = HERE / "ablation.yaml"
 BASELINE = "vllm-0.3"
 LOADS = {"near": 0.9, "low": 0.45}  # of the baseline's capacity
 LOOK_CONCURRENCY = 64
-REMARK = "the link between device and host is emulated, scaled as the script's docstring says"
+REMARK = (
+    "paced: tokens and copies are real, durations those of a modelled GPU, as the workload says"
+)
 Json = dict[str, Any]
 
 # Metric: where it stands in metrics.json, and whether more of it is better.
@@ -74,52 +71,17 @@ EXPLAINING = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
-    """What the link is scaled to: swapping `num_tokens` of Llama-3-8B on an A10 over PCIe 4."""
-
-    num_tokens: int = 1000
-    num_copies: int = 4032  # 63 blocks · 32 layers · (K, V)
-    num_bytes: int = 63 * 16 * 131_072
-    seconds_per_copy: float = 7e-6
-    bytes_per_s: float = 25e9
-    step_s: float = 40e-3
-
-    @property
-    def dispatch_steps(self) -> float:
-        return self.num_copies * self.seconds_per_copy / self.step_s
-
-    @property
-    def wire_steps(self) -> float:
-        return self.num_bytes / self.bytes_per_s / self.step_s
+def arms(common: Mapping[str, Any], presets: Sequence[str]) -> Json:
+    """An engine for each preset, everything else equal; '+' is no part of a folder's name."""
+    return {preset.replace("+", "-"): {**common, "preset": preset} for preset in presets}
 
 
-def scaled_link(step_s: float, workload: Mapping[str, Any], reference: Reference) -> Json:
-    """The link over which one context costs as many of this machine's steps."""
-    model = MODELS[workload["model"]]
-    block_size = workload["engines"][BASELINE]["block_size"]
-    num_tokens = reference.num_tokens * workload["conversations"]["length_scale"]
-    num_copies = num_tokens / block_size * model.num_layers * 2
-    float32_bytes = 4
-    num_bytes = num_tokens * 2 * model.num_layers * model.num_kv_heads * model.head_dim
-    return {
-        "bytes_per_s": num_bytes * float32_bytes / (reference.wire_steps * step_s),
-        "seconds_per_copy": reference.dispatch_steps * step_s / num_copies,
-    }
-
-
-def arms(common: Mapping[str, Any], link: Json | None, presets: Sequence[str]) -> Json:
-    """Returns an engine for each preset with everything else equal; '+' can not stand in a name."""
-    of_link = {} if link is None else {"link": link}
-    return {preset.replace("+", "-"): {**common, "preset": preset, **of_link} for preset in presets}
-
-
-def play(root: Path, overrides: Mapping[str, Any]) -> Path:
+def play(root: Path, workload: Path, overrides: Mapping[str, Any]) -> Path:
     """`fsbench run` of the workload so changed; the run directory."""
     root.mkdir(parents=True, exist_ok=True)
     before = set(root.iterdir())
     sets = [f"--set={key}={json.dumps(value)}" for key, value in overrides.items()]
-    command = [sys.executable, "-m", "suite.cli", "run", str(WORKLOAD), "--out", str(root), *sets]
+    command = [sys.executable, "-m", "suite.cli", "run", str(workload), "--out", str(root), *sets]
     done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
     new = sorted(set(root.iterdir()) - before)
     if done.returncode or not new:
@@ -127,17 +89,14 @@ def play(root: Path, overrides: Mapping[str, Any]) -> Path:
     return new[-1]
 
 
-def look(root: Path, engines: Json, count: int) -> Path:
-    """The baseline with far more conversations than fit; its part's directory."""
-    closed = {"process": "closed", "concurrency": LOOK_CONCURRENCY}
-    overrides = {"engines": engines, "arrivals": closed, "conversations.count": count}
-    return play(root, overrides) / BASELINE / "1"
-
-
-def decode_step_s(part: Path) -> float:
-    """Median time of the model's call over the steps that only decode."""
-    steps = pq.read_table(part / "steps.parquet").to_pandas()
-    return float(steps.loc[steps.num_prefill_tokens == 0, "execute_s"].median())
+def look(root: Path, workload: Mapping[str, Any], count: int) -> Path:
+    """The baseline's twin with far more conversations than fit; its part's directory."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump(twin(workload), file, sort_keys=False)
+        file.flush()
+        closed = {"process": "closed", "concurrency": LOOK_CONCURRENCY}
+        overrides = {"arrivals": closed, "conversations.count": count}
+        return play(root, Path(file.name), overrides) / BASELINE / "1"
 
 
 def capacity(part: Path) -> float:
@@ -225,20 +184,11 @@ def measure(root: Path, args: argparse.Namespace) -> tuple[Json, Json]:
     """What was set and found out beforehand, and the rows of each load."""
     workload = read_yaml(WORKLOAD)
     common = workload["engines"][BASELINE]
-    reference = Reference()
-    num_conversations = args.look_conversations
-    step_s = decode_step_s(look(root, arms(common, None, [BASELINE]), num_conversations))
-    link = scaled_link(step_s, workload, reference)
-    rate = capacity(look(root, arms(common, link, [BASELINE]), num_conversations))
-    print(f"decode step {step_s * 1e3:.1f} ms, link {link}, capacity {rate:.2f} conversations/s")
+    rate = capacity(look(root, workload, args.look_conversations))
+    print(f"capacity {rate:.2f} conversations/s, pace {common['pace']}")
     settings = {
         "repeats": args.repeats,
         "arrivals_s": args.arrivals_s,
-        "reference": asdict(reference),
-        "dispatch_steps": reference.dispatch_steps,
-        "wire_steps": reference.wire_steps,
-        "decode_step_s": step_s,
-        "link": link,
         "capacity_conversations_per_s": rate,
         "workload": workload,
     }
@@ -247,12 +197,12 @@ def measure(root: Path, args: argparse.Namespace) -> tuple[Json, Json]:
         presets = [name for name in PRESETS if name == BASELINE or is_wanted(name, load, args)]
         own_rate = LOADS[load] * rate
         overrides = {
-            "engines": arms(common, link, presets),
+            "engines": arms(common, presets),
             "repeats": args.repeats,
             "arrivals.rate": own_rate,
             "conversations.count": max(2, round(own_rate * args.arrivals_s)),
         }
-        run = play(root, overrides)
+        run = play(root, WORKLOAD, overrides)
         rows = summarise(json.loads((run / "metrics.json").read_text()))
         show(load, rows)
         results[load] = {"conversations_per_s": own_rate, "arms": rows}

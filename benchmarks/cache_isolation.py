@@ -1,10 +1,10 @@
-"""Equal arms on a server with a prefix cache: does any part find what another has left there?
+"""Equal arms on a server with a prefix cache: does any trial find what another has left there?
 
     python -m benchmarks.cache_isolation
 
 One server that keeps its cache all the time (`suite/driver/caching_server.py`: 100 ms to the first
 token of a prompt it knows, 500 ms of one of 100 tokens it does not) is both engines of every run,
-by each way to keep parts apart: words as text and as token ids, a `cache_salt` (the server says
+by each way to keep trials apart: words as text and as token ids, a `cache_salt` (the server says
 that it is a vLLM), a reset. For each of them a plain run, a rerun of the same plan with `--solo`,
 one of two repeats, and a sweep of two rates; every run, cell and the rerun against the plain run
 is an A/A test. As a control the plain run once more with `prefix_cache: shared`.
@@ -38,7 +38,7 @@ NUM_CONVERSATIONS, NUM_PROMPT = 12, 100
 RATES = (8.0, 16.0)
 GATES = ["slo.users_within_slo_ratio >= 0.5", "ttft.mean <= 0.8 * baseline"]
 IDS = {"prompts": "token_ids", "extra_body": {"return_token_ids": True}}
-# How parts are kept apart: the engine's settings, and the server's behaviour.
+# How trials are kept apart: the engine's settings, and the server's behaviour.
 MODES: Mapping[str, tuple[Json, Json]] = {
     "words": ({}, {}),
     "words, token ids": (IDS, {}),
@@ -150,13 +150,13 @@ def row(
     caches = [each["prefix_cache"] for each in arms.values()]
     solo = run / SOLO_FOLDER
     folders = [run, solo] if kind == "solo" else [run]
-    parts = [(folder, part) for folder in folders for part in Manifest.read(folder).parts]
+    trials = [(folder, trial) for folder in folders for trial in Manifest.read(folder).trials]
     return Row(
         mode=mode,
         kind=kind,
-        num_parts=len(parts),
+        num_parts=len(trials),
         num_warm_turns=sum(each["num_warm_turns"] for each in caches),
-        num_turns=sum(len(read_turns(p.directory(f) / "turns.parquet")) for f, p in parts),
+        num_turns=sum(len(read_turns(p.directory(f) / "turns.parquet")) for f, p in trials),
         is_isolated=all(
             each["is_isolated"] and each["is_solo_isolated"] is not False for each in caches
         ),
@@ -180,7 +180,15 @@ def verdicts_of(comparisons: Mapping[str, Sequence[Mapping[str, Any]]]) -> Count
 
 
 def show(rows: Sequence[Row]) -> None:
-    header = ["kept apart by", "test", "parts", "warm turns", "within SLO", "TTFT mean", "slowdown"]
+    header = [
+        "kept apart by",
+        "test",
+        "trials",
+        "warm turns",
+        "within SLO",
+        "TTFT mean",
+        "slowdown",
+    ]
     print_table(
         [*header, "better", "worse", "other"],
         [

@@ -26,6 +26,7 @@ import torch
 from benchmarks.results import print_table, write_result
 from engines.core.device import BlockRun, Direction
 from engines.core.settings import Copy, Layout
+from engines.embedded.devices.copies import CPU_COPIES
 from engines.embedded.devices.model import Decoder
 from engines.embedded.devices.torch_device import TorchDevice
 from engines.embedded.devices.weights import RandomTensors, assemble
@@ -102,7 +103,7 @@ def main() -> None:
 
 
 def measure(num_rounds: int, rng: random.Random) -> dict[Case, list[Sample]]:
-    grid = itertools.product(get_args(Layout), get_args(Copy), NUM_THREADS)
+    grid = itertools.product(get_args(Layout), CPU_COPIES, NUM_THREADS)
     devices = {key: device_for(*key) for key in grid}
     num_bytes = SWAP_BLOCKS * devices["per_layer", "merged", 0].bytes_per_block
     buffers = [np.ones(num_bytes, np.uint8) for _ in range(4)]

@@ -14,19 +14,20 @@ from math import exp, log
 import numpy as np
 from scipy import special
 
-from suite.judging.catalogue import Metric, Number
+from suite.judging.catalogue.table import Metric
+from suite.judging.look_up import Number
 from suite.judging.ratios import paired_interval
 from suite.statistics.arrays import Floats
 from suite.statistics.bootstrap import draws, interval_of, levels_around, percentile_draws
 from suite.statistics.bootstrap_t import mean_interval, mean_ratio_interval
 from suite.statistics.intervals import (
     Clusters,
-    between_runs_interval,
     clustered_percentile,
-    combined_ratio,
     percentile_interval,
 )
 from suite.statistics.quantiles import Interval, quantile
+from suite.statistics.ratio_intervals import combined_ratio
+from suite.statistics.student import mean_of_repeats_interval
 
 Rng = np.random.Generator
 Labels = np.ndarray
@@ -125,7 +126,7 @@ def percentile(make: Turns, num: int, q: float, *, is_naive: bool = False) -> Tr
 
     def trial(rng: Rng) -> tuple[Interval | None, float]:
         values, labels = make(rng, num)
-        clusters = Clusters.of(np.arange(len(values)) if is_naive else labels)
+        clusters = Clusters.from_labels(np.arange(len(values)) if is_naive else labels)
         return clustered_percentile(values, np.sort(values), q, clusters)[1], true_values(make)[q]
 
     return trial
@@ -134,7 +135,7 @@ def percentile(make: Turns, num: int, q: float, *, is_naive: bool = False) -> Tr
 def mean(make: Turns, num: int) -> Trial:
     def trial(rng: Rng) -> tuple[Interval | None, float]:
         values, labels = make(rng, num)
-        clusters = Clusters.of(labels)
+        clusters = Clusters.from_labels(labels)
         return mean_interval(clusters.sums(values), clusters.sizes), true_values(make)[None]
 
     return trial
@@ -146,7 +147,7 @@ def mean_ratio(make: Callable[[Rng, Floats], Floats], num: int) -> Trial:
     def trial(rng: Rng) -> tuple[Interval | None, float]:
         labels, level = conversations(rng, num, 5)
         both = [make(rng, level[labels]) * slower for slower in (SLOWER, 1.0)]
-        clusters = Clusters.of(labels)
+        clusters = Clusters.from_labels(labels)
         totals = [np.stack([clusters.sizes, clusters.sums(each)], axis=1) for each in both]
         found = mean_ratio_interval(*totals)
         assert found is not None
@@ -171,7 +172,7 @@ def percentile_ratio(num: int, q: float) -> Trial:
     def trial(rng: Rng) -> tuple[Interval | None, float]:
         labels, level = conversations(rng, num, 5)
         noise = rng.normal(0, 0.5, (2, len(labels)))
-        clusters, counts, columns = Clusters.of(labels), draws(num), np.arange(num)
+        clusters, counts, columns = Clusters.from_labels(labels), draws(num), np.arange(num)
         found, numbers = [], []
         for values in np.exp(level[labels] + noise) * np.array([[SLOWER], [1.0]]):
             ascending = np.sort(values)
@@ -191,7 +192,7 @@ def unpaired_ratio(num: int, q: float | None) -> Trial:
 
     def one(rng: Rng, slower: float) -> tuple[float, Interval]:
         values, labels = lognormal_turns(rng, num)
-        values, clusters = values * slower, Clusters.of(labels)
+        values, clusters = values * slower, Clusters.from_labels(labels)
         if q is None:
             interval = mean_interval(clusters.sums(values), clusters.sizes)
             assert interval is not None
@@ -209,6 +210,6 @@ def between_runs(num_runs: int) -> Trial:
     """Runs whose means differ by 10 %, log-normal."""
 
     def trial(rng: Rng) -> tuple[Interval | None, float]:
-        return between_runs_interval(np.exp(rng.normal(0, 0.1, num_runs))), exp(0.1**2 / 2)
+        return mean_of_repeats_interval(np.exp(rng.normal(0, 0.1, num_runs))), exp(0.1**2 / 2)
 
     return trial

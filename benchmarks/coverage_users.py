@@ -12,9 +12,10 @@ from functools import cache
 import numpy as np
 
 from benchmarks.coverage_scenes import MANY, Rng, Trial
+from suite.judging.catalogue.table import ROWS
 from suite.measuring.attainment import Attainment
 from suite.measuring.fairness import gini_index, jain_index
-from suite.measuring.user_influences import correlation, user_influences
+from suite.measuring.user_influences import by_user, correlation
 from suite.measuring.user_intervals import (
     gini_interval,
     jain_interval,
@@ -22,8 +23,9 @@ from suite.measuring.user_intervals import (
     p5_interval,
 )
 from suite.statistics.arrays import Floats
-from suite.statistics.intervals import combined_ratio, share_interval
 from suite.statistics.quantiles import Interval, quantile
+from suite.statistics.ratio_intervals import combined_ratio
+from suite.statistics.shares import share_interval
 
 Users = Callable[[Rng, int], Floats]  # a share of each user
 HARDER = 1.6  # the second engine of a ratio: a turn that attains by chance p does by p^1.6
@@ -70,15 +72,15 @@ Statistic = tuple[
     str, Callable[[Floats], float | None], Callable[[Floats, np.ndarray], Interval | None]
 ]
 OF_USERS: dict[str, Statistic] = {
-    "jain": ("jain_index", jain_index, jain_interval),
-    "gini": ("gini_index", gini_index, gini_interval),
+    "jain": ("fairness.jain_index", jain_index, jain_interval),
+    "gini": ("fairness.gini_index", gini_index, gini_interval),
     "mean attainment": (
-        "mean_user_attainment_ratio",
+        "fairness.mean_user_attainment_ratio",
         lambda shares: float(shares.mean()),
         mean_share_interval,
     ),
     "P5 attainment": (
-        "p5_user_attainment_ratio",
+        "fairness.p5_user_attainment_ratio",
         lambda shares: quantile(np.sort(shares), 0.05),
         p5_interval,
     ),
@@ -136,10 +138,8 @@ def share_ratio(num_users: int, *, alike: float, better: float, worse: float) ->
         other = np.where(rng.random(num_users) < alike, patience, rng.random(num_users))
         is_within = other < better, patience < worse
         found = [share_interval(each * 1.0, np.ones(num_users)) for each in is_within]
-        key, labels = "users_within_slo_ratio", np.arange(num_users)
         influences = [
-            user_influences(key, attainment(each, 1), each * 1.0, labels, num_users)
-            for each in is_within
+            influences_on("slo.users_within_slo_ratio", attainment(each, 1)) for each in is_within
         ]
         shares: list[float | None] = [float(each.mean()) for each in is_within]
         return _paired(shares, found, influences), better / worse
@@ -149,7 +149,7 @@ def share_ratio(num_users: int, *, alike: float, better: float, worse: float) ->
 
 def ratio_of_users(shape: str, name: str, num_users: int) -> Trial:
     """Returns a trial of two engines that serve the same users with the same turns."""
-    key, value_of, interval_of = OF_USERS[name]
+    metric, value_of, interval_of = OF_USERS[name]
 
     def trial(rng: Rng) -> tuple[Interval | None, float]:
         attained, num_turns = both_attained(shape, rng, num_users)
@@ -157,21 +157,27 @@ def ratio_of_users(shape: str, name: str, num_users: int) -> Trial:
         users = [attainment(each, num_turns) for each in attained]
         values = [value_of(each.ratio) for each in users]
         found = [interval_of(each.ratio, labels) for each in users]
-        influences = [user_influences(key, each, each.ratio, labels, num_users) for each in users]
+        influences = [influences_on(metric, each) for each in users]
         return _paired(values, found, influences), true_ratio(shape, name)
 
     return trial
 
 
+def influences_on(metric: str, users: Attainment) -> Floats:
+    """[num_users]; each row of `users` is one user."""
+    influences = ROWS[metric].influences
+    assert influences is not None
+    return by_user(influences(users, users.ratio), np.arange(len(users.repeat)), len(users.repeat))
+
+
 def _paired(
-    values: list[float | None], found: list[Interval | None], influences: list[Floats | None]
+    values: list[float | None], found: list[Interval | None], influences: list[Floats]
 ) -> Interval:
-    """As compare.py does it; where there is no number, nothing is said."""
+    """As suite/judging/ratios.py does it; where there is no number, nothing is said."""
     if not all(values):
         return Interval(low=None, high=None)
     (one, other), (interval, base), (mine, others) = values, found, influences
     assert one is not None and other is not None and interval is not None and base is not None
-    assert mine is not None and others is not None
     return combined_ratio(one, interval, other, base, correlation(mine, others))
 
 

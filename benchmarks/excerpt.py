@@ -15,11 +15,12 @@ from pathlib import Path
 
 from benchmarks.results import Json, Origin, print_table, write_result
 from suite.errors import RunDirectoryError
-from suite.judging.catalogue import Metric
+from suite.judging.catalogue.table import Metric
 from suite.judging.gates import evaluate
 from suite.judging.metrics_file import MeasuredRun, gates_of, measure_run
 from suite.judging.published import reference_numbers, times_better
-from suite.judging.ratios import Side, against, ratio_of
+from suite.judging.ratios import ratio_of
+from suite.judging.sides import Side, against
 from suite.playing.environment import commit
 from suite.records.run_directory import Manifest
 from suite.statistics.intervals import as_json

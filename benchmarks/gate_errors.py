@@ -39,18 +39,24 @@ import numpy as np
 
 from benchmarks.results import DIRECTORY, print_table, write_result
 from benchmarks.synthetic_records import Noise, make_plan, make_turns, write_run
-from suite.judging.between_runs import paired_ratio_interval, unpaired_ratio_interval
-from suite.judging.catalogue import Metric, Number, look_up
+from suite.judging.catalogue.table import Metric
 from suite.judging.gate_syntax import Gate, parse_gate
 from suite.judging.gates import Outcome, evaluate
-from suite.judging.ratios import EngineSide, Side, ratio_of
+from suite.judging.look_up import Number, look_up
+from suite.judging.ratios import ratio_of
+from suite.judging.sides import EngineSide, Side
 from suite.judging.stored_baselines import StoredSide
 from suite.measuring.engine_run import EngineRun, read_engine
 from suite.measuring.latencies import latency_summaries
 from suite.measuring.window import measured
 from suite.records.reading import read_run
-from suite.statistics.intervals import as_json, between_runs_interval
+from suite.statistics.intervals import as_json
 from suite.statistics.quantiles import Interval
+from suite.statistics.student import (
+    mean_of_repeats_interval,
+    paired_ratio_interval,
+    unpaired_ratio_interval,
+)
 from workloads.source import read_source
 
 METRICS = ("ttft.p50", "ttft.p99", "tbt.mean", "tbt.p99", "e2e.p95")
@@ -124,13 +130,14 @@ def _numbers(engine: EngineRun) -> dict[str, Any]:
         "counts": {"recorded": len(turns)},
         "is_exact": False,
         "is_driver_valid": engine.is_driver_valid,
+        "pace": None,
         "num_conversations": len(np.unique(turns.conversation)),
     }
 
 
 def _spread(numbers: list[Number]) -> dict[str, Any]:
     values = [each.value for each in numbers if each.value is not None]
-    return {"values": values, "interval": as_json(between_runs_interval(np.array(values)))}
+    return {"values": values, "interval": as_json(mean_of_repeats_interval(np.array(values)))}
 
 
 def stored(side: EngineSide, gates: Iterable[Gate]) -> StoredSide:

@@ -25,6 +25,7 @@ from benchmarks.results import print_table, write_result
 from engines.core.device import Batch, BlockRun, Direction, SequenceChunk, Transfer
 from engines.core.sampling_params import SamplingParams
 from engines.core.settings import Copy, Layout
+from engines.embedded.devices.copies import CPU_COPIES
 from engines.embedded.devices.loading import load_model
 from engines.embedded.devices.torch_device import TorchDevice
 
@@ -88,7 +89,7 @@ def main() -> None:
 
 def measure(num_rounds: int, rng: random.Random) -> tuple[dict[Case, list[Sample]], int]:
     decoder = load_model("tiny-llama", dtype="float32", seed=0).decoder
-    grid = itertools.product(get_args(Layout), get_args(Copy), (1, 2))
+    grid = itertools.product(get_args(Layout), CPU_COPIES, (1, 2))
     devices = {
         Case(layout=layout, copy=copy, num_copy_threads=num_threads): TorchDevice(
             decoder,

@@ -32,8 +32,10 @@ def write_result(
     results: Any,
     remark: str | None = None,
     origin: Origin | None = None,
+    folder: Path = DIRECTORY,
 ) -> Path:
-    """benchmarks/results/NAME.json; `settings` are the script's own, as they were used."""
+    """Writes NAME.json to benchmarks/results, or to another folder, and returns its path;
+    `settings` are the script's own, as they were used."""
     document = {
         "schema_version": SCHEMA_VERSION,
         "benchmark": name,
@@ -43,8 +45,8 @@ def write_result(
         "settings": dict(settings),
         "results": results,
     }
-    DIRECTORY.mkdir(exist_ok=True)
-    path = DIRECTORY / f"{name}.json"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
     path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
     return path
 

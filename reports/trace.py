@@ -79,8 +79,8 @@ def _find_logs(run: Path, engine: str | None, repeat: int) -> tuple[Path, Engine
             if logs.steps is not None:
                 return trial.directory(run), logs
     raise InputError(
-        f"{run}: no step log of {engine or 'any engine'} in repeat {repeat}; only engines of "
-        f"kinds fastswitch and simulated give one, and the run has {manifest.repeats} repeats"
+        f"{run}: no step log of {engine or 'any engine'} in repeat {repeat}; engines "
+        f"of other servers give none, and the run has {manifest.repeats} repeats"
     )
 
 

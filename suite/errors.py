@@ -5,7 +5,7 @@
     ├── GateError               a gate's words: judging/gate_syntax.py
     ├── CompareError            runs that can not be held against each other: judging/
     ├── BaselineError           a stored baseline: judging/stored_baselines.py
-    ├── ExportError             what is asked for is not in the run: judging/export.py
+    ├── ExportError             what is asked for is not in the run: measuring/export.py
     └── CutError                warm-up and drain leave nothing: measuring/window.py
     EngineInputError        2   an engine's settings: engines/errors.py
     EngineError             4   an engine that did not start, or died: engines/errors.py

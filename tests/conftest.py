@@ -12,6 +12,9 @@ from hypothesis import HealthCheck, settings
 
 # Before torch is imported: its threads only get into each other's way on tensors as small as these.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before Triton is imported: without a GPU its kernels run in its interpreter, on CPU tensors.
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # What a shell starts in the background ignores Ctrl-C, and so would all that is started from here.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -68,9 +68,9 @@ def test_a_circle_is_seen_however_it_is_imported(back: str) -> None:
     assert circle({**sources, "b": "import os"}) == ""
 
 
-# What may say a kind's name for another reason: a file format of other tools, which calls the kind
-# of endpoint so.
-OTHER_MEANINGS = {"suite/judging/export.py"}
+# What says a kind's name and means something else: a file format of other tools, which calls a kind
+# of endpoint so; a made-up server, which says that it is vLLM.
+OTHER_MEANINGS = {"suite/measuring/vllm_bench.py", "suite/driver/caching_server.py"}
 
 
 def constants(source: str) -> set[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from engines.core.settings import PRESETS
 from suite.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -142,3 +143,18 @@ def test_the_command_line_imports_nothing_heavy_before_it_must() -> None:
     ).stdout.split()
     heavy = {"torch", "locust", "gevent", "numpy", "pandas", "pyarrow", "plotly", "pydantic"}
     assert heavy & set(modules) == set()
+
+
+def test_the_documents_table_of_presets_is_the_programs() -> None:
+    table = section((ROOT / "docs/engine.md").read_text(), "Presets").split("\n\n")[0]
+    head, _, *rows = (
+        [cell.strip().strip("`") for cell in line.strip("|").split("|")]
+        for line in table.strip().splitlines()
+    )
+    told = {name: dict(zip(head[1:], values, strict=True)) for name, *values in rows}
+    real = {
+        name: {mechanism: getattr(preset, mechanism) for mechanism in head[1:]}
+        for name, preset in PRESETS.items()
+    }
+    assert told == real
+    assert {preset.policy for preset in PRESETS.values()} == {"priority"}

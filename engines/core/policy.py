@@ -20,12 +20,19 @@ class Policy(Protocol):
         """Returns whether `newcomer`, which holds nothing, may take the blocks of `holder`."""
         ...
 
+    def outranks(self, request: Request, other: Request) -> bool:
+        """Whether `request` is more urgent than `other`; of equals neither is."""
+        ...
+
 
 class FirstComeFirstServed:
     key = staticmethod(attrgetter("arrived_at", "serial"))
 
     def may_displace(self, newcomer: Request, holder: Request) -> bool:
         return False
+
+    def outranks(self, request: Request, other: Request) -> bool:
+        return request.arrived_at < other.arrived_at
 
 
 class ByPriority:
@@ -34,7 +41,10 @@ class ByPriority:
     key = staticmethod(attrgetter("priority", "arrived_at", "serial"))
 
     def may_displace(self, newcomer: Request, holder: Request) -> bool:
-        return newcomer.priority < holder.priority
+        return self.outranks(newcomer, holder)
+
+    def outranks(self, request: Request, other: Request) -> bool:
+        return request.priority < other.priority
 
 
 POLICIES: dict[str, Policy] = {"fcfs": FirstComeFirstServed(), "priority": ByPriority()}

@@ -57,14 +57,16 @@ class HostReuse:
 
     Under `host_swap` a copy moves: out at a turn's end, in at the next, gone from the host.
     Under `host_copy` (FastSwitch) it stays, so that only increments go out; then the copies of
-    requests that are on the device are spare, and are the first to be contaminated when the host
-    runs short. After them, in both, contexts nobody has claimed, the one unused for longest first,
-    from their ends: the beginning of a history is of use without its end, not the reverse.
+    requests that are on the device are spare: when the host runs short, those that the newcomer
+    outranks are the first to be contaminated, the least urgent one's before all others. After them,
+    in both, contexts nobody has claimed, the one unused for longest first, from their ends: the
+    beginning of a history is of use without its end, not the reverse.
     """
 
     def __init__(self, kv: KvCache, roster: Roster) -> None:
         self._kv = kv
         self._roster = roster
+        self._policy = roster.policy
         self._kept: OrderedDict[str, KeptContext] = OrderedDict()
 
     def keep(self, request: Request) -> None:
@@ -122,9 +124,9 @@ class HostReuse:
 
     def _spare_copies(self, request: Request) -> Iterator[HostCopy]:
         """Yields the copies whose end may be taken for `request`, the cheapest first."""
-        holders = self._roster.holders()
-        for other in sorted(holders, key=lambda each: (-each.priority, each.serial)):
-            if other is not request and other.host_copy is not None:
+        copied = [each for each in self._roster.holders() if each.host_copy is not None]
+        for other in sorted(copied, key=self._policy.key, reverse=True):
+            if other.host_copy is not None and self._policy.outranks(request, other):
                 yield other.host_copy
         for kept in self._kept.values():
             yield kept.copy

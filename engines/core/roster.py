@@ -23,6 +23,7 @@ class Roster:
         self.outside: list[Request] = []  # sorted
         self.arriving: list[Request] = []  # some of them may have arrived since the last step
         self.has_changed = False  # `running` did, since somebody last set this to False
+        self.policy = policy
         self._key = policy.key
         self._sent_away: list[Request] = []
         self._moved: list[Request] = []

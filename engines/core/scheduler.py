@@ -225,7 +225,7 @@ class Scheduler:
             num_running=len(running),
             transfer_s=self._kv.swapper.expected_s(flight),
             step_s=self.step_s,
-            is_most_urgent=all(request.priority < other.priority for other in running),
+            is_most_urgent=all(self._policy.outranks(request, other) for other in running),
         )
 
     def _preempt(self, request: Request) -> None:

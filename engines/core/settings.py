@@ -17,7 +17,7 @@ from engines.context_limit import refuse_longer
 
 Allocator = Literal["paged", "sorted", "block_group"]
 Layout = Literal["per_layer", "cross_layer"]
-Copy = Literal["per_block", "merged", "batched"]
+Copy = Literal["per_block", "merged", "batched", "kernel"]
 Swap = Literal["sync", "async", "adaptive"]
 Preemption = Literal["swap", "recompute"]
 Reuse = Literal["none", "host_swap", "host_copy", "prefix"]

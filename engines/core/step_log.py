@@ -49,3 +49,6 @@ class StepRecord:
     num_recomputed_tokens: int  # tokens computed again after their KV was dropped
     num_priority_updates: int
     num_finished: int
+    # How late the step's end or a copy seen in it was, against the modelled GPU whose pace the
+    # engine keeps; None where it keeps none.
+    pace_missed_s: float | None = None

@@ -22,7 +22,7 @@ from engines.core.transfer_log import TransferRecord, Waited
 def copy_runs(sources: Sequence[int], targets: Sequence[int], copy: Copy) -> list[BlockRun]:
     """Returns the copies that move block sources[i] to targets[i], for all i.
 
-    `per_block`: one each. `merged`, `batched`: neighbours on BOTH sides go together.
+    `per_block`: one each. All others: neighbours on BOTH sides go together.
     """
     if copy == "per_block" or not sources:
         cells = zip(sources, targets, repeat(1, len(sources)), strict=True)

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -18,8 +19,8 @@ from engines.core.engine_logs import EngineLogs
 from engines.core.request import Request, RequestOutput
 from engines.core.sampling_params import SamplingParams
 from engines.core.settings import CoreSettings
-from engines.embedded.devices.link import EmulatedLink
 from engines.embedded.devices.loading import LoadedModel, load_model
+from engines.embedded.devices.paced import PacedDevice
 from engines.embedded.devices.torch_device import TorchDevice
 from engines.embedded.settings import FastSwitchSettings, ProcessConfig
 from engines.errors import EngineInputError
@@ -31,6 +32,9 @@ from engines.serving.engine_thread import EngineThread
 from engines.serving.serve import bind, serve
 from engines.serving.serving_process import process_main
 from engines.serving.tokenizer import Detokenizer
+from engines.simulated.paced_engine import PacedClock, PacedEngine
+from engines.simulated.virtual_engine import modelled_device
+from engines.urgency import Claimant, claim_urgency
 
 
 def run(config: ProcessConfig) -> None:
@@ -47,16 +51,21 @@ def run(config: ProcessConfig) -> None:
         torch_device=settings.torch_device,
     )
     served = _served_model(config, loaded)
-    core = settings.core()
-    device = _device(settings, loaded)
-    warm_up(core, device, max_context_tokens=served.max_context_tokens)
+    device = _torch_device(settings, loaded)
     logs = EngineLogs(config.log_directory) if config.log_directory else None
+    if settings.pace is not None:
+        claim_urgency(Claimant.PACED_ENGINE)
+
+    def set_up() -> None:
+        device.prepare()
+        warm_up(settings.core(), device, max_context_tokens=served.max_context_tokens)
+
     try:
-        make_engine = _engine_factory(config, core, device, logs)
+        make_engine = _engine_factory(config, device, logs, set_up)
         app = create_app(served, make_engine, api_key=api_key, max_live=settings.max_live)
         host, port = listener.getsockname()[:2]
-        print(f"{served.name} at http://{host}:{port}/v1 (Ctrl-C stops it)", flush=True)
-        serve(app, listener, ready_file=config.ready_file)
+        greeting = f"{served.name} at http://{host}:{port}/v1 (Ctrl-C stops it)"
+        serve(app, listener, ready_file=config.ready_file, greeting=greeting)
     finally:
         device.close()
         if logs is not None:
@@ -81,9 +90,9 @@ def _served_model(config: ProcessConfig, loaded: LoadedModel) -> ServedModel:
     )
 
 
-def _device(settings: FastSwitchSettings, loaded: LoadedModel) -> Device:
+def _torch_device(settings: FastSwitchSettings, loaded: LoadedModel) -> TorchDevice:
     core = settings.core()
-    device: Device = TorchDevice(
+    device = TorchDevice(
         loaded.decoder,
         block_size=core.block_size,
         num_device_blocks=core.num_device_blocks,
@@ -91,18 +100,15 @@ def _device(settings: FastSwitchSettings, loaded: LoadedModel) -> Device:
         copy=core.mechanisms.copy,
         layout=core.mechanisms.layout,
         num_copy_threads=settings.num_copy_threads or 0,
+        max_graph_rows=core.max_num_seqs if settings.cuda_graphs else 0,
     )
-    if settings.link is None:
-        return device
-    return EmulatedLink(
-        device,
-        bandwidth_bytes_per_s=settings.link.bytes_per_s,
-        seconds_per_copy=settings.link.seconds_per_copy,
-    )
+    graphs = " and graphs" if device.has_graphs else ""
+    print(f"attention by {device.attention}{graphs} on {settings.torch_device}", flush=True)
+    return device
 
 
 def _engine_factory(
-    config: ProcessConfig, core: CoreSettings, device: Device, logs: EngineLogs | None
+    config: ProcessConfig, device: Device, logs: EngineLogs | None, set_up: Callable[[], None]
 ) -> EngineFactory:
     priorities = read_priorities(config.priorities) if config.priorities else None
 
@@ -111,18 +117,28 @@ def _engine_factory(
         on_outputs: Callable[[list[RequestOutput]], None],
         on_failure: Callable[[BaseException], None],
     ) -> EngineThread:
-        engine = Engine(
-            core,
+        engine = _engine(
+            config.settings,
             device,
-            clock=time.monotonic,
             priorities=priorities,
             on_step=logs.step if logs else None,
             on_request=logs.request if logs else None,
             on_transfer=logs.transfer if logs else None,
         )
-        return EngineThread(engine, on_outputs=on_outputs, on_failure=on_failure)
+        return EngineThread(engine, on_outputs=on_outputs, on_failure=on_failure, set_up=set_up)
 
     return make
+
+
+def _engine(settings: FastSwitchSettings, device: Device, **listeners: Any) -> Engine:
+    """Returns an engine as fast as its device, or one that keeps the pace of a profile's GPU."""
+    pace = settings.named_pace
+    if pace is None:
+        return Engine(settings.core(), device, clock=time.monotonic, **listeners)
+    clock = PacedClock()
+    modelled = modelled_device(settings, pace.loaded_profile(), clock)
+    paced = PacedDevice(device, modelled, clock)
+    return PacedEngine(settings.core(), paced, clock=clock, **listeners)
 
 
 def warm_up(core: CoreSettings, device: Device, *, max_context_tokens: int) -> None:

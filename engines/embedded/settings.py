@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, model_validator
 
 from engines.api import PriorityUpdates, RunningEngine
 from engines.core.settings import CoreEngineSettings
@@ -20,20 +20,9 @@ from engines.facts import EngineFacts
 from engines.models.model_files import check_model
 from engines.priority_file import write_priorities
 from engines.serving.serving_process import ServingConfig, serving_process
+from engines.simulated.pace import Pace
 
 DType = Literal["float32", "bfloat16", "float64"]
-
-
-class LinkSettings(BaseModel):
-    """An emulated link between device and host, so that a laptop shows the regime of a real GPU.
-
-    A transfer lasts at least num_copies · seconds_per_copy + bytes / bytes_per_s.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    bytes_per_s: float = Field(gt=0, description="each direction's own bandwidth")
-    seconds_per_copy: float = Field(ge=0, description="cost of one copy call")
 
 
 class FastSwitchSettings(CoreEngineSettings):
@@ -44,33 +33,53 @@ class FastSwitchSettings(CoreEngineSettings):
     dtype: DType = "float32"
     torch_device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu or cuda")
     num_threads: int = Field(1, ge=1, le=1024, description="torch's threads; CPU only")
+    cuda_graphs: bool = Field(
+        True, description="replay decode steps as CUDA graphs; CUDA with Triton only"
+    )
     weights_seed: int = 0
-    link: LinkSettings | None = Field(
-        None, description="emulate this link between the pools; shown as such in every report"
+    pace: Pace | str | None = Field(
+        None,
+        description="let steps and copies last as long as on this profile's GPU: a profile's name, "
+        "or {profile, speed}; tokens and copies stay real, and every report says so",
     )
 
+    @model_validator(mode="after")
+    def _can_copy(self) -> Self:
+        if self.mechanisms().copy == "kernel" and self.torch_device == "cpu":
+            raise ValueError(
+                "copy: kernel needs torch_device: cuda (a GPU's threads move the blocks), got cpu; "
+                "take merged or batched"
+            )
+        return self
+
     def resolve(self, model: str | None) -> Self:
-        """Returns a copy that names every mechanism and the model, as a manifest should show."""
+        """Returns a copy that names every mechanism, the model and the pace, as a manifest should
+        show. Raises EngineInputError: no model is named, or the profile is unknown."""
         chosen = self.model or model
         if chosen is None:
             raise EngineInputError("no model is named; set model: in the workload or the engine")
-        return self.model_copy(update={**self.named_mechanisms(), "model": chosen})
+        pace = self.named_pace
+        if pace is not None:
+            pace.loaded_profile()
+        update = {**self.named_mechanisms(), "model": chosen, "pace": pace}
+        return self.model_copy(update=update)
+
+    @property
+    def named_pace(self) -> Pace | None:
+        """The pace, also where the file gives no more than a profile's name."""
+        return Pace(profile=self.pace) if isinstance(self.pace, str) else self.pace
 
     def check_model(self) -> None:
         if self.model is not None:
             check_model(self.model)
 
     def facts(self) -> EngineFacts:
-        return EngineFacts(logs_real_steps=True)
+        is_paced = self.pace is not None
+        return EngineFacts(is_paced=is_paced, is_modelled=is_paced, logs_real_steps=not is_paced)
 
     def remarks(self) -> list[str]:
-        if self.link is None:
-            return super().remarks()
-        return [
-            *super().remarks(),
-            "the link between device and host is emulated: "
-            f"{self.link.bytes_per_s / 1e9:g} GB/s, {self.link.seconds_per_copy * 1e6:g} µs a copy",
-        ]
+        pace = self.named_pace
+        return super().remarks() if pace is None else [*super().remarks(), pace.remark()]
 
     def running(
         self, *, name: str, directory: Path, priorities: PriorityUpdates | None
@@ -84,7 +93,7 @@ class FastSwitchSettings(CoreEngineSettings):
             priorities=write_priorities(directory, priorities),
             has_lifeline=True,
         )
-        return serving_process(config.argv(), config, name=name)
+        return serving_process(config.argv(), config)
 
 
 class ProcessConfig(ServingConfig):

@@ -75,6 +75,20 @@ def llama3_frequencies(
 
 
 PRESETS: dict[str, ModelConfig] = {
+    # 1.1 M parameters, nearly all of them the vocabulary's: a step takes a millisecond or two of
+    # one core, so that half a machine keeps the pace of a modelled GPU (`pace:`).
+    "nano-llama": ModelConfig(
+        vocab_size=8192,
+        hidden_size=64,
+        intermediate_size=128,
+        num_layers=1,
+        num_heads=2,
+        num_kv_heads=1,
+        head_dim=16,
+        max_positions=8192,
+        rms_norm_eps=1e-5,
+        inverse_frequencies=rope_frequencies(10_000.0, 16),
+    ),
     # 28 M parameters: large enough that weights, not Python, make a step's time.
     "tiny-llama": ModelConfig(
         vocab_size=8192,

@@ -111,7 +111,7 @@ class Api:
 
     async def complete(self, http: web.Request) -> web.StreamResponse:
         arrived_at = self._clock()
-        body = parse(await http.read(), CompletionBody)
+        body = parse(await _json(http), CompletionBody)
         self._admission.check_model(body.model)
         prompt = await self._admission.prompt_token_ids(prompt_of(body.prompt))
         request = self._admission.request(
@@ -125,7 +125,7 @@ class Api:
 
     async def chat(self, http: web.Request) -> web.StreamResponse:
         arrived_at = self._clock()
-        body = parse(await http.read(), ChatBody)
+        body = parse(await _json(http), ChatBody)
         self._admission.check_model(body.model)
         request = self._admission.request(
             body,
@@ -139,7 +139,16 @@ class Api:
     async def _answer(
         self, http: web.Request, body: GenerationBody, request: Request, reply: Reply
     ) -> web.StreamResponse:
-        self._bridge.check_room()
+        # Taken before the first await, or many could find the last place free.
+        self._bridge.reserve(request.request_id)
+        try:
+            return await self._answer_in_place(http, body, request, reply)
+        finally:
+            self._bridge.release(request.request_id)
+
+    async def _answer_in_place(
+        self, http: web.Request, body: GenerationBody, request: Request, reply: Reply
+    ) -> web.StreamResponse:
         if body.stream:
             return await self._stream(http, body, request, reply)
         pieces: list[Piece] = []
@@ -203,6 +212,17 @@ class Api:
         }
 
 
+async def _json(http: web.Request) -> bytes:
+    """The body of a request that says it is JSON; another kind is refused before it is read."""
+    if http.content_type != "application/json":
+        given = http.headers.get("Content-Type", "none")
+        raise ApiError(
+            f"Content-Type must be application/json, got {given[:80]}; send that header",
+            status=415,
+        )
+    return await http.read()
+
+
 def _joined(pieces: list[Piece]) -> Piece:
     last: FinishReason | None = pieces[-1].finish_reason
     return Piece(
@@ -231,7 +251,7 @@ def _require(api_key: str) -> Middleware:
 
 
 async def _run_engine(app: web.Application) -> AsyncIterator[None]:
-    app[BRIDGE].start()
+    await app[BRIDGE].start()
     yield
     await app[BRIDGE].stop()
 

@@ -22,7 +22,10 @@ logger = logging.getLogger(__name__)
 class EngineHandle(Protocol):
     """A running engine: what `EngineThread` offers."""
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        """Returns when it can step."""
+        ...
+
     def submit(self, request: Request) -> None: ...
     def abort(self, request_id: str) -> None: ...
     def end(self, request_id: str) -> None: ...
@@ -46,16 +49,17 @@ class EngineBridge:
         """`max_live`: how many requests may run or wait at a time; None = any number."""
         self._engine = make_engine(on_outputs=self._post_outputs, on_failure=self._post_failure)
         self._generations: dict[str, Generation] = {}
+        self._reserved: set[str] = set()  # places of requests that are still to be submitted
         self._max_live = max_live
         self._closed_because: str | None = "the engine is starting; retry"
         self._loop: asyncio.AbstractEventLoop | None = None
         self.failure: BaseException | None = None
         self.has_failed = asyncio.Event()
 
-    def start(self) -> None:
-        """Called in the loop that will serve."""
+    async def start(self) -> None:
+        """Called in the loop that will serve; returns when the engine can step."""
         self._loop = asyncio.get_running_loop()
-        self._engine.start()
+        await asyncio.to_thread(self._engine.start)
         self._closed_because = None
 
     def refuse_new(self, reason: str) -> None:
@@ -74,16 +78,18 @@ class EngineBridge:
         if self._closed_because is not None:
             raise ApiError(self._closed_because, status=503)
 
-    def check_room(self) -> None:
-        """Raises the ApiError that one more request would get now."""
+    def reserve(self, request_id: str) -> None:
+        """Take a place until the request is submitted or released. Raises ApiError: there is none,
+        or nobody is served."""
         self.check_open()
-        num_live = len(self._generations)
+        num_live = len(self._generations) + len(self._reserved)
         if self._max_live is not None and num_live >= self._max_live:
             raise ApiError(
                 f"{num_live} requests run or wait, as many as this server takes "
                 "(max_num_seqs + max_waiting); send it again later",
                 status=503,
             )
+        self._reserved.add(request_id)
 
     def stats(self) -> EngineStats:
         return self._engine.stats()
@@ -92,12 +98,15 @@ class EngineBridge:
         """From here on the generation gets its outputs, until it is released."""
         self.check_open()
         request = generation.request
+        self._reserved.discard(request.request_id)
         self._generations[request.request_id] = generation
         self._engine.submit(request)
 
     def release(self, request_id: str) -> None:
         """No more outputs for this request. One that a stop string has ended leaves its KV for the
-        next turn; one that is unfinished is aborted, and its blocks are freed."""
+        next turn; one that is unfinished is aborted, and its blocks are freed; one that was not
+        submitted gives its place back."""
+        self._reserved.discard(request_id)
         generation = self._generations.pop(request_id, None)
         if generation is None or self.failure is not None:
             return

@@ -38,6 +38,7 @@ class EngineThread:
     """`submit`, `abort`, `end`, `stop` and `stats` may be called from any thread.
 
     `on_outputs` and `on_failure` are called in the engine's thread; after a failure it has ended.
+    `set_up` runs there before anything else: libraries keep what they set up by thread.
     """
 
     def __init__(
@@ -46,15 +47,23 @@ class EngineThread:
         *,
         on_outputs: Callable[[list[RequestOutput]], None],
         on_failure: Callable[[BaseException], None],
+        set_up: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
         self._on_outputs = on_outputs
         self._on_failure = on_failure
+        self._set_up = set_up
+        self._is_set_up = threading.Event()
+        self._set_up_failure: BaseException | None = None
         self._inbox: SimpleQueue[_Submit | _Abort | _End | _Stop] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
+        """Returns when the thread is set up; raises what went wrong there."""
         self._thread.start()
+        self._is_set_up.wait()
+        if self._set_up_failure is not None:
+            raise self._set_up_failure
 
     def submit(self, request: Request) -> None:
         self._inbox.put(_Submit(request))
@@ -78,6 +87,13 @@ class EngineThread:
         return self._thread.is_alive()
 
     def _run(self) -> None:
+        try:
+            self._set_up()
+        except BaseException as failure:
+            self._set_up_failure = failure
+            return
+        finally:
+            self._is_set_up.set()
         try:
             while self._take_messages():
                 outputs = self._engine.step()

@@ -79,6 +79,9 @@ _IGNORED = frozenset(
     }
 )
 
+# To look for what each unknown field may have meant takes time, which other streams wait for.
+MAX_UNKNOWN = 64
+
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 ConversationId = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
@@ -178,6 +181,13 @@ def parse(raw: bytes, body_type: type[BodyT]) -> BodyT:
 
 
 def _refuse_unsupported(given: Mapping[str, object], body_type: type[GenerationBody]) -> None:
+    unknown = [name for name in given if not _is_known(name, body_type)]
+    if len(unknown) > MAX_UNKNOWN:
+        raise ApiError(
+            f"{len(unknown)} fields are unknown, more than {MAX_UNKNOWN}, first"
+            f" {_shown(unknown[0])}; leave out what this API has no field for",
+            param=unknown[0][:64],
+        )
     for name, value in given.items():
         if name in body_type.model_fields or name in _IGNORED:
             continue
@@ -187,6 +197,10 @@ def _refuse_unsupported(given: Mapping[str, object], body_type: type[GenerationB
             raise ApiError(
                 f"{name} is not supported, got {_shown(value)}; leave it out", param=name
             )
+
+
+def _is_known(name: str, body_type: type[GenerationBody]) -> bool:
+    return name in body_type.model_fields or name in _IGNORED or name in _UNSUPPORTED
 
 
 def _refuse_misspelt(name: str, body_type: type[GenerationBody]) -> None:

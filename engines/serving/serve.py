@@ -52,22 +52,33 @@ def bind(host: str, port: int, *, api_key: str | None) -> socket.socket:
     return listener
 
 
-def serve(app: web.Application, listener: socket.socket, *, ready_file: Path | None = None) -> None:
+def serve(
+    app: web.Application,
+    listener: socket.socket,
+    *,
+    ready_file: Path | None = None,
+    greeting: str | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT. Raises EngineError when the engine dies meanwhile.
 
-    `ready_file` appears, whole, once requests are taken: {"port": …, "pid": …}.
+    Once requests are taken, `ready_file` appears, whole ({"port": …, "pid": …}), and `greeting` is
+    printed.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(app, listener, ready_file))
+        runner.run(_serve(app, listener, ready_file, greeting))
 
 
-async def _serve(app: web.Application, listener: socket.socket, ready_file: Path | None) -> None:
+async def _serve(
+    app: web.Application, listener: socket.socket, ready_file: Path | None, greeting: str | None
+) -> None:
     runner = app_runner(app)
     await runner.setup()
     try:
         await _listen(runner, listener)
         if ready_file is not None:
             _announce(ready_file, port=listener.getsockname()[1])
+        if greeting is not None:
+            print(greeting, flush=True)
         await _until_told_or_dead(app)
     finally:
         await runner.cleanup()

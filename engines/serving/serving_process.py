@@ -57,9 +57,7 @@ class RunningServer:
 
 
 @contextmanager
-def serving_process(
-    argv: list[str], config: ServingConfig, *, name: str
-) -> Iterator[RunningEngine]:
+def serving_process(argv: list[str], config: ServingConfig) -> Iterator[RunningEngine]:
     """Starts the process, waits until it serves, and on leaving stops it. Raises EngineError."""
     ready_file, directory = config.ready_file, config.log_directory
     assert ready_file is not None and directory is not None, config

@@ -14,9 +14,10 @@ from engines.serving.app import create_app
 from engines.serving.engine_thread import EngineThread
 from engines.serving.serve import bind, serve
 from engines.serving.serving_process import process_main
-from engines.simulated.emulation import EmulatedEngine, PacedClock
+from engines.simulated.paced_engine import PacedClock, PacedEngine
 from engines.simulated.settings import EmulationConfig, SimulatedSettings
 from engines.simulated.virtual_engine import modelled_device
+from engines.urgency import Claimant, claim_urgency
 
 
 class ByteTokenizer:
@@ -46,6 +47,7 @@ def run(config: EmulationConfig) -> None:
     settings = config.settings
     api_key = os.environ.get(config.api_key_env) if config.api_key_env else None
     listener = bind(config.host, config.port, api_key=api_key)
+    claim_urgency(Claimant.PACED_ENGINE)
     clock = PacedClock()
     device = modelled_device(settings, settings.loaded_profile(), clock)
     priorities = read_priorities(config.priorities) if config.priorities else None
@@ -56,7 +58,7 @@ def run(config: EmulationConfig) -> None:
         on_outputs: Callable[[list[RequestOutput]], None],
         on_failure: Callable[[BaseException], None],
     ) -> EngineThread:
-        engine = EmulatedEngine(
+        engine = PacedEngine(
             settings.core(),
             device,
             clock=clock,

@@ -20,6 +20,7 @@ from engines.facts import EngineFacts
 from engines.priority_file import write_priorities
 from engines.serving.serving_process import ServingConfig, serving_process
 from engines.simulated.constants import Profile
+from engines.simulated.pace import sped_up, sped_up_words
 from engines.simulated.profile import load_profile
 from engines.simulated.virtual_engine import SimulatedEngine
 
@@ -29,6 +30,9 @@ class SimulatedSettings(CoreEngineSettings):
 
     kind: Literal["simulated"] = "simulated"
     profile: str = Field(description="a shipped profile's name, or the path of a .yaml file")
+    speed: float = Field(
+        1.0, gt=0, description="all of the profile's times are divided by this: 4 is four times"
+    )
     time: Literal["virtual", "wall"] = Field(
         "virtual", description="virtual: no waiting, no server; wall: a server that sleeps"
     )
@@ -49,6 +53,15 @@ class SimulatedSettings(CoreEngineSettings):
     def facts(self) -> EngineFacts:
         return EngineFacts(is_virtual=self.time == "virtual", is_modelled=True)
 
+    @model_validator(mode="after")
+    def _is_modelled(self) -> Self:
+        if self.mechanisms().copy == "kernel":
+            raise ValueError(
+                "copy: kernel is not modelled (no profile has measured how fast a GPU's threads "
+                "move blocks, nor what the model loses meanwhile); take merged or batched"
+            )
+        return self
+
     def resolve(self, model: str | None) -> Self:
         """Returns a copy that names every mechanism. Raises EngineInputError: the profile is
         unknown, or of another model than the workload's."""
@@ -61,8 +74,8 @@ class SimulatedSettings(CoreEngineSettings):
         return self.model_copy(update=self.named_mechanisms())
 
     def loaded_profile(self) -> Profile:
-        """Returns what the file or the shipped profile says. Raises EngineInputError."""
-        return load_profile(self.profile)
+        """Returns the profile as it is played, sped up. Raises EngineInputError."""
+        return sped_up(load_profile(self.profile), self.speed)
 
     def check_longest(self, num_tokens: int) -> None:
         super().check_longest(num_tokens)
@@ -79,7 +92,8 @@ class SimulatedSettings(CoreEngineSettings):
             "virtual": "simulated, virtual time: no GPU, no server and no driver took part",
             "wall": "emulated: a real server and driver, the GPU's time slept",
         }
-        return [f"{how[self.time]}. {self.loaded_profile().caveat}", *super().remarks()]
+        words = f"{how[self.time]}{sped_up_words(self.speed)}"
+        return [f"{words}. {load_profile(self.profile).caveat}", *super().remarks()]
 
     @contextmanager
     def running(
@@ -98,7 +112,7 @@ class SimulatedSettings(CoreEngineSettings):
             has_lifeline=True,
         )
         argv = config.command("engines.simulated")
-        with serving_process(argv, config, name=name) as server:
+        with serving_process(argv, config) as server:
             yield server
 
     def virtual_engine(

@@ -48,7 +48,7 @@ class RunningServer:
         except (OSError, ValueError, KeyError, TypeError):
             return "unknown version"
 
-    def warm_up(self, *, model: str, num_requests: int, name: str) -> None:
+    def warm_up(self, *, model: str, num_requests: int) -> None:
         """Raises EngineError where it does not answer as it should."""
         body = {
             "model": model,
@@ -69,7 +69,6 @@ class RunningServer:
 def running_server(
     command: Callable[[int], list[str]],
     *,
-    name: str,
     model_folder: Path,
     log: Path,
     env: dict[str, str],
@@ -89,7 +88,7 @@ def running_server(
             why=root_cause,
         )
         server = RunningServer(process, port)
-        _wait_until_ready(server, model_folder, name=name, timeout_s=start_timeout_s)
+        _wait_until_ready(server, model_folder, timeout_s=start_timeout_s)
         return server
 
     for attempt in range(1, NUM_PORTS_TRIED + 1):
@@ -106,9 +105,7 @@ def running_server(
         server.process.stop()
 
 
-def _wait_until_ready(
-    server: RunningServer, model_folder: Path, *, name: str, timeout_s: float
-) -> None:
+def _wait_until_ready(server: RunningServer, model_folder: Path, *, timeout_s: float) -> None:
     """Waits until the server is ready; where it does not get there, stops it. Raises
     EngineInputError, EngineError."""
     process = server.process

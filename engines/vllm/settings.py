@@ -86,7 +86,6 @@ class VllmSettings(ServeSettings):
             )
             with running_server(
                 lambda port: command(port=port),
-                name=name,
                 model_folder=folder,
                 log=directory / "engine.log",
                 env=environment(self, priorities=trace, counters=counters),
@@ -94,7 +93,7 @@ class VllmSettings(ServeSettings):
                 grace_s=self.stop_grace_s,
             ) as server:
                 num_requests = self.num_warmup_requests
-                server.warm_up(model=served_name, num_requests=num_requests, name=name)
+                server.warm_up(model=served_name, num_requests=num_requests)
                 with logged_server_metrics(
                     directory,
                     lambda: server.get("/metrics"),

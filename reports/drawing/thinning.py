@@ -88,7 +88,7 @@ def _effective(values: Floats, samples: Floats, labels: Labels) -> list[float]:
     values, from one count of the samples by cluster and stretch between two values."""
     if not len(samples):
         return []
-    clusters = Clusters.of(labels)
+    clusters = Clusters.from_labels(labels)
     if len(clusters) == len(samples):
         return [float(len(samples))] * len(values)
     distinct, place = np.unique(values, return_inverse=True)

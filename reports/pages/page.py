@@ -34,7 +34,7 @@ COSTS = {
     "kv_tokens": "KV cache tokens",
     "swap_tokens": "host swap tokens",
     "kv_offload_gib": "host KV GiB",
-    "link": "link",
+    "pace": "pace",
 }
 
 
@@ -163,13 +163,13 @@ def _too_few(summary: Json) -> list[str]:
 def labels(manifest: Manifest) -> list[tuple[str, str]]:
     """(label, the engines it holds for): what of the numbers is not a machine's own."""
     found: dict[str, list[str]] = {}
-    for name, settings in manifest.engines.items():
+    for name in manifest.engines:
         facts = manifest.facts_of(name)
-        if facts.is_modelled:
+        if facts.is_paced:
+            found.setdefault("real tokens, modelled durations", []).append(name)
+        elif facts.is_modelled:
             label = "simulated, virtual time" if facts.is_virtual else "simulated GPU, wall time"
             found.setdefault(label, []).append(name)
-        elif settings.get("link") is not None:
-            found.setdefault("emulated link", []).append(name)
     return [(label, joined(names, manifest.engines)) for label, names in found.items()]
 
 
@@ -233,6 +233,8 @@ def validity(metrics: Json, trials: Sequence[Trial]) -> Fact:
         elif counts["failed"] or counts["lost"]:
             number = counts["failed"] + counts["lost"]
             doubtful.append(f"{name} left {several(number, 'turn')} without a whole answer")
+        if not (each.get("pace") or {"is_kept": True})["is_kept"]:
+            broken.append(f"{name} missed its pace: this machine was too busy, run again")
         if (each.get("steady_state") or {}).get("is_overloaded"):
             overloaded.append(name)
     gaps = [each.engine for each in trials if each.driver is not None and each.driver.tbt_doubt]

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.pages.side_by_side import line_titles
 from reports.pages.tables import Cell, Table, sort_key
 from reports.words import units
 from reports.words.wording import times_interval_text, value_text
+from suite.judging.catalogue.table import ROWS
 
 Json = Mapping[str, Any]
-_PERCENTILES = {"p50": "P50", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +24,8 @@ class CitedTable:
 
 
 def cited_tables(references: Sequence[Json]) -> list[CitedTable]:
-    """`references` as in metrics.json; in its order."""
+    """Returns a table for each source and pair of engines; `references` as in metrics.json, in its
+    order."""
     groups: dict[tuple[str, ...], list[Json]] = {}
     for each in references:
         key = (published_label(each), ours_label(each), each["engine"], each["baseline"])
@@ -52,15 +52,12 @@ def ours_label(entry: Json) -> str:
 
 
 def metric_label(metric: str) -> str:
-    """`P99 TTFT`; what is no percentile of a latency as in the table of the engines."""
-    group, _, key = metric.partition(".")
-    if key in _PERCENTILES:
-        return f"{_PERCENTILES[key]} {group.upper()}"
-    return line_titles().get(metric, metric)
+    """Returns how a sentence calls a metric: `P99 TTFT`, `Output tokens/s`."""
+    return ROWS[metric].label_in_prose
 
 
 def band_text(published: units.Ends) -> str:
-    """`1.4× to 5.8×`, `up to 11.2×`, `at least 2×`."""
+    """Returns a published band in words: `1.4× to 5.8×`, `up to 11.2×`, `at least 2×`."""
     low, high = published
     if low is None:
         return f"up to {units.times(high)}"
@@ -70,7 +67,7 @@ def band_text(published: units.Ends) -> str:
 
 
 def reference_line(entry: Json) -> str:
-    """One line for a terminal or a comment on a pull request."""
+    """Returns one cited figure as a line for a terminal or a comment on a pull request."""
     found = units.times(entry["times_better"])
     if entry["times_better"] is None:
         found = f"unknown ({entry['reason']})"

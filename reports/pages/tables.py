@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.words import units
-from reports.words.wording import interval_text, settling_text, value_text
+from reports.words.numbers import class_path, interval_at, value_at
+from reports.words.wording import interval_text, settling_text, shows, value_text
+from suite.judging.catalogue.table import shown_in
 from suite.records.run_directory import Trial
 
 Json = Mapping[str, Any]
@@ -54,9 +56,11 @@ def sort_key(value: float | None) -> float | str:
 
 
 def class_table(metrics: Json) -> Table:
-    columns = ("Engine", "User class", "Users within SLO", "Turns within SLO")
+    """Returns a row for each engine and user class, a column for each metric that is shown by
+    class."""
+    titles = (row.label for row in shown_in("class table"))
     return Table(
-        columns=(*columns, "TTFT P50", "TTFT P99", "TBT P99", "TBT P99.9", "Turns"),
+        columns=("Engine", "User class", *titles, "Turns"),
         rows=tuple(
             _class_row(name, user_class, engine)
             for name, engine in metrics["engines"].items()
@@ -66,24 +70,17 @@ def class_table(metrics: Json) -> Table:
 
 
 def _class_row(name: str, user_class: str, engine: Json) -> tuple[Cell, ...]:
-    slo = engine["slo"]["by_class"][user_class] if engine["slo"] else {}
-    latencies = engine["by_class"][user_class]
+    cells = []
+    for row in shown_in("class table"):
+        path = class_path(row, user_class)
+        cells.append(_cell(value_at(engine, path), interval_at(engine, path), shows(row)))
+    num_turns = value_at(engine, ("slo", "by_class", user_class, "num_turns"))
     return (
         Cell(text=name),
         Cell(text=user_class),
-        *(
-            _cell(slo.get(key), (slo.get("interval") or {}).get(key), units.percent)
-            for key in ("users_within_slo_ratio", "turn_attainment_ratio")
-        ),
-        *(
-            _cell(latencies[key][each], latencies[key]["interval"].get(each), units.duration)
-            for key, each in _CLASS_TAILS
-        ),
-        Cell(text=units.count(slo.get("num_turns")), sort_key=sort_key(slo.get("num_turns"))),
+        *cells,
+        Cell(text=units.count(num_turns), sort_key=sort_key(num_turns)),
     )
-
-
-_CLASS_TAILS = (("ttft_s", "p50"), ("ttft_s", "p99"), ("tbt_s", "p99"), ("tbt_s", "p999"))
 
 
 def _cell(
@@ -94,7 +91,7 @@ def _cell(
 
 
 def worst_users_table(metrics: Json) -> Table | None:
-    """The users served worst, with what they met; None where metrics.json names none."""
+    """Returns the users served worst, with what they met; None where metrics.json names none."""
     rows = [
         (
             Cell(text=name),
@@ -119,7 +116,7 @@ def worst_users_table(metrics: Json) -> Table | None:
 
 
 def driver_table(trials: Sequence[Trial]) -> Table | None:
-    """How far the driver can be trusted, trial by trial; None where no driver took part."""
+    """Returns how far the driver can be trusted, trial by trial; None where none took part."""
     rows = [
         (
             Cell(text=trial.engine),

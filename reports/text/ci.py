@@ -15,8 +15,8 @@ Json = Mapping[str, Any]
 def write_junit(
     path: Path, gates: Sequence[Json], *, suite: str, incomplete: str | None = None
 ) -> None:
-    """One test case a gate and engine: a failed one is a failure, an inconclusive one is skipped,
-    for it says nothing against the change (the exit code tells it apart). A run that is
+    """Writes one test case a gate and engine: a failed one is a failure, an inconclusive one is
+    skipped, for it says nothing against the change (the exit code tells it apart). A run that is
     `incomplete` is an error, whatever its gates say."""
     outcomes = [gate["outcome"] for gate in gates]
     root = ElementTree.Element(
@@ -38,7 +38,8 @@ def write_junit(
 
 
 def _case(root: ElementTree.Element, owner: str, name: str, outcome: str, text: str) -> None:
-    """With the text where each reader looks: some show the message, some the content."""
+    """Adds a case with its text where each reader looks: some show the message, some the
+    content."""
     case = ElementTree.SubElement(root, "testcase", classname=owner, name=name, time="0")
     tags = {"fail": "failure", "error": "error", "inconclusive": "skipped"}
     if outcome not in tags:
@@ -51,7 +52,7 @@ def _case(root: ElementTree.Element, owner: str, name: str, outcome: str, text: 
 
 
 def github_annotations(gates: Sequence[Json], *, incomplete: str | None = None) -> list[str]:
-    """Workflow commands, failures first; what passed needs none."""
+    """Returns workflow commands, failures first; what passed needs none."""
     commands = {"fail": "error", "inconclusive": "warning"}
     said = [f"::error title=fsbench::{_message(incomplete)}"] if incomplete else []
     return said + [

@@ -30,7 +30,8 @@ def gates_markdown(
     warnings: Sequence[str] = (),
     references: Sequence[Json] = (),
 ) -> str:
-    """`references` as in metrics.json."""
+    """Returns the verdicts as a table, worst first, under a title that counts them; `references` as
+    in metrics.json."""
     counts = {each: sum(gate["outcome"] == each for gate in gates) for each in _SIGN}
     said = ", ".join(f"{count} {each}" for each, count in counts.items() if count)
     rows = [
@@ -50,12 +51,13 @@ def gates_markdown(
 
 
 def _bound_text(gate: Json) -> str:
-    """`<= 1.5 s`, and whose number it is a multiple of."""
+    """Returns `<= 1.5 s`, and whose number it is a multiple of."""
     text = f"{gate['operator']} {value_text(gate['metric'], gate['bound'])}"
     return _prose(text if gate["baseline"] is None else f"{text} from {gate['baseline']}")
 
 
 def comparison_markdown(comparison: Json, *, has_all: bool = False) -> str:
+    """Returns a table for each engine and what it is held against, what got worse first."""
     sections = []
     base_of = {each["label"]: each["baseline"] for each in comparison["sides"]}
     for label, entries in comparison["comparisons"].items():
@@ -84,7 +86,7 @@ def _page(title: str, warnings: Sequence[str], sections: Sequence[str]) -> str:
 
 
 def _published(references: Sequence[Json]) -> list[str]:
-    """A section, if the workload cites anything."""
+    """Returns a section, if the workload cites anything."""
     lines = _list([reference_line(each) for each in references])
     return [f"### Published, beside these numbers\n\n{lines}"] if lines else []
 
@@ -103,5 +105,5 @@ def _cell(text: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """Shown as it is: what a server answered may be HTML."""
+    """Escapes what would be read as HTML: a server may have answered some."""
     return re.sub(r"<(?=[A-Za-z/!?])", r"\\<", text).replace("\n", " ")

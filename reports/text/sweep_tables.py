@@ -12,16 +12,19 @@ from rich.text import Text
 
 from reports.text.terminal import console_for_output
 from reports.words import units
+from reports.words.wording import begun_small, shows
+from suite.judging.catalogue.table import shown_in
 from suite.plurals import several
 from suite.sweep.capacity_result import CapacityResult, EngineCapacity
 from suite.sweep.manifest import SweepManifest
+from suite.sweep.summary import column
 
 NO_BREAK = "\N{NO-BREAK SPACE}"  # a number stays with its unit
 MAX_ROWS = 60  # more are left to sweep.parquet
 
 
 def show_sweep(manifest: SweepManifest, directory: Path, console: Console | None = None) -> None:
-    """What failed, then cells × engines, then where the rest is."""
+    """Prints what failed, then cells × engines, then where the rest is."""
     console = console or console_for_output()
     for cell in manifest.cells:
         if cell.status != "complete":
@@ -31,7 +34,8 @@ def show_sweep(manifest: SweepManifest, directory: Path, console: Console | None
         console.print("nothing was measured")
         return
     console.print(sweep_table(manifest))
-    console.print(Text("users within SLO · TTFT P99 · TBT P99", style="dim"))
+    titles = (begun_small(row.label) for row in shown_in("sweep table"))
+    console.print(Text(" · ".join(titles), style="dim"))
     num_cells = len({row["cell"] for row in manifest.rows})
     if num_cells > MAX_ROWS:
         console.print(f"the first {MAX_ROWS} of {num_cells} cells")
@@ -40,7 +44,7 @@ def show_sweep(manifest: SweepManifest, directory: Path, console: Console | None
 
 
 def sweep_table(manifest: SweepManifest) -> Table:
-    """A row for each cell, a column for each engine."""
+    """Returns a row for each cell, a column for each engine."""
     engines = list(dict.fromkeys(row["engine"] for row in manifest.rows))
     found = {(row["cell"], row["engine"]): row for row in manifest.rows}
     cells = list(dict.fromkeys(row["cell"] for row in manifest.rows))
@@ -59,16 +63,15 @@ def sweep_table(manifest: SweepManifest) -> Table:
 def _numbers(row: Mapping[str, Any] | None) -> Text:
     if row is None:
         return Text(units.MISSING)
-    tails = (units.duration(row[key]) for key in ("ttft_p99_s", "tbt_p99_s"))
-    parts = (units.percent(row["users_within_slo_ratio"]), *tails)
-    text = " · ".join(part.replace(" ", NO_BREAK) for part in parts)
+    values = (shows(each)(row[column(each)]) for each in shown_in("sweep table"))
+    text = " · ".join(value.replace(" ", NO_BREAK) for value in values)
     is_sound = row["status"] == "complete" and not row["is_overloaded"]
     mark = "" if is_sound else " ↑" if row["is_overloaded"] else " !"
     return Text(text + mark, style="" if is_sound else "yellow")
 
 
 def show_capacity(result: CapacityResult, path: Path, console: Console | None = None) -> None:
-    """Engines with the rate each carries."""
+    """Prints engines with the rate each carries."""
     console = console or console_for_output()
     num_seeds = len(result.engines[0].seeds)
     console.print(

@@ -13,16 +13,21 @@ from rich.text import Text
 from reports.pages import page
 from reports.pages.references import reference_line
 from reports.words import units
+from reports.words.numbers import interval_at, value_at
 from reports.words.unwhole_turns import unwhole_turns
 from reports.words.wording import (
+    begun_small,
     compared_rows,
     entry_name,
     gate_name,
     gate_text,
+    shows,
     times_interval_text,
     value_text,
     worst_first,
 )
+from suite.judging.catalogue.row import Row
+from suite.judging.catalogue.table import shown_in
 from suite.plurals import several
 from workloads.plan import Plan
 from workloads.plan_summary import PlanSummary, summarise
@@ -37,15 +42,15 @@ PIPED_COLUMNS = 200  # of a table that goes to no terminal: nothing in it needs 
 
 
 def console_for_output() -> Console:
-    """As wide as the terminal; where there is none, as wide as the tables are, for a file or a
-    pipe has no edge to wrap at."""
+    """Returns a console as wide as the terminal; where there is none, as wide as the tables are,
+    for a file or a pipe has no edge to wrap at."""
     console = Console()
     return console if console.is_terminal else Console(width=PIPED_COLUMNS)
 
 
 def show_summary(metrics: Json, report: Path | None, console: Console | None = None) -> None:
-    """The end of a run, worst news first: failed gates, what limits trust, the engines, the other
-    gates, the report's path."""
+    """Prints the end of a run, worst news first: failed gates, what limits trust, the engines, the
+    other gates, the report's path."""
     console = console or console_for_output()
     gates = worst_first(metrics["gates"])
     _print_gates([each for each in gates if each["outcome"] == "fail"], console)
@@ -66,7 +71,7 @@ def show_summary(metrics: Json, report: Path | None, console: Console | None = N
 
 
 def show_gates(metrics: Json, console: Console | None = None) -> None:
-    """One line a verdict, failures first."""
+    """Prints one line a verdict, failures first."""
     console = console or console_for_output()
     _print_references(metrics, console)
     _print_gates(worst_first(metrics["gates"]), console)
@@ -87,7 +92,7 @@ def _print_gates(gates: Sequence[Json], console: Console) -> None:
 def show_comparison(
     comparison: Json, console: Console | None = None, *, has_all: bool = False
 ) -> None:
-    """A table for each engine and what it is held against, what got worse first."""
+    """Prints a table for each engine and what it is held against, what got worse first."""
     console = console or console_for_output()
     base_of = {each["label"]: each["baseline"] for each in comparison["sides"]}
     for text in comparison["warnings"]:
@@ -111,41 +116,29 @@ def show_comparison(
 
 
 def engine_table(metrics: Json) -> Table:
-    """Engines as columns; percentiles with their 95 % intervals."""
+    """Returns the engines as columns, a line a metric with its 95 % interval."""
     engines = metrics["engines"]
     table = _plain_table("", *engines)
-    for title, read in _LINES:
-        table.add_row(title, *(read(engine) for engine in engines.values()))
+    for row in shown_in("terminal"):
+        for title, read in _lines(row):
+            table.add_row(title, *(read(row, engine) for engine in engines.values()))
     return table
 
 
-def _tail(key: str, percentile: str) -> Callable[[Json], str]:
-    """The percentile and its interval."""
-
-    def read(engine: Json) -> str:
-        summary = engine[key]
-        value = units.duration(summary[percentile])
-        if summary[percentile] is None:
-            return value
-        return f"{value} ({units.duration_interval(summary['interval'][percentile])})"
-
-    return read
+def _with_interval(row: Row, engine: Json) -> str:
+    show, value = shows(row), value_at(engine, row.path)
+    ends = interval_at(engine, row.path)
+    if value is None or ends is None:
+        return show(value)
+    return f"{show(value)} ({units.interval(ends, show)})"
 
 
-def _within_slo(engine: Json) -> str:
-    slo = engine["slo"]
-    if slo is None:
-        return units.MISSING
-    interval = units.percent_interval(slo["interval"]["users_within_slo_ratio"])
-    return f"{units.percent(slo['users_within_slo_ratio'])} ({interval})"
-
-
-def _num_users(engine: Json) -> str:
+def _num_users(row: Row, engine: Json) -> str:
     slo = engine["slo"]
     return f"{slo['num_users_within_slo']:,} of {slo['num_users']:,}" if slo else units.MISSING
 
 
-def _worst_user(engine: Json) -> str:
+def _worst_user(row: Row, engine: Json) -> str:
     fairness = engine["fairness"]
     if fairness is None:
         return units.MISSING
@@ -153,34 +146,32 @@ def _worst_user(engine: Json) -> str:
     return f"{kept} of turns, {fairness['worst_user_id']}"
 
 
-def _failed_or_lost(engine: Json) -> Text:
+def _failed_or_lost(row: Row, engine: Json) -> Text:
     counts = engine["counts"]
     is_bad = counts["failed"] or counts["lost"]
     return Text(unwhole_turns(engine), style="bold red" if is_bad else "")
 
 
-_LINES: tuple[tuple[str, Callable[[Json], str | Text]], ...] = (
-    ("users within SLO", _within_slo),
-    ("", _num_users),
-    ("worst user", _worst_user),
-    ("TTFT P50", _tail("ttft_s", "p50")),
-    ("TTFT P99", _tail("ttft_s", "p99")),
-    ("TTFT P99.9", _tail("ttft_s", "p999")),
-    ("TBT P50", _tail("tbt_s", "p50")),
-    ("TBT P99", _tail("tbt_s", "p99")),
-    ("TBT P99.9", _tail("tbt_s", "p999")),
-    ("longest gap", lambda each: units.duration((each["fairness"] or {}).get("longest_gap_s"))),
-    ("output tokens/s", lambda each: units.count(each["throughput"]["output_tokens_per_s"])),
-    (
-        "preemptions",
-        lambda each: units.count((each["context_switch"] or {}).get("num_preemptions")),
+Read = Callable[[Row, Json], str | Text]
+# Metrics that say more than value and interval: for each line its title and what it says.
+_LINES: dict[str, tuple[tuple[str, Read], ...]] = {
+    "slo.users_within_slo_ratio": (
+        ("users within SLO", _with_interval),
+        ("", _num_users),
+        ("worst user", _worst_user),
     ),
-    ("turns", _failed_or_lost),
-)
+    "counts.failed": (("turns", _failed_or_lost),),
+}
+
+
+def _lines(row: Row) -> tuple[tuple[str, Read], ...]:
+    """Returns (title, what it says) of each line of a metric."""
+    return _LINES.get(row.name, ((begun_small(row.label), _with_interval),))
 
 
 def show_plan(plan: Plan, console: Console | None = None) -> None:
-    """What a plan will ask of an engine, class by class, and what was cut on the way to it."""
+    """Prints what a plan will ask of an engine, class by class, and what was cut on the way to
+    it."""
     console = console or console_for_output()
     summary = summarise(plan)
     console.print(
@@ -247,7 +238,7 @@ def _plain_table(first: str, *others: str) -> Table:
 
 
 def show_calibration(found: Calibration, console: Console | None = None) -> None:
-    """How far the driver's stamps are from the truth on this machine."""
+    """Prints how far the driver's stamps are from the truth on this machine."""
     console = console or console_for_output()
     lag = units.duration(found.lag_p99_s)
     tails = (found.error_p50_s, found.error_p99_s, found.error_p999_s, found.error_max_s)

@@ -9,7 +9,8 @@ Ends = Sequence[float | None]
 
 
 def duration(seconds: float | None) -> str:
-    """Three significant digits in the unit that reads best: 45 µs · 8.2 ms · 1.24 s · 3.1 min."""
+    """Writes a time with three significant digits in the unit that reads best: 45 µs · 8.2 ms ·
+    1.24 s · 3.1 min."""
     if seconds is None:
         return MISSING
     size = abs(seconds)
@@ -23,7 +24,7 @@ def duration(seconds: float | None) -> str:
 
 
 def interval(ends: Ends | None, show: Callable[[float | None], str]) -> str:
-    """`0.99 s to 1.4 s` with `show` for each end; an open end is said in words."""
+    """Returns `0.99 s to 1.4 s` with `show` for each end; an open end is said in words."""
     if ends is None:
         return MISSING
     low, high = ends
@@ -43,7 +44,7 @@ def percent_interval(ends: Ends | None) -> str:
 
 
 def percent(ratio: float | None) -> str:
-    """A ratio 0–1. Never rounded up to 100 % nor down to 0 %."""
+    """Writes a ratio 0–1 in per cent, never rounded up to 100 % nor down to 0 %."""
     if ratio is None:
         return MISSING
     if 0 < ratio < 0.001:
@@ -60,7 +61,7 @@ def count(number: float | None) -> str:
 
 
 def times(ratio: float | None) -> str:
-    """A value as a multiple of the baseline's. Never rounded to 1."""
+    """Writes a multiple of the baseline's, never rounded to 1×."""
     if ratio is None:
         return MISSING
     if ratio == 1 or not 0.995 <= ratio < 1.005:

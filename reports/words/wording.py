@@ -2,50 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from reports.words import units
-from suite.judging.catalogue import Metric
+from suite.judging.catalogue.row import Row
+from suite.judging.catalogue.table import ROWS, shown_in
 
 Json = Mapping[str, Any]
 OUTCOMES = ("fail", "inconclusive", "pass")  # worst first
 VERDICTS = ("worse", "better", "unclear", "same", "missing")
-# Worth a line in a comparison even where nothing can be told apart.
-HEADLINE = (
-    "slo.users_within_slo_ratio",
-    "ttft.p50",
-    "ttft.p99",
-    "ttft.p999",
-    "tbt.p50",
-    "tbt.p99",
-    "tbt.p999",
-    "fairness.jain_index",
-    "fairness.worst_user_attainment_ratio",
-    "throughput.output_tokens_per_s",
-)
+HEADLINE = tuple(row.name for row in shown_in("headline"))
 
 
 def value_text(metric: str, value: float | None) -> str:
-    """In the unit of the metric."""
-    named = Metric(metric)
-    if named.is_duration:
-        return units.duration(value)
-    if named.key.endswith("bytes_per_s"):
-        return units.rate(value)
-    if named.key.endswith("_ratio") and named.is_share:
-        return units.percent(value)
-    return units.count(value)
+    """Returns the value as its metric reads: 1.24 s, 98 %, 1.7×, 12.2 GiB/s, 1,240."""
+    return shows(ROWS[metric])(value)
+
+
+def shows(row: Row) -> Callable[[float | None], str]:
+    """Returns how a metric's values are written."""
+    if row.unit == "bytes/s":
+        return units.rate
+    by_kind = {"time": units.duration, "share": units.percent, "multiple": units.times}
+    return by_kind.get(row.kind, units.count)
+
+
+def begun_small(label: str) -> str:
+    """Returns a label as it reads within a line: small at its start, but for abbreviations."""
+    return label if label[:2].isupper() else label[0].lower() + label[1:]
 
 
 def interval_text(metric: str, interval: units.Ends | None) -> str:
-    """`0.99 s to 1.4 s`; an open end is said in words."""
+    """Returns the interval in its metric's unit, `0.99 s to 1.4 s`; an open end is said in
+    words."""
     return units.interval(interval, partial(value_text, metric))
 
 
 def times_interval_text(interval: units.Ends | None) -> str:
-    """The same of a ratio: `0.81× to 0.93×`."""
+    """Returns the interval of a ratio in words: `0.81× to 0.93×`."""
     return units.interval(interval, units.times)
 
 
@@ -54,13 +50,13 @@ def worst_first(gates: Sequence[Json]) -> list[Json]:
 
 
 def gate_name(gate: Json) -> str:
-    """With its engine in front, said once."""
+    """Returns a gate with its engine in front, said once."""
     prefix = f"{gate['engine']}: "
     return prefix + str(gate["gate"]).removeprefix(prefix)
 
 
 def gate_text(gate: Json) -> str:
-    """What was found, what it was held against, why it is open, what would settle it."""
+    """Says what was found, what it was held against, why it is open, what would settle it."""
     metric = gate["metric"]
     found = gate["observed"]
     text = "has no number" if found is None else f"got {value_text(metric, found)}"
@@ -83,8 +79,8 @@ def settling_text(gate: Json) -> str:
 
 
 def compared_rows(entries: Sequence[Json], *, has_all: bool = False) -> list[Json]:
-    """What is worth a line, the worst news first: what differs, and the headline; with `has_all`
-    everything that has a ratio."""
+    """Returns what is worth a line, the worst news first: what differs, and the headline; with
+    `has_all` everything that has a ratio."""
     kept = [
         each
         for each in entries

@@ -98,7 +98,7 @@ def gate(
     """Judge a run by its gates; the exit code is the verdict."""
     from reports.text.ci import write_junit
     from reports.text.terminal import show_gates
-    from suite.judging.run_gating import judge_run
+    from suite.judging.judged_run import judge_run
     from workloads.errors import InputError
 
     if form is GateFormat.TEXT and out is not None:
@@ -186,7 +186,7 @@ def export(
     repeat: Annotated[int, typer.Option(min=1, help="Which repeat (vllm-bench).")] = 1,
 ) -> None:
     """Write a run in another tool's shape."""
-    from suite.judging.export import export_run
+    from suite.measuring.export import export_run
 
     export_run(directory, out, form=form, engine=engine, repeat=repeat)
     typer.echo(f"{form}: {out}")

@@ -15,12 +15,12 @@ from collections.abc import Callable
 import uvloop
 
 from engines.arrow_log import ArrowLog
+from engines.urgency import Claimant, claim_urgency
 from suite.driver.data_plane import DataPlane, Shard
 from suite.driver.link import Report, WorkerEnd
 from suite.driver.open_files import raise_limit
 from suite.driver.opening import opened
 from suite.driver.tally import Tally
-from suite.driver.urgency import claim_urgency
 from suite.driver.worker_config import WorkerConfig
 from suite.records.turn_records import TURN_SCHEMA, TurnRecord, turn_row
 from workloads.plan import Plan
@@ -56,7 +56,7 @@ class Worker:
     def start(self, started_at_ns: int) -> None:
         """Play in a new thread, with instant 0 at `started_at_ns` (CLOCK_MONOTONIC)."""
         raise_limit()
-        _log.info("the driver's urgency is %s", claim_urgency())
+        _log.info("the driver's urgency is %s", claim_urgency(Claimant.DRIVER))
         thread = threading.Thread(target=self._run, args=(started_at_ns,), daemon=True)
         thread.start()
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
-from suite.judging.catalogue import METRICS, Metric, unknown_metric
+from suite.judging.catalogue.table import METRICS, Metric, unknown_metric
 from workloads.errors import InputError
 from workloads.units import parse_duration
 
@@ -26,8 +26,8 @@ _GATE = re.compile(
     r"(?:(?P<engine>[^:\s]+)\s*:\s*)?(?P<metric>[\w.]+)(?:\[(?P<user_class>[^\]]+)\])?"
     r"\s*(?P<operator><=|>=|<|>)\s*(?P<bound>.+)"
 )
-_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
-_TIMES_BASELINE = re.compile(rf"(?:(?P<factor>{_NUMBER})\s*\*\s*)?baseline")
+NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_TIMES_BASELINE = re.compile(rf"(?:(?P<factor>{NUMBER})\s*\*\s*)?baseline")
 
 
 class GateError(InputError):
@@ -56,7 +56,7 @@ class Gate:
 
 
 def parse_gate(text: str) -> Gate:
-    """Raises GateError."""
+    """Parses one gate. Raises GateError."""
     match = _GATE.fullmatch(text.strip())
     if match is None:
         raise GateError(
@@ -67,7 +67,7 @@ def parse_gate(text: str) -> Gate:
     if name not in METRICS:
         raise GateError(f"gate {text!r}: {unknown_metric(name)}")
     metric = Metric(name, user_class)
-    if user_class and not metric.can_have_class:
+    if user_class and "class" not in metric.row.scopes:
         raise GateError(
             f"gate {text!r}: {name} is not known per user class; "
             f"drop [{user_class}], or use a latency or an slo metric"
@@ -86,20 +86,20 @@ def parse_gate(text: str) -> Gate:
 def _with_bound(gate: Gate, bound: str) -> Gate:
     if against := _TIMES_BASELINE.fullmatch(bound):
         return replace(gate, bound=float(against["factor"] or 1), is_times_baseline=True)
-    if gate.metric.is_duration:
+    if gate.metric.row.kind == "time":
         try:
             return replace(gate, bound=parse_duration(bound))
         except ValueError as error:
             raise GateError(
                 f"gate {gate.text!r}: the bound {error}; 1.05 * baseline would do too"
             ) from error
-    if not re.fullmatch(_NUMBER, bound):
+    if not re.fullmatch(NUMBER, bound):
         raise GateError(
             f"gate {gate.text!r}: {gate.metric.name} has no unit, got the bound {bound!r}; "
             "write a plain number such as 0.9, or 1.05 * baseline"
         )
     number = float(bound)
-    if gate.metric.is_share and (number > 1 or (gate.operator == ">" and number == 1)):
+    if gate.metric.row.is_never_above_1 and (number > 1 or (gate.operator == ">" and number == 1)):
         raise GateError(
             f"gate {gate.text!r}: {gate.metric.name} is a share and never above 1, got the bound "
             f"{bound}; write a number from 0 to 1"
@@ -116,8 +116,8 @@ def parse_gates(
     where: str,
     has_stored_baseline: bool = False,
 ) -> tuple[Gate, ...]:
-    """Every gate, with its engine and class known to the workload. `where` they stand, for the
-    message. Raises GateError."""
+    """Parses gates and checks that the workload knows their engines and classes; `where` they stand
+    goes into the message. Raises GateError."""
     try:
         gates = tuple(parse_gate(text) for text in texts)
         for gate in gates:

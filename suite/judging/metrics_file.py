@@ -1,4 +1,4 @@
-"""From a run directory to metrics.json: every number computed anew from instants and counts.
+"""Puts metrics.json together from a run directory: every number computed anew, then judged.
 
 Formulas, units and edge cases: docs/metrics.md, whose names are the keys here.
 """
@@ -14,15 +14,18 @@ from typing import Any
 import numpy as np
 
 from suite.errors import RunDirectoryError
-from suite.judging.between_runs import between_runs
+from suite.judging.catalogue.latencies import FAMILIES
 from suite.judging.gate_syntax import Gate, parse_gates
 from suite.judging.gates import evaluate
 from suite.judging.published import reference_numbers
-from suite.judging.ratios import EngineSide, against, compare_sides
+from suite.judging.repeats import between_runs
+from suite.judging.sides import EngineSide, against
+from suite.judging.verdicts import compare_sides
 from suite.measuring.cache_isolation import CacheCheck
-from suite.measuring.engine_numbers import numbers
+from suite.measuring.engine_numbers import engine_numbers
 from suite.measuring.engine_run import EngineRun, read_engine, status, version, warnings
 from suite.measuring.latencies import latency_summaries
+from suite.measuring.pace import pace_of
 from suite.measuring.window import Measured, measured
 from suite.records.reading import read_run
 from suite.records.run_directory import SCHEMA_VERSION, Manifest
@@ -30,6 +33,7 @@ from suite.statistics.quantiles import CONFIDENCE_RATIO
 from workloads.plan import Plan
 
 Json = dict[str, Any]
+LATENCIES_BY_TURN = tuple(f"{each.name}_s" for each in FAMILIES if each.is_by_turn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +48,7 @@ class MeasuredRun:
     numbers: dict[str, Json]  # per engine, as in metrics.json
 
     def sides(self) -> dict[str, EngineSide]:
-        """Each engine, to be held against another."""
+        """Returns each engine as a side of comparisons and gates."""
         return {
             name: EngineSide(label=name, numbers=self.numbers[name], records=engine)
             for name, engine in self.engines.items()
@@ -52,7 +56,8 @@ class MeasuredRun:
 
 
 def measure_run(run: Path, only: str | None = None) -> MeasuredRun:
-    """Every engine, or one. Raises RunDirectoryError, PlanFileError, CutError."""
+    """Reads and measures every engine of a run, or one. Raises RunDirectoryError, PlanFileError,
+    CutError."""
     manifest, plan = read_run(run)
     rule = measured(plan, manifest.workload)
     if only is not None and only not in manifest.engines:
@@ -74,7 +79,8 @@ def measure_run(run: Path, only: str | None = None) -> MeasuredRun:
 
 
 def measure(run: Path) -> Json:
-    """What metrics.json holds. Raises RunDirectoryError, PlanFileError, CutError, GateError."""
+    """Returns what metrics.json holds. Raises RunDirectoryError, PlanFileError, CutError,
+    GateError."""
     found = measure_run(run)
     baseline = found.manifest.baseline
     gates = gates_of(found.manifest, found.plan, run)
@@ -99,7 +105,7 @@ def measure(run: Path) -> Json:
 
 
 def gates_of(manifest: Manifest, plan: Plan, run: Path) -> tuple[Gate, ...]:
-    """The workload's own. Raises GateError, which names the file."""
+    """Returns the gates of the run's own workload. Raises GateError, which names the file."""
     return parse_gates(
         manifest.gates,
         engines=list(manifest.engines),
@@ -110,7 +116,7 @@ def gates_of(manifest: Manifest, plan: Plan, run: Path) -> tuple[Gate, ...]:
 
 
 def write_metrics(run: Path) -> Json:
-    """`measure`, kept as metrics.json."""
+    """Measures a run and keeps the result as its metrics.json."""
     metrics = measure(run)
     partial = run / "metrics.json.partial"
     partial.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
@@ -119,27 +125,24 @@ def write_metrics(run: Path) -> Json:
 
 
 def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) -> Json:
+    """Returns an engine's part of metrics.json: its numbers, its repeats' and how far those differ;
+    `remarks` join the warnings."""
     turns = engine.turns
-    pooled = numbers(engine, run)
-    repeats = [pooled] if len(engine.trials) == 1 else []
-    if not repeats:
-        repeats = [numbers(engine.only(trial), run) for trial in engine.trials]
+    pooled = engine_numbers(engine, run)
+    repeats = _numbers_of_repeats(engine, run, pooled)
     unavailable = pooled.pop("unavailable")
-    cache = CacheCheck(engine)
     spread = between_runs(repeats)
     if spread is None:
         unavailable = {**unavailable, "between_runs": "needs at least 2 repeats that were recorded"}
+    trust, warned = _trust(engine)
     return {
         "status": status(engine),
         "version": version(engine),
-        "is_exact": engine.is_exact,
-        "is_driver_valid": engine.is_driver_valid,
-        "tbt_doubt": engine.tbt_doubt,
-        "prefix_cache": cache.as_json(),
+        **trust,
         "num_conversations": len(np.unique(turns.conversation)),
         **pooled,
         "by_turn": {
-            str(number): latency_summaries(turns, turns.turn == number, ("ttft_s", "tbt_s"))
+            str(number): latency_summaries(turns, turns.turn == number, LATENCIES_BY_TURN)
             for number in np.unique(turns.turn)
         },
         "repeats": [
@@ -147,6 +150,25 @@ def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) ->
             for trial, mine in zip(engine.trials, repeats, strict=True)
         ],
         "between_runs": spread,
-        "warnings": [*warnings(engine, pooled["steady_state"]), *cache.warnings(), *remarks],
+        "warnings": [*warnings(engine, pooled["steady_state"]), *warned, *remarks],
         "unavailable": unavailable,
     }
+
+
+def _numbers_of_repeats(engine: EngineRun, run: Path, pooled: Json) -> list[Json]:
+    """Returns each repeat's numbers; of a single one they are the pooled ones."""
+    if len(engine.trials) == 1:
+        return [pooled]
+    return [engine_numbers(engine.only(trial), run) for trial in engine.trials]
+
+
+def _trust(engine: EngineRun) -> tuple[Json, list[str]]:
+    """Returns what tells how far the numbers can be trusted, and what to warn of."""
+    pace, cache = pace_of(engine), CacheCheck(engine)
+    return {
+        "is_exact": engine.is_exact,
+        "is_driver_valid": engine.is_driver_valid,
+        "tbt_doubt": engine.tbt_doubt,
+        "pace": None if pace is None else pace.as_json(),
+        "prefix_cache": cache.as_json(),
+    }, [*([] if pace is None else pace.warnings()), *cache.warnings()]

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from suite.judging.catalogue import Metric
-from suite.judging.ratios import Ratio, Side, ratio_of
+from suite.judging.catalogue.table import Metric
+from suite.judging.ratios import Ratio, ratio_of
+from suite.judging.sides import Side
 from suite.records.run_directory import Manifest
 from suite.statistics.intervals import as_json
 from suite.statistics.quantiles import Interval
@@ -20,12 +21,16 @@ Json = dict[str, Any]
 
 
 def reference_numbers(manifest: Manifest, sides: Mapping[str, Side]) -> list[Json]:
-    """One entry a cited metric, as docs/metrics.md has them; none for a workload without any."""
+    """Returns one entry a cited metric, as docs/metrics.md has them."""
     cited = [ReferenceSpec.model_validate(each) for each in manifest.workload.get("references", [])]
-    return [_entry(manifest, each, Metric(name), sides) for each in cited for name in each.metrics]
+    return [
+        _beside_published(manifest, each, Metric(name), sides)
+        for each in cited
+        for name in each.metrics
+    ]
 
 
-def _entry(
+def _beside_published(
     manifest: Manifest, cited: ReferenceSpec, metric: Metric, sides: Mapping[str, Side]
 ) -> Json:
     baseline = cited.baseline or manifest.baseline
@@ -57,12 +62,12 @@ def _entry(
 
 
 def times_better(metric: Metric, ratio: Ratio) -> tuple[float | None, Interval | None, str]:
-    """(factor, its interval, why there is none): the ratio for what is better when higher, its
-    inverse for what is better when lower, so that above 1 is better in either case."""
+    """Returns (factor, its interval, why there is none): the ratio for what is better when higher,
+    its inverse for what is better when lower, so that above 1 is better in either case."""
     if ratio.value is None:
         return None, None, ratio.reason
     whole = ratio.whole_interval
-    if metric.better == "higher":
+    if metric.row.better == "higher":
         return ratio.value, whole, ""
     if ratio.value == 0:
         return None, None, "the engine's is 0, which is no multiple"

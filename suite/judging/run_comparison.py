@@ -9,12 +9,14 @@ from typing import Any
 
 from suite.judging.metrics_file import MeasuredRun, measure_run
 from suite.judging.published import reference_numbers
-from suite.judging.ratios import UNSEEN, EngineSide, compare_sides
+from suite.judging.ratios import UNSEEN
+from suite.judging.sides import EngineSide
+from suite.judging.verdicts import compare_sides
 from suite.records.run_directory import SCHEMA_VERSION
 from suite.statistics.quantiles import CONFIDENCE_RATIO
 from workloads.errors import InputError
 
-VOLATILE = {"load_average_1min"}  # of no two runs the same; each report has its own
+VOLATILE = {"load_average_1min"}  # differs between any two runs; each report has its own
 
 
 class CompareError(InputError):
@@ -31,9 +33,9 @@ class RunSide:
 
 
 def compare_runs(selections: Sequence[str], *, is_unpaired: bool = False) -> dict[str, Any]:
-    """The comparison as docs/metrics.md has it. Each selection is RUN or RUN:ENGINE; the first is
-    what the others are held against, engine by engine of the same name where it has several; of a
-    single run, its baseline engine. Raises CompareError, RunDirectoryError."""
+    """Returns the comparison as docs/metrics.md has it. Each selection is RUN or RUN:ENGINE; the
+    first is what the others are held against, engine by engine of the same name where it has
+    several; of a single run, its baseline engine. Raises CompareError, RunDirectoryError."""
     groups = [_sides_of(text) for text in selections]
     if not is_unpaired:
         _check_same_work(groups)
@@ -55,7 +57,8 @@ def compare_runs(selections: Sequence[str], *, is_unpaired: bool = False) -> dic
 
 
 def _references(side: RunSide, base: RunSide) -> list[dict[str, Any]]:
-    """What the side's workload cites of these two, if `base` is that engine, on that plan."""
+    """Returns what the side's workload cites of these two, if `base` is that engine on that
+    plan."""
     manifest = side.run.manifest
     settings = base.run.manifest.engines[base.engine]
     if side.side.plan != base.side.plan or manifest.engines.get(base.engine) != settings:
@@ -171,7 +174,7 @@ def _warnings(sides: Sequence[RunSide]) -> list[str]:
 
 
 def said_once(said: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """(of whom, text) pairs → all of whom it is said, by text."""
+    """Gathers (name, text) pairs: for each text the names of which it is said."""
     found: dict[str, list[str]] = {}
     for name, text in said:
         found.setdefault(text, []).append(name)

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from suite.judging.catalogue import METRICS, Metric, Number, between_runs_of, look_up
+from suite.judging.catalogue.table import Metric, metrics_of
+from suite.judging.look_up import Number, look_up, repeats_of
 from suite.judging.metrics_file import MeasuredRun
-from suite.judging.paired_samples import Resampled
-from suite.judging.ratios import plan_key
-from suite.measuring.cache_isolation import doubt as cache_doubt
+from suite.judging.paired_samples import PairedSamples
+from suite.judging.sides import plan_key, reason_to_doubt
 from suite.records.run_directory import SCHEMA_VERSION
 from suite.statistics.intervals import as_json
 from suite.statistics.quantiles import CONFIDENCE_RATIO, Interval
@@ -48,6 +48,7 @@ class StoredEngine(_Stored):
     is_exact: bool
     is_driver_valid: bool | None
     tbt_doubt: str | None = None
+    pace: dict[str, Any] | None = None  # as in metrics.json
     prefix_cache: dict[str, Any] = {}  # as in metrics.json
     num_conversations: int
     repeats: int
@@ -55,7 +56,7 @@ class StoredEngine(_Stored):
 
 
 class BaselineFile(_Stored):
-    """As docs/metrics.md has it, as far as it is read."""
+    """A baseline file as docs/metrics.md has it, as far as it is read."""
 
     kind: Literal["baseline"]
     plan_digest: str
@@ -69,7 +70,7 @@ class StoredSide:
 
     label: str
     stored: StoredEngine
-    plan: str  # as of any Side
+    plan: str  # which conversations it measured, as for every Side
 
     @property
     def is_exact(self) -> bool:
@@ -80,8 +81,12 @@ class StoredSide:
         return self.stored.is_driver_valid
 
     def doubt(self, metric: Metric) -> str | None:
-        of_gaps = self.stored.tbt_doubt if metric.is_of_gaps else None
-        return of_gaps or cache_doubt(self.stored.prefix_cache, metric.group, metric.key)
+        return reason_to_doubt(
+            metric.row,
+            self.stored.prefix_cache,
+            self.stored.pace,
+            tbt_doubt=self.stored.tbt_doubt,
+        )
 
     @property
     def num_conversations(self) -> int:
@@ -96,7 +101,7 @@ class StoredSide:
         return None
 
     @property
-    def resampled(self) -> Resampled | None:
+    def paired_samples(self) -> PairedSamples | None:
         return None
 
     def number(self, metric: Metric) -> Number:
@@ -124,7 +129,7 @@ class StoredBaseline:
 
 
 def write_baseline(run: MeasuredRun, path: Path) -> None:
-    """Every metric that has a value. Raises BaselineError where the run is not whole."""
+    """Stores every metric that has a value. Raises BaselineError where the run is not whole."""
     if path.is_dir():
         raise BaselineError(
             f"{path}: is a folder; name the file to write, such as {path}/main.json"
@@ -182,25 +187,19 @@ def _a_line_each(document: Mapping[str, Any]) -> str:
 
 
 def _stored(numbers: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
-    metrics = [Metric(name) for name in METRICS]
-    metrics += [
-        Metric(each.name, user_class)
-        for user_class in classes
-        for each in metrics
-        if each.can_have_class
-    ]
     found: dict[str, dict[str, Any]] = {}
-    for metric in metrics:
+    for metric in metrics_of(classes):
         number = look_up(numbers, metric)
         if number.value is not None:
             found[metric.label] = {"value": number.value, "interval": as_json(number.interval)}
-            runs = between_runs_of(numbers, metric)
+            runs = repeats_of(numbers, metric)
             if runs is not None:
                 found[metric.label]["between_runs"] = runs
     return {
         "is_exact": numbers["is_exact"],
         "is_driver_valid": numbers["is_driver_valid"],
         "tbt_doubt": numbers.get("tbt_doubt"),
+        "pace": numbers["pace"],
         "prefix_cache": numbers["prefix_cache"],
         "num_conversations": numbers["num_conversations"],
         "repeats": len(numbers["repeats"]),
@@ -209,7 +208,7 @@ def _stored(numbers: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
 
 
 def read_baseline(path: Path) -> StoredBaseline:
-    """Raises BaselineError."""
+    """Reads a baseline file. Raises BaselineError."""
     command = f"fsbench baseline update RUN --out {quote(str(path))}"
     anew = f"write it anew with: {command}"
     try:

@@ -17,8 +17,9 @@ import numpy as np
 
 from suite.records.turn_table import TurnTable
 from suite.statistics.arrays import Bools, Floats, Ints, Strings
-from suite.statistics.intervals import Clusters, share_interval
+from suite.statistics.intervals import Clusters
 from suite.statistics.quantiles import Interval, exact_fraction
+from suite.statistics.shares import share_interval
 from workloads.plan import Plan
 from workloads.plan_parts import UserClass
 
@@ -78,6 +79,7 @@ class Attainment:
 
 
 def planned_users(plan: Plan) -> Users:
+    """Returns the users who have a turn, in order of their first conversation."""
     turns: dict[str, int] = {}
     class_of: dict[str, str] = {}
     for conversation in plan.conversations:
@@ -96,7 +98,7 @@ def planned_users(plan: Plan) -> Users:
 
 
 def attaining_turns(turns: TurnTable, user_classes: Sequence[UserClass]) -> Bools:
-    """Which recorded turns attain. Shape [num_turns].
+    """Tells which recorded turns attain, [num_turns].
 
     The q-quantile of n gaps is ≤ bound exactly when at least ⌈q·n⌉ gaps are, so nothing is sorted.
     """
@@ -124,9 +126,9 @@ def judge_users(
     repeats: Sequence[int],
     num_not_due: Ints | None = None,
 ) -> Attainment:
-    """Every planned user in every repeat that began; turns without a record count as missed, but
-    for `num_not_due` [num_users · num_repeats, users first]: those are not counted, and who has no
-    other ones is not judged."""
+    """Judges every planned user in every repeat that began; turns without a record count as
+    missed, but for `num_not_due` [num_users · num_repeats, users first]: those are not counted, and
+    who has no other ones is not judged."""
     num_users, num_repeats = len(users.user_id), len(repeats)
     if num_not_due is None:
         num_not_due = np.zeros(num_users * num_repeats, dtype=np.int64)
@@ -170,10 +172,11 @@ def turns_not_due(
 
 
 def share_intervals(users: Attainment) -> dict[str, Interval | None]:
-    """Of the shares of users and of turns; a user is a cluster, over all repeats."""
+    """Returns the intervals of the shares of users and of turns; a user is a cluster, over all
+    repeats."""
     if not len(users.repeat):
         return {"users_within_slo_ratio": None, "turn_attainment_ratio": None}
-    clusters = Clusters.of(np.unique(users.user_id, return_inverse=True)[1])
+    clusters = Clusters.from_labels(np.unique(users.user_id, return_inverse=True)[1])
     num_turns = clusters.sums(users.num_planned_turns.astype(np.float64))
     num_attained = clusters.sums(users.num_attained_turns.astype(np.float64))
     return {

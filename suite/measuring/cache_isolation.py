@@ -30,7 +30,6 @@ NOTE = (
     "prompts of other trials were found in the server's prefix cache (see the warnings): what was "
     "measured may be the cache"
 )
-_UNTOUCHED = ("driver_lag", "counts")  # what a warm cache does not falsify
 _REMEDIES = {
     None: "play it again with prefix_cache: isolate",
     "shared": "set prefix_cache: isolate",
@@ -42,7 +41,7 @@ _REMEDIES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """Of one trial."""
+    """What one trial found in the server's cache."""
 
     num_told_turns: int  # of which the server says what it found
     num_warm_turns: int
@@ -60,7 +59,7 @@ class CacheCheck:
 
     @cached_property
     def trials(self) -> list[Findings]:
-        """In the order of the engine's trials."""
+        """What each trial found, in the order of the engine's trials."""
         engine = self.engine
         return [
             findings(engine.all_turns.where(engine.all_turns.repeat == trial.repeat), engine.plan)
@@ -99,19 +98,17 @@ class CacheCheck:
         return found
 
 
-def doubt(found: Mapping[str, Any], group: str, key: str) -> str | None:
-    """Returns why a metric's number can not be trusted, by `prefix_cache` of metrics.json; none
-    in files of before it stood there."""
-    if group in _UNTOUCHED:
-        return None
+def doubt(found: Mapping[str, Any], *, with_solo: bool) -> str | None:
+    """Returns why numbers can not be trusted, by `prefix_cache` of metrics.json; None where they
+    can. `with_solo`: numbers that the solo run's go into as well."""
     is_warm = found.get("is_isolated") is False
-    if key.startswith("slowdown"):
+    if with_solo:
         is_warm = is_warm or found.get("is_solo_isolated") is False
     return NOTE if is_warm else None
 
 
 def findings(turns: TurnTable, plan: Plan) -> Findings:
-    """`turns` of one trial."""
+    """Returns what one trial found, by its `turns`."""
     cached, prompt = turns.num_cached_tokens, turns.num_prompt_tokens
     is_told = ~np.isnan(cached)
     own = _own_tokens(turns, plan)
@@ -130,8 +127,8 @@ def findings(turns: TurnTable, plan: Plan) -> Findings:
 
 
 def _own_tokens(turns: TurnTable, plan: Plan) -> Floats:
-    """[num_turns]: what the conversation has sent and received before; before a first turn, what
-    stands before every prompt. NaN where that is unknown."""
+    """Returns what each turn's conversation has sent and received before, [num_turns]; before a
+    first turn, what stands before every prompt. NaN where that is unknown."""
     order = np.lexsort((turns.turn, turns.conversation))
     follows = np.zeros(len(order), dtype=bool)
     before, after = order[:-1], order[1:]
@@ -146,8 +143,8 @@ def _own_tokens(turns: TurnTable, plan: Plan) -> Floats:
 
 
 def _common_tokens(turns: TurnTable, plan: Plan) -> float:
-    """What even the leanest first prompt has beyond the plan's words: the chat template, and what
-    the trial itself put there."""
+    """Returns what even the leanest first prompt has beyond the plan's words: the chat template,
+    and what the trial itself put there."""
     words = {each.conversation_id: _num_words(each.turns[0]) for each in plan.conversations}
     rows = np.flatnonzero((turns.turn == 0) & ~np.isnan(turns.num_prompt_tokens))
     beyond = [turns.num_prompt_tokens[row] - words[turns.conversation_id[row]] for row in rows]
@@ -155,13 +152,13 @@ def _common_tokens(turns: TurnTable, plan: Plan) -> float:
 
 
 def _num_words(turn: Turn) -> int:
-    """No tokenizer makes fewer tokens of them."""
+    """Counts a turn's words: no tokenizer makes fewer tokens of them."""
     text = turn.prompt_text
     return len(turn.new_prompt_token_ids) if text is None else len(text.split())
 
 
 def _shared(turns: TurnTable, chosen: Bools, ratios: SharedRatios) -> Floats:
-    """[num_turns], of the chosen."""
+    """Returns the shared ratio of the chosen turns, [num_turns]; 0 for the others."""
     shared = np.zeros(len(turns))
     for row in np.flatnonzero(chosen):
         shared[row] = ratios.get((turns.conversation_id[row], int(turns.turn[row])), 0.0)

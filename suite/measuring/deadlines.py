@@ -1,4 +1,4 @@
-"""How a class's promise was kept in detail: headroom, and Etalon's fluidity index."""
+"""How far each turn kept its SLO: the headroom it left, and Etalon's deadlines of chunks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ CHUNKS_AT_ONCE = 1 << 21
 
 
 def headroom(turns: TurnTable, attains: Bools, user_classes: Sequence[UserClass]) -> Floats:
-    """[num_turns]: the part of the promise that a turn did not need, 0 for one that missed."""
+    """Returns the part of its SLO that each turn did not need, [num_turns]; 0 for one that
+    missed."""
     found = np.zeros(len(turns))
     delay = turns.first_token_at - turns.scheduled_at
     for each in user_classes:
@@ -29,7 +30,7 @@ def headroom(turns: TurnTable, attains: Bools, user_classes: Sequence[UserClass]
 
 
 def tbt_percentile(turns: TurnTable, rows: Ints, q: Fraction) -> Floats:
-    """[num_rows]: that percentile of each turn's gaps; 0.0 for a turn without any."""
+    """Returns that percentile of each turn's gaps, [num_rows]; 0.0 for a turn without any."""
     num_gaps = turns.num_gaps
     first = (np.cumsum(num_gaps) - num_gaps)[rows]
     num = num_gaps[rows]
@@ -65,25 +66,26 @@ def deadlines(turns: TurnTable, user_classes: Sequence[UserClass]) -> tuple[Ints
 
 
 def _is_ever_late(turns: TurnTable, first_due: Floats, tbt_s: Floats) -> Bools:
-    """[num_turns]: whether any chunk comes after its first deadline. Most turns never are, and need
-    no walk; a stretch of turns at a time, for memory's sake."""
+    """Tells whether any chunk comes after its first deadline, [num_turns]. Most turns never are,
+    and need no walk; a stretch of turns at a time, for memory's sake."""
     is_late = np.zeros(len(turns), dtype=bool)
     first_chunk = turns.first_chunk
     row = 0
     while row < len(turns):
         end = max(row + 1, int(np.searchsorted(first_chunk, first_chunk[row] + CHUNKS_AT_ONCE)) - 1)
         stretch = slice(first_chunk[row], first_chunk[end])
-        of = turns.token_turn[stretch]
-        number = np.arange(first_chunk[row], first_chunk[end]) - first_chunk[of]
-        late = turns.token_at[stretch] > first_due[of] + tbt_s[of] * number
-        is_late[of[late]] = True
+        turn_of = turns.token_turn[stretch]
+        number = np.arange(first_chunk[row], first_chunk[end]) - first_chunk[turn_of]
+        late = turns.token_at[stretch] > first_due[turn_of] + tbt_s[turn_of] * number
+        is_late[turn_of[late]] = True
         row = end
     return is_late
 
 
 def _deadlines_of(at: Floats, ttft_s: float, tbt_s: float) -> tuple[int, int]:
-    """`at`: arrivals after the planned instant. Slack is what a waiting line would be (Lindley):
-    the distance of a walk from its running minimum; each new minimum is a miss, as deep as late."""
+    """Returns (met, missed) of one turn; `at`: arrivals after the planned instant. Slack is what a
+    waiting line would be (Lindley): the distance of a walk from its running minimum; each new
+    minimum is a miss, as deep as late."""
     due = ttft_s + tbt_s * np.arange(len(at))
     walk = due - at
     lowest = np.minimum.accumulate(np.minimum(walk, 0.0))

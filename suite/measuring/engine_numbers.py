@@ -15,8 +15,9 @@ from suite.measuring.context_switch import known_context_switch
 from suite.measuring.deadlines import deadlines
 from suite.measuring.engine_run import EngineRun, counts, not_asked
 from suite.measuring.fairness import fairness_numbers
-from suite.measuring.latencies import latency_summaries, throughput, tokens_per_chunk_mean
+from suite.measuring.latencies import latency_summaries
 from suite.measuring.steady_state import steady_state
+from suite.measuring.tokens import token_numbers
 from suite.measuring.users import worst_users
 from suite.records.engine_logs import read_engine_logs
 from suite.statistics.arrays import Bools
@@ -25,8 +26,8 @@ from suite.statistics.intervals import all_as_json
 Json = dict[str, Any]
 
 
-def numbers(engine: EngineRun, run: Path) -> Json:
-    """What is told of an engine as a whole and of each of its repeats alike."""
+def engine_numbers(engine: EngineRun, run: Path) -> Json:
+    """Returns what metrics.json tells of an engine as a whole, and of each of its repeats alike."""
     turns, repeats = engine.turns, engine.repeats
     logs = [read_engine_logs(trial.directory(run)) for trial in engine.trials]
     switching = known_context_switch(logs)
@@ -43,8 +44,7 @@ def numbers(engine: EngineRun, run: Path) -> Json:
             each.name: latency_summaries(turns, turns.user_class == each.name)
             for each in engine.plan.user_classes
         },
-        "tokens_per_chunk_mean": tokens_per_chunk_mean(turns),
-        "throughput": throughput(engine.all_turns, engine.attains_all, repeats),
+        **token_numbers(engine),
         "steady_state": steady_state(engine.all_turns, repeats, engine.plan),
         "slo": slo_by_class(engine) if has_users else None,
         "fairness": _fairness(engine) if has_users else None,
@@ -68,23 +68,27 @@ def _fairness(engine: EngineRun) -> Json:
 
 
 def slo_by_class(engine: EngineRun) -> Json:
+    """Returns the numbers on SLOs, of all users and in `by_class` of each class."""
     users, turns = engine.users, engine.turns
     met, missed = deadlines(turns, engine.plan.user_classes)
 
-    def of(mine: Attainment, rows: Bools) -> Json:
+    def numbers_for(mine: Attainment, rows: Bools) -> Json:
         return slo_numbers(mine, int(met[rows].sum()), int(missed[rows].sum()))
 
     return {
-        **of(users, np.ones(len(turns), dtype=bool)),
+        **numbers_for(users, np.ones(len(turns), dtype=bool)),
         "by_class": {
-            each.name: of(users.where(users.user_class == each.name), turns.user_class == each.name)
+            each.name: numbers_for(
+                users.where(users.user_class == each.name), turns.user_class == each.name
+            )
             for each in engine.plan.user_classes
         },
     }
 
 
 def slo_numbers(users: Attainment, num_met: int, num_missed: int) -> Json:
-    """Users are counted once a repeat; turns as planned; deadlines of the fluidity index."""
+    """Returns the numbers on SLOs: users are counted once a repeat, turns as planned; `num_met` and
+    `num_missed` are deadlines of the fluidity index."""
     num_turns = int(users.num_planned_turns.sum())
     num_within, num_attained = int(users.is_within_slo.sum()), int(users.num_attained_turns.sum())
     return {

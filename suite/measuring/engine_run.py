@@ -53,7 +53,7 @@ class EngineRun:
 
     @cached_property
     def headroom(self) -> Floats:
-        """Of `turns`."""
+        """How much of its promise each of `turns` did not need, [num_turns]."""
         return headroom(self.turns, self.attains, self.plan.user_classes)
 
     @property
@@ -69,7 +69,7 @@ class EngineRun:
         return next((each.tbt_doubt for each in drivers if each.tbt_doubt), None)
 
     def only(self, trial: Trial) -> EngineRun:
-        """The same, of one repeat."""
+        """Returns one repeat of the engine as an engine of its own."""
         if len(self.trials) == 1:
             return self
         rows, all_rows = (table.repeat == trial.repeat for table in (self.turns, self.all_turns))
@@ -92,6 +92,7 @@ class EngineRun:
 def read_engine(
     run: Path, manifest: Manifest, measured: Measured, plan: Plan, name: str
 ) -> EngineRun:
+    """Reads the records of all repeats of an engine that began. Raises RunDirectoryError."""
     trials = tuple(trial for trial in manifest.trials if trial.engine == name)
     all_turns = read_turns([(trial.repeat, trial.directory(run)) for trial in trials])
     attains_all = attaining_turns(all_turns, plan.user_classes)

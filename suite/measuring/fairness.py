@@ -45,8 +45,9 @@ def fairness_numbers(
     solo: SoloLatencies | None,
     user_classes: Sequence[str],
 ) -> dict[str, Any]:
-    """Over users, each repeat's counted anew; `headroom` of each turn. The parts, in the order of
-    docs/metrics.md; `interval` and `unavailable` hold those of all of them."""
+    """Returns the numbers on fairness over users, each repeat's counted anew; `headroom` of each
+    turn. In the order of docs/metrics.md; `interval` and `unavailable` hold those of all of
+    them."""
     own_headroom = users.mean_of_turns(turns, headroom)
     service, no_service = _service(turns, repeats)
     slowdown, by_class = slowdown_numbers(turns, solo, user_classes)
@@ -109,7 +110,8 @@ def _attainment(users: Attainment) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _longest(turns: TurnTable) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Of failed turns too, so that no stall can hide behind a failure; and reasons."""
+    """Returns the longest gap and wait, of failed turns too, so that no stall can hide behind a
+    failure; and the reasons of those that are None."""
     wait = longest_wait_per_turn(turns)
     has_wait, has_gap = not np.isnan(wait).all(), len(turns.gaps) > 0
     reasons = {}
@@ -133,7 +135,7 @@ def _abandoned(turns: TurnTable, users: Attainment) -> dict[str, float]:
 
 
 def _headroom(headroom: Floats, users: Attainment) -> dict[str, Any]:
-    """`headroom` of each user."""
+    """Returns the numbers on headroom; `headroom` of each user."""
     best = int(headroom.argmax())
     top = np.sort(headroom)[::-1][: ceil(len(headroom) / 10)]
     total = float(headroom.sum())
@@ -154,15 +156,15 @@ def _service(
     if is_uncounted.any():
         why = f"the server did not count the prompt tokens of {int(is_uncounted.sum()):,} turns"
         return dict.fromkeys(SERVICE_KEYS), dict.fromkeys(SERVICE_KEYS, why)
-    parts = [backlogs(turns.where(turns.repeat == repeat)) for repeat in repeats]
-    rates = np.array([rate for part in parts for rate in service_rates(part).values()])
-    differences = [max_service_difference(part) for part in parts]
+    waits = [backlogs(turns.where(turns.repeat == repeat)) for repeat in repeats]
+    rates = np.array([rate for each in waits for rate in service_rates(each).values()])
+    differences = [max_service_difference(each) for each in waits]
     known = [each for each in differences if each is not None]
     found = {
         "jain_service_index": jain_index(rates),
         "gini_service_index": gini_index(rates),
         "max_service_difference": max(known) if len(known) == len(differences) else None,
-        **_in_windows(parts),
+        **_in_windows(waits),
     }
     why_not = {
         "max_service_difference": f"more than {MAX_PAIRS:,} pairs of waits overlap",
@@ -174,8 +176,9 @@ def _service(
     return found, unavailable
 
 
-def _in_windows(parts: Sequence[list[Backlog]]) -> dict[str, float | None]:
-    found = [each for each in map(service_windows, parts) if each is not None]
+def _in_windows(waits: Sequence[list[Backlog]]) -> dict[str, float | None]:
+    """Returns the numbers on service in windows; `waits`: the backlogs of each repeat."""
+    found = [each for each in map(service_windows, waits) if each is not None]
     differences = np.concatenate([np.zeros(0), *(each.differences() for each in found)])
     has_any = len(differences) > 0
     return {

@@ -26,7 +26,8 @@ LATENCIES = (
 def latency_summaries(
     turns: TurnTable, rows: Bools, names: Sequence[str] = LATENCIES
 ) -> dict[str, Any]:
-    """Conversations are the clusters of the intervals."""
+    """Returns the summary of each latency over the chosen turns; conversations are the clusters of
+    its intervals."""
     found = {}
     for name in names:
         values, row = samples_and_rows(turns, rows, name)
@@ -34,12 +35,9 @@ def latency_summaries(
     return found
 
 
-def samples(turns: TurnTable, rows: Bools, name: str) -> Floats:
-    return samples_and_rows(turns, rows, name)[0]
-
-
 def samples_and_rows(turns: TurnTable, rows: Bools, name: str) -> tuple[Floats, Indices]:
-    """What a latency is summarised over: one value a turn, for tbt_s one a gap; and each one's row.
+    """Returns what a latency is summarised over, one value a turn, for tbt_s one a gap; and each
+    one's row.
 
     Turns that failed count in driver_lag_s alone.
     """
@@ -55,7 +53,8 @@ def samples_and_rows(turns: TurnTable, rows: Bools, name: str) -> tuple[Floats, 
 
 
 def per_turn(turns: TurnTable, name: str) -> Floats:
-    """Shape [num_turns]; NaN where the turn has no such number (no token, a single chunk)."""
+    """Returns a latency of each turn, [num_turns]; NaN where the turn has none (no token, a single
+    chunk)."""
     match name:
         case "ttft_s":
             found = turns.first_token_at - turns.sent_at
@@ -79,7 +78,7 @@ def per_turn(turns: TurnTable, name: str) -> Floats:
 
 
 def longest_gap_per_turn(turns: TurnTable) -> Floats:
-    """Shape [num_turns]; NaN where the turn has no gap."""
+    """Returns each turn's longest gap, [num_turns]; NaN where it has none."""
     longest = np.full(len(turns), np.nan)
     num_gaps = turns.num_gaps
     first = np.cumsum(num_gaps) - num_gaps
@@ -87,32 +86,3 @@ def longest_gap_per_turn(turns: TurnTable) -> Floats:
     if has_any.any():  # of neighbours that have none in between, so the runs are the turns
         longest[has_any] = np.maximum.reduceat(turns.gaps, first[has_any])
     return longest
-
-
-def window_s(turns: TurnTable, repeat: int) -> float:
-    """From the repeat's first planned instant to the last end of a turn; 0.0 without any."""
-    rows = turns.repeat == repeat
-    ends = turns.done_at[rows]
-    if not len(ends) or np.isnan(ends).all():
-        return 0.0
-    return float(np.nanmax(ends) - turns.scheduled_at[rows].min())
-
-
-def throughput(turns: TurnTable, attains: Bools, repeats: Sequence[int]) -> dict[str, float | None]:
-    """Of the turns that succeeded, over the repeats' windows one after the other."""
-    total_s = sum((window_s(turns, repeat) for repeat in repeats), start=0.0)
-    good = ~turns.has_failed & np.isin(turns.repeat, repeats)
-    num_tokens = int(turns.num_output_tokens[good].sum())
-    return {
-        "window_s": total_s,
-        "output_tokens_per_s": num_tokens / total_s if total_s else None,
-        "turns_per_s": int(good.sum()) / total_s if total_s else None,
-        "goodput_turns_per_s": int(attains.sum()) / total_s if total_s else None,
-    }
-
-
-def tokens_per_chunk_mean(turns: TurnTable) -> float | None:
-    """Of the turns that succeeded, for a turn cut short knows no count but what it received."""
-    good = ~turns.has_failed
-    num_chunks = int(turns.num_chunks[good].sum())
-    return float(turns.num_output_tokens[good].sum()) / num_chunks if num_chunks else None

@@ -35,8 +35,9 @@ class Backlog:
 
 
 def backlogs(turns: TurnTable) -> list[Backlog]:
-    """Of one repeat. A turn is outstanding from its planned instant to its end; the prompt's
-    service counts when the first token arrives, each token's when its chunk arrives."""
+    """Returns the stretches in which each user of one repeat waited. A turn is outstanding from its
+    planned instant to its end; the prompt's service counts when the first token arrives, each
+    token's when its chunk arrives."""
     end = np.where(np.isnan(turns.done_at), turns.last_token_at, turns.done_at)
     rows = np.flatnonzero(~np.isnan(end))
     first_chunk, prompt = turns.first_chunk, np.nan_to_num(turns.num_prompt_tokens)
@@ -110,7 +111,7 @@ class ServiceWindows:
 
 
 def service_windows(stretches: list[Backlog]) -> ServiceWindows | None:
-    """Over the span of one repeat's backlogs; None without any."""
+    """Cuts the span of one repeat's backlogs into windows; None without any."""
     if not stretches:
         return None
     start = min(each.start for each in stretches)
@@ -137,7 +138,7 @@ def service_windows(stretches: list[Backlog]) -> ServiceWindows | None:
 
 
 def service_rates(stretches: list[Backlog]) -> dict[str, float]:
-    """Per user: weighted tokens received per second of having a turn outstanding."""
+    """Returns each user's weighted tokens per second of having a turn outstanding."""
     service: dict[str, float] = {}
     waited: dict[str, float] = {}
     for each in stretches:
@@ -147,8 +148,8 @@ def service_rates(stretches: list[Backlog]) -> dict[str, float]:
 
 
 def max_service_difference(stretches: list[Backlog]) -> float | None:
-    """VTC's measure: max over pairs of users and intervals in which both are backlogged all the
-    time of |W_f(t1, t2) − W_g(t1, t2)|. 0.0 when no two waits overlap, None when there are more
+    """Returns VTC's measure: max over pairs of users and intervals in which both are backlogged all
+    the time of |W_f(t1, t2) − W_g(t1, t2)|. 0.0 when no two waits overlap, None when there are more
     overlapping pairs than MAX_PAIRS."""
     ordered = sorted(stretches, key=lambda each: each.start)
     pairs = _overlapping_pairs(ordered)
@@ -208,7 +209,7 @@ def service_gaps(stretches: list[Backlog], at: Floats) -> list[ServiceGap | None
 
 
 def _overlapping_pairs(ordered: list[Backlog]) -> Ints | None:
-    """Shape [num_pairs, 2]: indices of stretches of two users that overlap; None if too many.
+    """Returns pairs of stretches of two users that overlap, [num_pairs, 2]; None if too many.
     `ordered` by start, so the partners of each stretch are a run of its successors."""
     start = np.array([each.start for each in ordered])
     index = np.arange(len(ordered))

@@ -36,7 +36,7 @@ def shared_ratios(plan: Plan) -> SharedRatios:
 
 
 def _ratios(conversation: Conversation, num_common: int) -> Iterator[tuple[int, float]]:
-    """Of its turns, as far as the common bytes go."""
+    """Yields each turn's share of common bytes, as far as they go."""
     start = 0
     for number, turn in enumerate(conversation.turns):
         prompt = len(_prompt(turn))
@@ -54,14 +54,15 @@ def _spelt(conversation: Conversation) -> list[bytes]:
 
 
 def _prompt(turn: Turn) -> bytes:
-    """Text wins over ids, as when it is asked."""
+    """Returns the bytes of a prompt; text wins over ids, as when it is asked."""
     if turn.prompt_text is not None:
         return turn.prompt_text.encode() or b"\0"
     return turn.new_prompt_token_ids.astype(">i4").tobytes() or b"\0"
 
 
 def _answer(turn: Turn) -> bytes:
-    """The same question gets the same answer, if it is as long. No id and no text begins so."""
+    """Returns what stands for an answer: one question gets one answer, if it is as long. No id and
+    no text begins so."""
     return (0x8000_0000 | turn.num_output_tokens).to_bytes(4)
 
 

@@ -29,7 +29,7 @@ SoloLatencies = Mapping[tuple[str, int], float]  # by conversation and turn: E2E
 
 
 def solo_latencies(run: Path, engine: str) -> SoloLatencies | None:
-    """Of the turns that succeeded; None where no solo run was made."""
+    """Reads how long each turn that succeeded took alone; None where no solo run was made."""
     turns = solo_turns(run, engine)
     if turns is None:
         return None
@@ -66,7 +66,8 @@ class Slowdown:
 def slowdown_numbers(
     turns: TurnTable, solo: SoloLatencies | None, user_classes: Sequence[str]
 ) -> tuple[Slowdown, dict[str, Slowdown]]:
-    """Over turns that succeeded in both: of all users, and of each class."""
+    """Returns the slowdowns of all users and of each class, over turns that succeeded both in
+    company and alone."""
     slowdown = None if solo is None else _per_turn(turns, solo)
     return _numbers(turns, slowdown, np.ones(len(turns), dtype=bool)), {
         name: _numbers(turns, slowdown, turns.user_class == name) for name in user_classes
@@ -102,7 +103,7 @@ def _numbers(turns: TurnTable, slowdown: Floats | None, chosen: Bools) -> Slowdo
 
 
 def _per_turn(turns: TurnTable, solo: SoloLatencies) -> Floats:
-    """E2E / E2E alone, [num_turns]; NaN where either is missing."""
+    """Returns E2E / E2E alone, [num_turns]; NaN where either is missing."""
     keys = zip(turns.conversation_id, turns.turn.tolist(), strict=True)
     alone = np.array([solo.get(key, np.nan) for key in keys], dtype=np.float64)
     e2e_s = np.where(turns.has_failed, np.nan, turns.done_at - turns.sent_at)

@@ -31,7 +31,7 @@ BATCH = 5  # MSER-5: batch means of five
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Of one repeat."""
+    """How one repeat kept up with what was asked of it."""
 
     slice_s: float
     backlog: Floats  # [NUM_SLICES] mean turns outstanding
@@ -41,7 +41,7 @@ class Load:
 
 
 def steady_state(turns: TurnTable, repeats: Sequence[int], plan: Plan) -> dict[str, Any]:
-    """Over all turns of the trial, cut or not."""
+    """Returns what metrics.json says of the load, over all turns of the trial, cut or not."""
     loads, why = [], "the engine was never started"
     for repeat in repeats:
         load, why_not = load_of(turns.where(turns.repeat == repeat), plan)
@@ -67,7 +67,7 @@ def steady_state(turns: TurnTable, repeats: Sequence[int], plan: Plan) -> dict[s
 
 
 def load_of(turns: TurnTable, plan: Plan) -> tuple[Load | None, str]:
-    """Of one repeat; None with the reason where it can not be told."""
+    """Returns the load of one repeat; None with the reason where it can not be told."""
     if plan.closed_concurrency is not None:
         return None, "a closed loop has no load of its own to keep up with"
     if len(turns) < MIN_TURNS:
@@ -83,7 +83,7 @@ def load_of(turns: TurnTable, plan: Plan) -> tuple[Load | None, str]:
     due_at = _due_at(turns)
     num_due = int(((due_at > middle) & (due_at <= end)).sum())
     num_served = int(((done > middle) & (done <= end)).sum())
-    behind = _by(due_at, edges) - _by(done, edges)
+    behind = _num_until(due_at, edges) - _num_until(done, edges)
     return (
         Load(
             slice_s=float(edges[1] - edges[0]),
@@ -105,8 +105,8 @@ def _outstanding_s(start: Floats, end: Floats, at: Floats) -> Floats:
 
 
 def _due_at(turns: TurnTable) -> Floats:
-    """When each turn would have been answered without any waiting: all pauses as they were, every
-    answer at the pace of the quickest ones."""
+    """Returns when each turn would have been answered without any waiting: all pauses as they were,
+    every answer at the pace of the quickest ones."""
     e2e_s = turns.done_at - turns.scheduled_at
     with np.errstate(divide="ignore", invalid="ignore"):
         pace = np.where(turns.num_output_tokens > 0, e2e_s / turns.num_output_tokens, np.nan)
@@ -123,13 +123,13 @@ def _due_at(turns: TurnTable) -> Floats:
     return due_at
 
 
-def _by(instants: Floats, edges: Floats) -> Floats:
-    """How many have come by each edge."""
+def _num_until(instants: Floats, edges: Floats) -> Floats:
+    """Counts the instants up to each edge."""
     return np.searchsorted(np.sort(instants), edges, side="right").astype(np.float64)
 
 
 def _has_grown(behind: Floats, num_due: int, num_served: int) -> bool:
-    """`behind`: turns due less turns answered, at each edge."""
+    """Tells whether the backlog grew; `behind`: turns due less turns answered, at each edge."""
     num_unserved = num_due - num_served
     if num_unserved <= max(MIN_UNSERVED_RATIO * num_due, MIN_UNSERVED_ROOTS * sqrt(num_due)):
         return False

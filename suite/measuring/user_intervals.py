@@ -19,14 +19,13 @@ from suite.statistics.arrays import Floats, Ints
 from suite.statistics.bootstrap import draws
 from suite.statistics.bootstrap_t import bootstrap_t, studentised_interval
 from suite.statistics.intervals import Clusters, clustered_percentile
-from suite.statistics.quantiles import CONFIDENCE_RATIO, P5, Interval
-
-_TAIL = (1 - CONFIDENCE_RATIO) / 2
+from suite.statistics.quantiles import P5, Interval
+from suite.statistics.shares import share_of_sums_interval, unmet_share
 
 
 def user_intervals(users: Attainment, headroom: Floats) -> dict[str, Interval | None]:
-    """Of the fairness numbers over users; `headroom` of each row of `users`. A user's repeats are
-    drawn together."""
+    """Returns the intervals of the fairness numbers over users; `headroom` of each row of `users`.
+    A user's repeats are drawn together."""
     labels = np.unique(users.user_id, return_inverse=True)[1]
     ratio = users.ratio
     has_any = bool(ratio.any())
@@ -40,8 +39,8 @@ def user_intervals(users: Attainment, headroom: Floats) -> dict[str, Interval | 
 
 
 def jain_interval(shares: Floats, labels: Ints) -> Interval | None:
-    """On the scale log(1/J − 1), where J is least skewed; `labels`: the user of each share, from 0.
-    None for a single user."""
+    """Returns the interval of Jain's index, on the scale log(1/J − 1), where it is least skewed;
+    `labels`: the user of each share, from 0. None for a single user."""
     num_users = int(labels.max()) + 1
     if num_users < 2:
         return None
@@ -51,7 +50,7 @@ def jain_interval(shares: Floats, labels: Ints) -> Interval | None:
     found = None if _are_alike(shares) else bootstrap_t(sums, _log_variation)
     _, total, square = sums.sum(axis=0)
     # A share u of users with nothing: (1 − u)² (Σx)² / ((1 − u) n Σx²).
-    low = (1 - _unmet_share(num_users)) * total**2 / (len(shares) * square)
+    low = (1 - unmet_share(num_users)) * total**2 / (len(shares) * square)
     if found is None:
         return Interval(low=low, high=1.0)
     return Interval(
@@ -61,11 +60,11 @@ def jain_interval(shares: Floats, labels: Ints) -> Interval | None:
 
 
 def gini_interval(shares: Floats, labels: Ints) -> Interval | None:
-    """On the log scale. None for a single user."""
+    """Returns the interval of Gini's index, on the log scale. None for a single user."""
     num_users = int(labels.max()) + 1
     if num_users < 2:
         return None
-    (gini, influences), unmet = gini_influences(shares, labels), _unmet_share(num_users)
+    (gini, influences), unmet = gini_influences(shares, labels), unmet_share(num_users)
     high = unmet + (1 - unmet) * gini  # a share u with nothing: u + (1 − u) G
     if _are_alike(shares):
         return Interval(low=0.0, high=high)
@@ -80,38 +79,17 @@ def gini_interval(shares: Floats, labels: Ints) -> Interval | None:
 
 
 def mean_share_interval(shares: Floats, labels: Ints) -> Interval | None:
-    """Of the mean of shares from 0 to 1, on the scale log(m / (1 − m)). None for a single user."""
-    num_users = int(labels.max()) + 1
-    if num_users < 2:
-        return None
-    sums: Floats = np.stack([np.bincount(labels), np.bincount(labels, shares)], axis=1)
-    found = None if _are_alike(shares) else bootstrap_t(sums, _log_odds)
-    low, high = (None, None) if found is None else (found.low, found.high)
-    mean, unmet = float(shares.mean()), _unmet_share(num_users)
-    return Interval(
-        low=(1 - unmet) * mean if low is None else 1 / (1 + exp(-low)),
-        high=unmet + (1 - unmet) * mean if high is None else 1 / (1 + exp(-high)),
-    )
+    """The interval of the mean of shares from 0 to 1. None for a single user."""
+    return share_of_sums_interval(shares, np.ones(len(shares)), labels)
 
 
 def p5_interval(shares: Floats, labels: Ints) -> Interval | None:
-    """Two order statistics; below 72 users the low end is open."""
-    return clustered_percentile(shares, np.sort(shares), P5, Clusters.of(labels))[1]
-
-
-def _unmet_share(num_users: int) -> float:
-    return float(1 - _TAIL ** (1 / num_users))
+    """Returns two order statistics around P5 of users; below 72 users the low end is open."""
+    return clustered_percentile(shares, np.sort(shares), P5, Clusters.from_labels(labels))[1]
 
 
 def _are_alike(shares: Floats) -> bool:
     return bool((shares == shares[0]).all())
-
-
-def _log_odds(totals: Floats) -> tuple[Floats, Floats]:
-    num, total = totals.T
-    return np.log(total / (num - total)), np.stack(
-        [-1 / (num - total), 1 / total + 1 / (num - total)], axis=1
-    )
 
 
 def _log_variation(totals: Floats) -> tuple[Floats, Floats]:

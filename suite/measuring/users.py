@@ -17,14 +17,14 @@ NUM_WORST = 10
 
 
 def worst_users(turns: TurnTable, users: Attainment) -> list[dict[str, Any]]:
-    """Smallest attainment first; of equals, who waited longest."""
+    """Returns the users served worst: smallest attainment first; of equals, who waited longest."""
     rows = list(user_rows(turns, users))
     rows.sort(key=lambda row: (row["attainment_ratio"], -(row["longest_wait_s"] or 0.0)))
     return rows[:NUM_WORST]
 
 
 def user_rows(turns: TurnTable, users: Attainment) -> Iterator[dict[str, Any]]:
-    """One a user and repeat, in the plan's order."""
+    """Yields one row a user and repeat, in the plan's order."""
     row_of = users.rows_of(turns)
     num = len(users.repeat)
     longest_wait = _largest(longest_wait_per_turn(turns), row_of, num)
@@ -50,7 +50,7 @@ def user_rows(turns: TurnTable, users: Attainment) -> Iterator[dict[str, Any]]:
 
 
 def _means(turns: TurnTable, name: str, row_of: Ints, num_rows: int) -> Floats:
-    """[num_rows]: over the samples of that latency; NaN without any."""
+    """Returns each row's mean over the samples of that latency, [num_rows]; NaN without any."""
     values, turn = samples_and_rows(turns, np.ones(len(turns), dtype=bool), f"{name}_s")
     rows = row_of[turn]
     count = np.bincount(rows, minlength=num_rows)
@@ -60,7 +60,7 @@ def _means(turns: TurnTable, name: str, row_of: Ints, num_rows: int) -> Floats:
 
 
 def _largest(values: Floats, row_of: Ints, num_rows: int) -> Floats:
-    """[num_rows]; NaN where no turn has one."""
+    """Returns each row's largest value, [num_rows]; NaN where no turn has one."""
     largest = np.full(num_rows, -np.inf)
     has_any = ~np.isnan(values)
     np.maximum.at(largest, row_of[has_any], values[has_any])

@@ -43,7 +43,8 @@ class Measured:
 
 
 def measured(plan: Plan, workload: Mapping[str, Any]) -> Measured:
-    """`workload` is the resolved file, as the manifest has it. Raises CutError."""
+    """Returns what the workload's rule leaves of the plan; `workload`: the resolved file, as the
+    manifest has it. Raises CutError."""
     rule = workload.get("measure") or {}
     warm_up, drain = rule.get("warm_up", 0.0), rule.get("drain", 0.0)
     kept = _is_kept(plan, warm_up, drain)
@@ -66,7 +67,7 @@ def measured(plan: Plan, workload: Mapping[str, Any]) -> Measured:
 
 
 def _is_kept(plan: Plan, warm_up: float | str, drain: float | str) -> Bools:
-    """[num_conversations], which stand in order of their start."""
+    """Tells which conversations stay, [num_conversations], in order of their start."""
     num = len(plan.conversations)
     start = np.array([each.start_at_s for each in plan.conversations])
     kept = np.ones(num, dtype=bool)

@@ -1,4 +1,4 @@
-"""Plays a plan on a simulated engine into one directory, without a run around it."""
+"""Plays a plan on an engine in virtual time into one directory, without a run around it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ def simulate(
     turn_timeout_s: float = float("inf"),
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> PlayResult:
-    """Plays the plan and returns how it ended; `directory` gets turns.parquet and the engine's
-    logs.
+    """Plays the plan and returns how it ended; `directory` gets turns.parquet and engine logs.
 
-    `settings` are resolved.
+    `settings` are resolved and of virtual time.
     """
     script = Script(plan=plan, directory=directory, turn_timeout_s=turn_timeout_s)
     priorities = priority_updates(plan)

@@ -12,7 +12,8 @@ from pydantic import ValidationError, create_model
 from engines.api import EngineSettings, PriorityUpdates
 from engines.errors import EngineInputError
 from engines.registry import KINDS, settings_of_kind
-from suite.judging.catalogue import METRICS, unknown_metric
+from suite.judging.catalogue.table import METRICS, unknown_metric
+from suite.judging.gate_schema import gate_schema
 from suite.judging.gate_syntax import parse_gates
 from suite.measuring.window import CutError, measured
 from suite.playing.preflight import check_size
@@ -110,7 +111,7 @@ def priority_updates(plan: Plan) -> PriorityUpdates | None:
 
 
 def workload_schema() -> dict[str, Any]:
-    """Returns the JSON schema of a workload file, each kind of engine included."""
+    """Returns the JSON schema of a workload file, with each kind of engine and every metric."""
     schema = WorkloadSpec.model_json_schema(by_alias=True)
     kinds = []
     for settings_type in KINDS.values():
@@ -118,6 +119,8 @@ def workload_schema() -> dict[str, Any]:
         kind_schema["required"] = sorted({*kind_schema.get("required", []), "kind"})
         kinds.append(kind_schema)
     schema["properties"]["engines"]["additionalProperties"] = {"oneOf": kinds}
+    schema["properties"]["gates"]["items"] = gate_schema()
+    schema["$defs"]["ReferenceSpec"]["properties"]["metrics"]["items"] = {"enum": list(METRICS)}
     return schema
 
 

@@ -1,5 +1,4 @@
-"""Block bootstrap: what a percentile could have been had other conversations been drawn; and the
-draws of bootstrap-t.
+"""Block bootstrap: resamples of clusters, and the percentiles that they give.
 
 A resample draws as many clusters as there are, with replacement; it is kept as how often each one
 was drawn. Two engines on the same plan are resampled with the same draws (paired), so what the
@@ -29,24 +28,24 @@ _TAIL = (1 - CONFIDENCE_RATIO) / 2
 
 @lru_cache(maxsize=2)
 def draws(num_clusters: int) -> Floats:
-    """[NUM_RESAMPLES, num_clusters]: how often each cluster was drawn."""
+    """Returns how often each cluster was drawn, [NUM_RESAMPLES, num_clusters]."""
     rng = np.random.Generator(np.random.PCG64(SEED))
     counts = np.empty((NUM_RESAMPLES, num_clusters))
     num_together = max(1, CHUNK // num_clusters)
     for first in range(0, NUM_RESAMPLES, num_together):
-        part = counts[first : first + num_together]
-        drawn = rng.integers(num_clusters, size=part.shape)
-        drawn += num_clusters * np.arange(len(part))[:, None]  # each resample counts for itself
-        part[:] = np.bincount(drawn.ravel(), minlength=part.size).reshape(part.shape)
+        rows = counts[first : first + num_together]
+        drawn = rng.integers(num_clusters, size=rows.shape)
+        drawn += num_clusters * np.arange(len(rows))[:, None]  # each resample counts for itself
+        rows[:] = np.bincount(drawn.ravel(), minlength=rows.size).reshape(rows.shape)
     return counts
 
 
 def percentile_draws(
     values: Floats, clusters: Clusters, rows: Ints, counts: Floats, levels: Sequence[float]
 ) -> Floats:
-    """[NUM_RESAMPLES]: the mean of these quantiles of each resample, NaN where it drew no sample.
-    `rows`: which column of `counts` each cluster is. Only order statistics around the observed one
-    are tried."""
+    """Returns the mean of these quantiles of each resample, [NUM_RESAMPLES], NaN where it drew no
+    sample. `rows`: which column of `counts` each cluster is. Only order statistics around the
+    observed one are tried."""
     candidates = _candidates(values, clusters, levels)
     # 1. How many samples of each cluster are at most each candidate.
     below = _num_below(values, clusters, candidates)
@@ -64,15 +63,15 @@ def percentile_draws(
 
 
 def levels_around(values: Floats, clusters: Clusters, q: float) -> list[float]:
-    """Of q and within a standard error of it. The resamples of one order statistic jump from sample
-    to sample and so spread too far; a mean over neighbours does not (kernel quantiles, Sheather &
-    Marron 1990)."""
+    """Returns q and levels within a standard error of it. The resamples of one order statistic jump
+    from sample to sample and so spread too far; a mean over neighbours does not (kernel quantiles,
+    Sheather & Marron 1990)."""
     error = _standard_error(values, clusters, q)
-    return [min(1.0, max(0.0, q + part * error)) for part in (-1.0, -0.5, 0.0, 0.5, 1.0)]
+    return [min(1.0, max(0.0, q + step * error)) for step in (-1.0, -0.5, 0.0, 0.5, 1.0)]
 
 
 def _standard_error(values: Floats, clusters: Clusters, q: float) -> float:
-    """Of the share of samples that are at most the q-quantile."""
+    """The standard error of the share of samples that are at most the q-quantile."""
     rank = min(len(values) - 1, int(q * len(values)))
     middle = np.partition(values, rank)[rank]
     effective = effective_samples(clusters.sums(values <= middle), clusters.sizes)
@@ -80,7 +79,8 @@ def _standard_error(values: Floats, clusters: Clusters, q: float) -> float:
 
 
 def _num_below(values: Floats, clusters: Clusters, candidates: Floats) -> Floats:
-    """[num_clusters, num_candidates]; a stretch of samples at a time, for memory's sake."""
+    """Counts each cluster's samples that are at most each candidate, [num_clusters,
+    num_candidates]; a stretch of samples at a time, for memory's sake."""
     width = len(candidates) + 1
     cells = np.zeros(len(clusters) * width, dtype=np.int64)
     for first in range(0, len(values), CHUNK):
@@ -96,7 +96,7 @@ def _columns(counts: Floats, rows: Ints) -> Floats:
 
 
 def _candidates(values: Floats, clusters: Clusters, levels: Sequence[float]) -> Floats:
-    """Ascending, at most NUM_CANDIDATES samples."""
+    """Picks at most NUM_CANDIDATES samples around the quantile, ascending."""
     ascending, num, q = np.sort(values), len(values), levels[len(levels) // 2]
     error = _standard_error(values, clusters, q)
     reach = NUM_ERRORS * error + 2 * error**2 / (q * (1 - q))
@@ -106,7 +106,7 @@ def _candidates(values: Floats, clusters: Clusters, levels: Sequence[float]) -> 
 
 
 def interval_of(resampled: Floats) -> Interval | None:
-    """The middle 95 % of the resamples; None where one of them has no number."""
+    """Returns the middle 95 % of the resamples; None where one of them has no number."""
     if not len(resampled) or not np.isfinite(resampled).all():
         return None
     low, high = np.quantile(resampled, [_TAIL, 1 - _TAIL], method="inverted_cdf")

@@ -15,8 +15,8 @@ import numpy as np
 
 from suite.statistics.arrays import Floats
 from suite.statistics.bootstrap import draws
-from suite.statistics.intervals import student_t
 from suite.statistics.quantiles import CONFIDENCE_RATIO, Interval
+from suite.statistics.student import student_t
 
 MAX_ERRORS = 100.0  # an end further away than so many standard errors bounds nothing
 MAX_ROUNDING = 1e-12  # of a cluster's influence, of the terms that cancel in it
@@ -28,7 +28,8 @@ Statistic = Callable[[Floats], tuple[Floats, Floats]]
 
 
 def bootstrap_t(sums: Floats, statistic: Statistic) -> Interval | None:
-    """`sums`: what each cluster adds to each total, [num_clusters, K]. None below two clusters."""
+    """Returns the interval of a statistic of totals; `sums`: what each cluster adds to each total,
+    [num_clusters, K]. None below two clusters."""
     if len(sums) < 2:
         return None
     value, slope = statistic(sums.sum(axis=0, keepdims=True))
@@ -42,8 +43,10 @@ def bootstrap_t(sums: Floats, statistic: Statistic) -> Interval | None:
 def studentised_interval(
     value: float, influences: Floats, drawn: Floats, errors: Floats
 ) -> Interval:
-    """`influences` of each cluster on the value, [num_clusters]; `drawn` and `errors`: each
-    resample's value and standard error, [NUM_RESAMPLES]. A point where no cluster has any. Ends are
+    """Returns the interval of a value from how far resamples lie off in their own standard errors.
+
+    `influences` of each cluster on the value, [num_clusters]; `drawn` and `errors`: each resample's
+    value and standard error, [NUM_RESAMPLES]. A point where no cluster has any influence. Ends are
     open where too many resamples have no spread; and on the side of a few clusters that make up the
     spread alone, for how many more of their kind there are, so few do not tell."""
     num_clusters = len(influences)
@@ -69,7 +72,7 @@ def studentised_interval(
 
 
 def standard_errors(squares: Floats, num_clusters: int) -> Floats:
-    """From Σ of the squared influences of the clusters."""
+    """Returns standard errors from Σ of the squared influences of the clusters."""
     found: Floats = np.sqrt(np.maximum(squares, 0) * num_clusters / (num_clusters - 1))
     return found
 
@@ -94,7 +97,8 @@ def _evaluate(sums: Floats, counts: Floats, statistic: Statistic) -> tuple[Float
 
 
 def mean_interval(sums: Floats, sizes: Floats) -> Interval | None:
-    """Of Σ sums / Σ sizes over clusters, on the log scale where the mean is above 0."""
+    """Returns the interval of Σ sums / Σ sizes over clusters, on the log scale where all sums are
+    above 0."""
     if not len(sizes):
         return None
     unit = float(np.abs(sums).max()) or 1.0  # so that squares of tiny times do not vanish
@@ -111,9 +115,9 @@ def mean_interval(sums: Floats, sizes: Floats) -> Interval | None:
 
 
 def mean_ratio_interval(totals: Floats, base: Floats) -> Interval | None:
-    """Of one mean / another over the same clusters, paired, on the log scale: what a cluster does
-    to both cancels. What each cluster adds, [num_clusters, 2]: samples, and their sum. None where a
-    mean is not above 0."""
+    """Returns the interval of one mean / another over the same clusters, paired, on the log scale:
+    what a cluster does to both cancels. `totals` and `base`: what each cluster adds, [num_clusters,
+    2], to the number of samples and to their sum. None where a mean is not above 0."""
     both = np.concatenate([totals, base], axis=1)
     both = both[(both[:, [0, 2]] > 0).any(axis=1)]  # one without samples is no cluster of a mean
     units = np.abs(both).max(axis=0, initial=0.0)

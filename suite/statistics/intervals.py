@@ -1,4 +1,4 @@
-"""Intervals for samples that come in clusters: effective numbers, percentiles, shares.
+"""Intervals for samples that come in clusters: effective numbers and percentiles.
 
 Turns of one conversation are not independent, conversations are. So what a percentile can be
 trusted to is a matter of how the samples on either side of it spread over conversations: the design
@@ -13,22 +13,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
-from math import exp, inf, log, sqrt
+from math import inf
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, special
 
 from suite.statistics.arrays import Floats, Labels
-from suite.statistics.quantiles import CONFIDENCE_RATIO, Interval, interval_ranks, quantile
+from suite.statistics.quantiles import Interval, interval_ranks, quantile
+from suite.statistics.student import student_t
 
 Values = Floats | npt.NDArray[np.bool_]
 
 CHUNK = 1 << 21  # samples counted together
 CLUSTERED = 4.0  # samples for an effective one
 CLUSTERS_BY_SKEWNESS = 8.0  # Cochran's rule (25 there); chosen by benchmarks/coverage.py
-_TAIL = (1 - CONFIDENCE_RATIO) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +37,9 @@ class Clusters:
     sizes: Floats  # [num_clusters], all > 0
 
     @classmethod
-    def of(cls, labels: Labels) -> Clusters:
-        """`labels` are small non-negative integers; those without a sample are closed up."""
+    def from_labels(cls, labels: Labels) -> Clusters:
+        """Numbers the clusters from 0; `labels` are small non-negative integers, of which those
+        without a sample are closed up."""
         counts = sums_by_label(labels, None, int(labels.max(initial=-1)) + 1)
         present = counts > 0
         if present.all():
@@ -68,12 +67,6 @@ def sums_by_label(
     return total
 
 
-@lru_cache(maxsize=4096)
-def student_t(num_degrees: float) -> float:
-    """The two-sided quantile at the stated confidence."""
-    return float(special.stdtrit(num_degrees, 1 - _TAIL))
-
-
 def effective_samples(hits: Floats, sizes: Floats) -> float:
     """How many independent samples tell as much about a share as these: `hits` of `sizes` in each
     cluster. Never more than there are samples; where all or none hit, the number of clusters."""
@@ -95,8 +88,9 @@ def effective_samples(hits: Floats, sizes: Floats) -> float:
 
 
 def _num_degrees(squares: Floats, own: Floats) -> float:
-    """1 / the squared relative error of the design effect, itself a ratio over clusters; at most
-    C − 1. Satterthwaite's would be 2 / it: too many for what is skewed, as coverage.py shows."""
+    """Returns the degrees of freedom of the design effect: 1 / its squared relative error, itself a
+    ratio over clusters; at most C − 1. Satterthwaite's would be 2 / it: too many for what is
+    skewed, as benchmarks/coverage.py shows."""
     error = squares - squares.sum() / own.sum() * own
     total = float(squares.sum()) ** 2
     most = len(squares) - 1.0
@@ -134,9 +128,9 @@ def clustered_percentile(
 def percentile_interval(
     ascending: Floats, q: float, num_effective: float, num_clusters: int
 ) -> Interval:
-    """Two order statistics; their ranks are those for the effective number, spread over the samples
-    there are. Where clusters matter and are too few, the end towards the tail is open, and both are
-    where not one cluster is expected in the tail."""
+    """Returns two order statistics; their ranks are those for the effective number, spread over the
+    samples there are. Where clusters matter and are too few, the end towards the tail is open, and
+    both are where not one cluster is expected in the tail."""
     num = len(ascending)
     low, high = interval_ranks(num_effective, q)
     if _are_alike(num, num_effective) and num_clusters < clusters_needed(q):
@@ -155,86 +149,11 @@ def _are_alike(num: int, num_effective: float) -> bool:
 
 
 def _at_rank(ascending: Floats, rank: float) -> float:
-    """1-based; a fractional rank lies on the line between two neighbours."""
+    """Returns the sample of a 1-based rank; a fractional one lies between two neighbours."""
     below = min(max(1, int(rank)), len(ascending))
     above = min(below + 1, len(ascending))
-    part = min(max(0.0, rank - below), 1.0)
-    return float((1 - part) * ascending[below - 1] + part * ascending[above - 1])
-
-
-def share_interval(hits: Floats, sizes: Floats) -> Interval | None:
-    """Mid-P on the effective number; None without clusters. A count has only so many values, so no
-    interval holds every true share equally often: over 10 to 200 users and shares of 0.5 to 0.99
-    this one holds it in 95 to 97 % on average, and its ends, which gates look at, miss in at most
-    5 % each (Wilson's 16 %, Jeffreys' 10 %; Clopper & Pearson's holds 97 to 99 %: Brown, Cai &
-    DasGupta 2001; Berry & Armitage 1995)."""
-    total = float(sizes.sum())
-    if not total:
-        return None
-    num = effective_samples(hits, sizes)
-    found = float(hits.sum()) / total * num
-    return Interval(low=_mid_p_low(found, num), high=1 - _mid_p_low(num - found, num))
-
-
-def _mid_p_low(found: float, num: float) -> float:
-    """The share at which P(more than found) + P(as many) / 2 is the tail: Clopper & Pearson's count
-    all of P(as many). Beta functions stand for the binomial sums, at every real number."""
-    if found <= 0:
-        return 0.0
-
-    def excess(share: float) -> float:
-        more = special.betainc(found + 1, num - found, share) if found < num else 0.0
-        return float(more + special.betainc(found, num - found + 1, share)) / 2 - _TAIL
-
-    return float(optimize.brentq(excess, 0.0, 1.0, xtol=1e-12))
-
-
-def between_runs_interval(values: Floats) -> Interval | None:
-    """Mean of independent runs ± t · standard error; None below three runs."""
-    if len(values) < 3:
-        return None
-    half = student_t(len(values) - 1) * float(values.std(ddof=1)) / sqrt(len(values))
-    mean = float(values.mean())
-    return Interval(low=mean - half, high=mean + half)
-
-
-def combined_ratio(
-    value: float,
-    interval: Interval,
-    base: float,
-    base_interval: Interval,
-    correlation: float = 0.0,
-) -> Interval:
-    """Interval of value / base from the two intervals: their distances a and b on the log scale as
-    √(a² + b² − 2 · correlation · a · b) (MOVER, Zou & Donner 2008). An end that nothing bounds is
-    open. Of a value of 0, whose logarithm tells nothing, the ends furthest apart."""
-    if value == 0:
-        if interval.high is None or not base_interval.low:
-            return Interval(low=0.0, high=None)
-        return Interval(low=0.0, high=interval.high / base_interval.low)
-    ratio = value / base
-    below = _apart(
-        _log_ratio(value, interval.low), _log_ratio(base_interval.high, base), correlation
-    )
-    above = _apart(
-        _log_ratio(interval.high, value), _log_ratio(base, base_interval.low), correlation
-    )
-    return Interval(
-        low=None if below == inf else ratio * exp(-below),
-        high=None if above == inf else ratio * exp(above),
-    )
-
-
-def _apart(one: float, other: float, correlation: float) -> float:
-    if inf in (one, other):
-        return inf
-    return sqrt(max(0.0, one**2 + other**2 - 2 * correlation * one * other))
-
-
-def _log_ratio(large: float | None, small: float | None) -> float:
-    if large is None or small is None or small <= 0:
-        return inf
-    return max(0.0, log(large / small))
+    share = min(max(0.0, rank - below), 1.0)
+    return float((1 - share) * ascending[below - 1] + share * ascending[above - 1])
 
 
 def hull(*intervals: Interval | None) -> Interval | None:

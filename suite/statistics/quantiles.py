@@ -46,7 +46,7 @@ class Interval:
 
 
 def exact_fraction(q: float | Fraction) -> Fraction:
-    """What was meant by a decimal such as 0.99: 99/100, not the double next to it."""
+    """Returns the fraction that a decimal such as 0.99 means: 99/100, not the double next to it."""
     return q if isinstance(q, Fraction) else Fraction(q).limit_denominator(1_000_000)
 
 

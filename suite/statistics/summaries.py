@@ -14,7 +14,8 @@ from suite.statistics.quantiles import PERCENTILES, Interval, quantile, samples_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """Percentiles that are None stand in `unavailable` with the reason."""
+    """Percentiles, mean and maximum of samples with their intervals; a percentile that is None
+    stands in `unavailable` with the reason."""
 
     count: int
     mean: float | None
@@ -37,12 +38,12 @@ class Summary:
 
 
 def summarise(samples: Floats, labels: Labels | None = None) -> Summary:
-    """`labels`: the cluster (conversation) of each sample; None = all are independent. NaN is a bug
-    of the caller."""
+    """Returns the summary of samples. `labels`: the cluster (conversation) of each sample; None =
+    all are independent. NaN is a bug of the caller."""
     assert not np.isnan(samples).any(), "NaN among the samples"
     count = len(samples)
     ascending = np.sort(samples)
-    clusters = Clusters.of(np.arange(count) if labels is None else labels)
+    clusters = Clusters.from_labels(np.arange(count) if labels is None else labels)
     unavailable = {
         name: f"needs at least {samples_needed(q):,} samples, has {count:,}"
         for name, q in PERCENTILES.items()
@@ -71,8 +72,8 @@ def summarise(samples: Floats, labels: Labels | None = None) -> Summary:
 
 
 def _closed_by_neighbours(intervals: dict[str, Interval | None]) -> dict[str, Interval | None]:
-    """Of percentiles in ascending order: what holds P95 from below does so for P99, and what holds
-    P99.9 from above. So an open end takes that of the nearest percentile on its side."""
+    """Closes open ends by the nearest percentile on their side: what holds P95 from below does so
+    for P99, and so does what holds P99.9 from above. Percentiles in ascending order."""
     lows = [None if each is None else each.low for each in intervals.values()]
     highs = [None if each is None else each.high for each in intervals.values()]
     for index in range(1, len(lows)):

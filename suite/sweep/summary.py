@@ -13,36 +13,37 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from suite.judging.catalogue.row import Row
+from suite.judging.catalogue.table import shown_in
 from suite.sweep.manifest import AxisEntry, SweepManifest
 
 Json = dict[str, Any]
 
-# Column: its place in an engine's numbers, and its type.
-COLUMNS: dict[str, tuple[tuple[str, str], pa.DataType]] = {
-    "num_users": (("slo", "num_users"), pa.int64()),
-    "users_within_slo_ratio": (("slo", "users_within_slo_ratio"), pa.float64()),
-    "turn_attainment_ratio": (("slo", "turn_attainment_ratio"), pa.float64()),
-    "ttft_p50_s": (("ttft_s", "p50"), pa.float64()),
-    "ttft_p99_s": (("ttft_s", "p99"), pa.float64()),
-    "ttft_p999_s": (("ttft_s", "p999"), pa.float64()),
-    "tbt_p50_s": (("tbt_s", "p50"), pa.float64()),
-    "tbt_p99_s": (("tbt_s", "p99"), pa.float64()),
-    "tbt_p999_s": (("tbt_s", "p999"), pa.float64()),
-    "output_tokens_per_s": (("throughput", "output_tokens_per_s"), pa.float64()),
-    "turns_per_s": (("throughput", "turns_per_s"), pa.float64()),
-    "num_preemptions": (("context_switch", "num_preemptions"), pa.int64()),
-    "mean_blocks_per_copy": (("context_switch", "mean_blocks_per_copy"), pa.float64()),
-    "stall_ratio": (("context_switch", "stall_ratio"), pa.float64()),
-    "is_overloaded": (("steady_state", "is_overloaded"), pa.bool_()),
-    "served_ratio": (("steady_state", "served_ratio"), pa.float64()),
-    "num_turns_planned": (("counts", "planned"), pa.int64()),
-    "num_turns_failed": (("counts", "failed"), pa.int64()),
-    "num_turns_lost": (("counts", "lost"), pa.int64()),
+# What is no metric: column, its path in an engine's numbers, its type.
+_OTHERS = (
+    ("num_users", ("slo", "num_users"), pa.int64()),
+    ("is_overloaded", ("steady_state", "is_overloaded"), pa.bool_()),
+    ("num_turns_planned", ("counts", "planned"), pa.int64()),
+)
+
+
+def column(row: Row) -> str:
+    """Returns a metric's column: `ttft_p99_s`, `num_turns_failed`, else its own key."""
+    if row.is_latency:
+        return f"{row.group}_{row.key}_s"
+    return f"num_turns_{row.key}" if row.is_count_of_turns else row.key
+
+
+# Column: its path in an engine's numbers, and its type.
+COLUMNS: dict[str, tuple[tuple[str, ...], pa.DataType]] = {
+    **{name: (path, kind) for name, path, kind in _OTHERS},
+    **{
+        column(row): (row.path, pa.int64() if row.kind == "count" else pa.float64())
+        for row in shown_in("sweep")
+    },
 }
 # Those that a metrics.json may give an interval for: two more columns, …_low and …_high.
-WITH_INTERVAL = tuple(
-    name for name in COLUMNS if name.startswith(("users_within", "turn_attain", "ttft_", "tbt_"))
-)
+WITH_INTERVAL = tuple(column(row) for row in shown_in("sweep") if row.interval is not None)
 
 
 def engine_row(numbers: Json) -> Json:

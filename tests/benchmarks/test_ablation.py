@@ -2,36 +2,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from benchmarks.ablation import BASELINE, WORKLOAD, Reference, arms, scaled_link, summarise
+from benchmarks.ablation import BASELINE, WORKLOAD, arms, capacity, look, summarise
 from engines.core.settings import PRESETS
 from engines.embedded.settings import FastSwitchSettings
-from engines.models.model_config import PRESETS as MODELS
 from tests.workloads.examples import load_spec
 from workloads.build import build_plan
 from workloads.yaml_file import read_yaml
 
 
-def test_the_link_costs_one_context_as_many_steps_as_the_reference() -> None:
-    reference, step_s = Reference(), 0.05
-    assert (reference.dispatch_steps, reference.wire_steps) == pytest.approx((0.7056, 0.132), 1e-2)
-    link = scaled_link(step_s, read_yaml(WORKLOAD), reference)
-    # A context of 100 tokens: 50 blocks of 2, in 8 layers' K and V, 8 KiB a token.
-    assert MODELS["tiny-llama"].num_layers == 8
-    assert 50 * 8 * 2 * link["seconds_per_copy"] / step_s == pytest.approx(0.7056)
-    assert 100 * 8192 / link["bytes_per_s"] / step_s == pytest.approx(0.132, 1e-2)
-
-
-def test_every_preset_is_an_arm_that_can_run_on_the_plan() -> None:
+def test_every_preset_is_an_arm_that_can_run_on_the_plan_at_one_pace() -> None:
     common = read_yaml(WORKLOAD)["engines"][BASELINE]
-    link = {"bytes_per_s": 1e8, "seconds_per_copy": 1e-5}
-    named = arms(common, link, [*PRESETS])
+    named = arms(common, [*PRESETS])
     assert len(named) == len(PRESETS)
-    for settings in named.values():
-        assert FastSwitchSettings(**settings).link is not None
+    paces = {
+        FastSwitchSettings(**settings).resolve("nano-llama").pace for settings in named.values()
+    }
+    assert len(paces) == 1 and None not in paces
     spec = load_spec(WORKLOAD)
     assert build_plan(spec, Path.cwd()).num_turns > len(named)
+
+
+def test_the_baseline_s_capacity_is_the_twin_s_and_no_machine_s(tmp_path: Path) -> None:
+    workload = read_yaml(WORKLOAD)
+    found = [capacity(look(tmp_path / name, workload, 20)) for name in ("first", "again")]
+    assert found[0] == found[1] > 0
 
 
 def test_ratios_are_above_one_where_an_arm_is_better() -> None:

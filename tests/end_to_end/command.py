@@ -44,7 +44,6 @@ def workload(**changes: Any) -> dict[str, Any]:
                 "kv_tokens": 256,
                 "swap_tokens": 2048,
                 "max_batch_tokens": 128,
-                "link": {"bytes_per_s": 1.0e9, "seconds_per_copy": 1.0e-5},
             }
         },
         **changes,

@@ -52,12 +52,6 @@ def test_kv_pressure_really_preempts_and_the_step_log_says_so(finished_run: Path
     assert steps["num_used_device_blocks"].max() <= 16
 
 
-def test_an_emulated_link_is_called_that(finished_run: Path) -> None:
-    metrics = json.loads((finished_run / "metrics.json").read_text())
-    warning = "the link between device and host is emulated: 1 GB/s, 10 µs a copy"
-    assert warning in metrics["engines"]["small"]["warnings"]
-
-
 def test_the_step_log_and_the_turns_share_one_clock(finished_run: Path) -> None:
     steps = pd.read_parquet(finished_run / "small" / "1" / "steps.parquet")
     turns = read_turns(finished_run / "small" / "1" / "turns.parquet")

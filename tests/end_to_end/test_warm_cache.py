@@ -1,4 +1,4 @@
-"""One real server with a prefix cache as both arms of a run: no part finds what another left, so
+"""One real server with a prefix cache as both arms of a run: no trial finds what another left, so
 equal arms get no verdict; and where they share the cache on purpose, it is seen and nothing judged.
 
 A prompt that is cold takes 0.3 s to its first token, a known one 0.02 s.
@@ -18,7 +18,7 @@ import pytest
 from suite.driver.caching_server import RESET_PATH, command
 from suite.driver.calibrate import running_server
 from suite.measuring.cache_isolation import NOTE
-from suite.records.run_directory import SOLO_FOLDER, Manifest, Part
+from suite.records.run_directory import SOLO_FOLDER, Manifest, Trial
 from suite.records.turn_records import TurnRecord, read_turns
 from tests.end_to_end.command import finish, only_run, start
 
@@ -75,10 +75,10 @@ def play(directory: Path, spec: dict[str, Any], *options: str) -> tuple[int, str
     return code, out + err
 
 
-def parts_of(run: Path) -> list[tuple[Part, list[TurnRecord]]]:
+def trials_of(run: Path) -> list[tuple[Trial, list[TurnRecord]]]:
     return [
-        (part, read_turns(part.directory(run) / "turns.parquet"))
-        for part in Manifest.read(run).parts
+        (trial, read_turns(trial.directory(run) / "turns.parquet"))
+        for trial in Manifest.read(run).trials
     ]
 
 
@@ -112,14 +112,14 @@ def test_engines_repeats_a_rerun_and_solo_parts_find_nothing_of_each_other(
         play(directory, workload(engines, repeats=2 - number), *options)
         runs.append(only_run(directory))
     folders = [runs[0], runs[0] / SOLO_FOLDER, runs[1]]
-    found = [each for folder in folders for each in parts_of(folder)]
+    found = [each for folder in folders for each in trials_of(folder)]
     assert len(found) == 2 * 2 + 2 + 2
-    for part, records in found:
-        assert part.isolation is not None
-        assert (part.isolation.by, part.isolation.num_tokens) == ("words", 8)
+    for trial, records in found:
+        assert trial.isolation is not None
+        assert (trial.isolation.by, trial.isolation.num_tokens) == ("words", 8)
         assert_nothing_found(records, num_opening=8)
         assert {each.num_prompt_tokens for each in records if each.turn == 0} == {NUM_PROMPT + 8}
-    salts = {part.isolation.salt for part, _ in found if part.isolation is not None}
+    salts = {trial.isolation.salt for trial, _ in found if trial.isolation is not None}
     assert len(salts) == len(found)
     assert len({Manifest.read(run).plan_digest for run in runs}) == 1
     for run in runs:
@@ -144,7 +144,7 @@ def test_the_cells_of_a_sweep_find_nothing_of_each_other_in_chat(
     cells = sorted(only_run(directory).glob("cells/*"))
     assert len(cells) == 3
     for cell in cells:
-        [(_, records)] = parts_of(cell)
+        [(_, records)] = trials_of(cell)
         before = template + 8 + 2  # the roles of the chat template are tokens here
         assert_nothing_found(records, num_opening=before, slack=template + 16)
         found = metrics_of(cell)["engines"]["only"]
@@ -162,12 +162,12 @@ def test_a_salt_where_it_is_taken_and_ids_of_the_plans_own_where_it_is_not(
     }
     directory = tmp_path / "run"
     play(directory, workload(engines, repeats=2, gates=[]))
-    for part, records in parts_of(only_run(directory)):
-        assert part.isolation is not None
-        by_words = part.engine == "words"
-        assert part.isolation.by == ("words" if by_words else "cache_salt")
-        assert part.isolation.salt
-        num_opening = part.isolation.num_tokens
+    for trial, records in trials_of(only_run(directory)):
+        assert trial.isolation is not None
+        by_words = trial.engine == "words"
+        assert trial.isolation.by == ("words" if by_words else "cache_salt")
+        assert trial.isolation.salt
+        num_opening = trial.isolation.num_tokens
         assert num_opening == (8 if by_words else 0)
         assert_nothing_found(records, num_opening=num_opening, slack=0)
         firsts = [each.num_prompt_tokens for each in records if each.turn == 0]
@@ -177,9 +177,9 @@ def test_a_salt_where_it_is_taken_and_ids_of_the_plans_own_where_it_is_not(
 def test_a_shared_cache_is_seen_and_gives_no_verdict(tmp_path: Path, serve: Serve) -> None:
     directory = tmp_path / "run"
     code, said = play(directory, workload(arms(serve(), prefix_cache="shared")))
-    for part, _ in parts_of(only_run(directory)):
-        assert part.isolation is not None
-        assert (part.isolation.by, part.isolation.salt) == ("shared", None)
+    for trial, _ in trials_of(only_run(directory)):
+        assert trial.isolation is not None
+        assert (trial.isolation.by, trial.isolation.salt) == ("shared", None)
     metrics = metrics_of(only_run(directory))
     before, after = (metrics["engines"][name]["prefix_cache"] for name in ("before", "after"))
     assert (before["is_isolated"], after["is_isolated"]) == (True, False)
@@ -204,9 +204,9 @@ def test_a_reset_empties_the_cache_before_each_part_and_a_refusal_is_told(
     reset = {"reset": f"POST {RESET_PATH}"}
     directory = tmp_path / "run"
     play(directory, workload(arms(serve(), prefix_cache=reset)))
-    for part, records in parts_of(only_run(directory)):
-        assert part.isolation is not None
-        assert (part.isolation.by, part.isolation.salt) == ("reset", None)
+    for trial, records in trials_of(only_run(directory)):
+        assert trial.isolation is not None
+        assert (trial.isolation.by, trial.isolation.salt) == ("reset", None)
         assert_nothing_found(records, num_opening=0, slack=0)
     refusing = arms(serve(reset_status="403 Forbidden"), prefix_cache=reset)
     code, said = play(tmp_path / "refused", workload(refusing))

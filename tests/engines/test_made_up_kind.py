@@ -145,7 +145,7 @@ def test_a_made_up_kind_is_resolved_run_measured_and_judged(workload: Path, tmp_
     loaded = load_workload(workload)
     assert loaded.is_virtual
     played = run(loaded, root=tmp_path / "runs", num_workers=1, observer=NoObserver())
-    assert [part.status for part in played.manifest.parts] == ["complete", "complete"]
+    assert [trial.status for trial in played.manifest.trials] == ["complete", "complete"]
     directory = played.directory
     manifest = Manifest.read(directory)
     assert manifest.engines["quick"]["token_s"] == 0.1

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from engines.errors import EngineInputError
-from engines.openai import OpenAIKind, OpenAISettings
+from engines.openai import OpenAISettings
 from engines.separation import Reset, Server, is_vllm_with_salt, separate
 from engines.vllm.command import environment
 from engines.vllm.settings import VllmSettings
@@ -99,7 +99,7 @@ def test_a_reset_goes_to_the_servers_root_with_the_key() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 404, 500])
-def test_a_reset_that_is_refused_ends_the_part_in_one_line_with_the_status(status: int) -> None:
+def test_a_reset_that_is_refused_ends_the_trial_in_one_line_with_the_status(status: int) -> None:
     with (
         pages({"/flush_cache": status}) as server,
         pytest.raises(EngineInputError, match=rf"POST {server.root}/flush_cache answers {status}"),
@@ -136,7 +136,7 @@ def test_keys_that_contradict_each_other_are_refused(
 ) -> None:
     settings = OpenAISettings.model_validate({"base_url": BASE, **fields})
     with pytest.raises(EngineInputError, match=message):
-        OpenAIKind().resolve(settings, None)
+        settings.resolve(None)
 
 
 def test_a_vllm_of_ours_has_the_endpoint_only_where_it_is_asked_for() -> None:

@@ -252,7 +252,8 @@ def test_the_example_of_the_documentation_is_valid(tmp_path: Path) -> None:
 def test_the_shipped_workloads_are_valid(name: str) -> None:
     overrides = ["conversations.path=FILE"] if "trace" in name else []
     spec = load_spec(SHIPPED / name, overrides)
-    assert set(spec.engines) == {"fcfs", "priority"}
+    engines = {"vllm-0.3", "fastswitch"} if name == "quickstart.yaml" else {"fcfs", "priority"}
+    assert set(spec.engines) == engines
 
 
 def test_the_shipped_trace_workload_says_how_to_give_the_file() -> None:

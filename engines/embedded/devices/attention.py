@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from engines.embedded.devices.attention_plan import (
+    MASK_ROWS,
     AttentionPlan,
     Blocks,
     DecodeGroup,
-    PrefillChunk,
 )
 
 Context = tuple[Tensor, Tensor]  # K and V, each [b, num_kv_heads, num_tokens, head_dim]
@@ -32,13 +33,48 @@ class LayerKv:
     views: Sequence[Context | None]  # of each decode group; None: its blocks are to be gathered
 
 
+class Attention(Protocol):
+    """How one step's rows attend to what is cached, whoever computes it."""
+
+    @property
+    def slots(self) -> Tensor:
+        """[num_rows]: where each row's K and V are written to."""
+        ...
+
+    def layers(self, kv: Tensor) -> Iterator[LayerKv]:
+        """kv: `KvPool.by_layer`."""
+        ...
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, kv: LayerKv) -> Tensor:
+        """queries [num_rows, num_heads, head_dim]; keys, values: the step's own rows, which were
+        written to `kv` before. Returns [num_rows, num_heads, head_dim], contiguous."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedAttention:
+    """Implements `Attention` with torch's own kernels, on any device."""
+
+    plan: AttentionPlan
+
+    @property
+    def slots(self) -> Tensor:
+        return self.plan.slots
+
+    def layers(self, kv: Tensor) -> Iterator[LayerKv]:
+        return layers_of(kv, self.plan)
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, kv: LayerKv) -> Tensor:
+        return attend(queries, keys, values, kv, self.plan)
+
+
 def layers_of(kv: Tensor, plan: AttentionPlan) -> Iterator[LayerKv]:
     """kv: [layers, K | V, num_blocks, block_size, num_kv_heads, head_dim].
 
     Views are cut out for all layers together: a call a group, and not one a group and layer.
     """
     block_size = kv.shape[3]
-    slots = _slots(kv)
+    slots = token_slots(kv)
     by_head = slots.transpose(2, 3)
     parts = by_head.view(-1, 1, *by_head.shape[2:])
     views = [_views(parts, group, block_size) for group in plan.decode_groups]
@@ -47,8 +83,8 @@ def layers_of(kv: Tensor, plan: AttentionPlan) -> Iterator[LayerKv]:
         yield LayerKv(blocks, layer_slots, layer_views)
 
 
-def _slots(kv: Tensor) -> Tensor:
-    """[layers, K | V, num_slots, …]: blocks as tokens, with what lies between the blocks.
+def token_slots(kv: Tensor) -> Tensor:
+    """Returns [layers, K | V, num_slots, …]: blocks as tokens, with what lies between the blocks.
 
     Not `flatten`, which would quietly copy blocks that lie apart.
     """
@@ -93,7 +129,7 @@ def attend(
         else:
             tokens = gather(kv.blocks, chunk.blocks)[:, : chunk.context_length]
             context = (tokens[0], tokens[1])
-        outputs.append(_attend_prefill(queries[rows], *context, chunk))
+        outputs.append(_attend_prefill(queries[rows], *context, plan.causal_mask))
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
@@ -130,14 +166,32 @@ def _attend_decodes(queries: Tensor, kv: LayerKv, groups: Sequence[DecodeGroup])
     return torch.cat(outputs).reshape(num_rows, num_heads, head_dim)
 
 
-def _attend_prefill(queries: Tensor, keys: Tensor, values: Tensor, chunk: PrefillChunk) -> Tensor:
+def _attend_prefill(
+    queries: Tensor, keys: Tensor, values: Tensor, causal_mask: Tensor | None
+) -> Tensor:
+    """queries [num_rows, …] are the last of the context's tokens, keys and values [context, …]."""
+    num_rows, num_tokens = len(queries), len(keys)
+    if num_rows == num_tokens:
+        return _attend_whole(queries, keys, values, mask=None, is_causal=True)
+    assert causal_mask is not None
+    outputs = []
+    for start in range(0, num_rows, MASK_ROWS):
+        rows = queries[start : start + MASK_ROWS]
+        stop = num_tokens - num_rows + start + len(rows)
+        mask = causal_mask[-len(rows) :, -stop:]
+        outputs.append(_attend_whole(rows, keys[:stop], values[:stop], mask=mask, is_causal=False))
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+def _attend_whole(
+    queries: Tensor, keys: Tensor, values: Tensor, *, mask: Tensor | None, is_causal: bool
+) -> Tensor:
     output = F.scaled_dot_product_attention(
         queries.transpose(0, 1)[None],
         keys.transpose(0, 1)[None],
         values.transpose(0, 1)[None],
-        # A CausalBias stands in for a mask; it says itself how the call is made.
-        attn_mask=chunk.mask,
-        is_causal=chunk.mask is None,
+        attn_mask=mask,
+        is_causal=is_causal,
         enable_gqa=True,
     )
     return output[0].transpose(0, 1)

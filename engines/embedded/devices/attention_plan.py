@@ -7,8 +7,10 @@ to its prefix. What 8 layers of 10 such decodes take, beside gathering them: 0.8
 
 Other decodes are cut into groups of like length, since a group is gathered as one padded tensor: on
 2 CPU cores this beats one padded batch (which wastes up to half of its reads on mixed lengths, and
-leaves the cache) and one call per sequence. Prefill chunks follow, one call each, with the causal
-mask moved by what is already in the blocks.
+leaves the cache) and one call per sequence. Prefill chunks follow, with the causal mask moved by
+what is already in the blocks. A chunk with a prefix is cut into a call each MASK_ROWS rows, so that
+all of them share one mask of so many rows: as a matrix of its own a chunk's would take rows times
+context, 128 MiB for 8,192 rows with as many before them.
 
 The plan says in which order the batch's rows lie, so that each group is a range of them.
 """
@@ -17,19 +19,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from engines.core.device import SequenceChunk
 
-if TYPE_CHECKING:
-    from torch.nn.attention.bias import CausalBias
-
 # Padded. On a CPU, K and V of one layer then still fit its cache; on CUDA, few launches matter.
 MAX_GROUP_TOKENS = {"cpu": 4096, "cuda": 65_536}
 MIN_FILL_RATIO = 0.75  # shortest over longest sequence of a group, in blocks
+MASK_ROWS = 128
 MIN_VIEW_TOKENS = 128  # of a decode: from here on a call of its own costs less than gathering
 
 Blocks = Tensor | slice  # block ids, or neighbours
@@ -52,9 +51,6 @@ class PrefillChunk:
     stop_row: int
     blocks: Blocks | None  # [num_blocks]; None: no prefix, the chunk's own K and V are all there is
     context_length: int  # prefix + chunk
-    # [chunk, context] True = attends; None with no prefix (plain causal). On CUDA it only says
-    # which kernel to call, and is never a matrix.
-    mask: Tensor | CausalBias | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +59,7 @@ class AttentionPlan:
     slots: Tensor  # [num_rows] where each row's K and V go: block * block_stride + offset
     decode_groups: tuple[DecodeGroup, ...]
     prefill_chunks: tuple[PrefillChunk, ...]
+    causal_mask: Tensor | None  # of all chunks with a prefix, see `shared_causal_mask`
 
 
 def plan_attention(
@@ -108,6 +105,7 @@ def plan_attention(
         slots=torch.tensor(slots, device=device),
         decode_groups=tuple(groups),
         prefill_chunks=tuple(prefills),
+        causal_mask=shared_causal_mask(prefills, device),
     )
 
 
@@ -202,28 +200,29 @@ def _prefill_chunk(
     num_rows = len(chunk.token_ids)
     context_length = chunk.start + num_rows
     blocks: Blocks | None = None
-    mask = None
     if chunk.start > 0:
         if has_views and _are_neighbours(chunk, block_size):
             blocks = _neighbours(chunk, block_size)
         else:
             blocks = torch.tensor(_used_blocks(chunk, block_size), device=device)
-        mask = causal_mask(num_rows, context_length, device)
     return PrefillChunk(
         start_row=row,
         stop_row=row + num_rows,
         blocks=blocks,
         context_length=context_length,
-        mask=mask,
     )
 
 
-def causal_mask(num_rows: int, context_length: int, device: torch.device) -> Tensor | CausalBias:
-    """The rows are the context's last ones."""
-    if device.type == "cuda":
-        # Brings the compiler along, which doubles the time an engine takes to start.
-        from torch.nn.attention.bias import causal_lower_right  # noqa: PLC0415
+def shared_causal_mask(prefills: Sequence[PrefillChunk], device: torch.device) -> Tensor | None:
+    """Returns [rows, longest context], True = attends; None if no chunk has a prefix.
 
-        return causal_lower_right(num_rows, context_length)
-    mask = torch.ones(num_rows, context_length, dtype=torch.bool, device=device)
-    return mask.tril_(context_length - num_rows)
+    Its rows are the context's last ones. The last n rows and m columns are the mask of n rows that
+    are the last of m tokens, whatever n and m are.
+    """
+    behind = [each for each in prefills if each.blocks is not None]
+    if not behind:
+        return None
+    num_rows = min(MASK_ROWS, max(each.stop_row - each.start_row for each in behind))
+    num_tokens = max(each.context_length for each in behind)
+    mask = torch.ones(num_rows, num_tokens, dtype=torch.bool, device=device)
+    return mask.tril_(num_tokens - num_rows)

@@ -7,6 +7,7 @@ What `num_copies` counts, for a transfer of b blocks in r runs with a model of l
 | per_block | 2 · l · b         | b           | a call moves one block's part               |
 | merged    | 2 · l · r         | r           | a call moves one run's part                 |
 | batched   | ceil(b / n)       | ceil(b / n) | a call moves n blocks, runs and parts alike |
+| kernel    | 1                 | 1           | threads of a GPU move them all              |
 
 n is as many blocks as BATCH_BYTES hold.
 """
@@ -15,40 +16,49 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from engines.core.device import BlockRun, Direction, TransferStats
+from engines.core.device import BlockRun, Direction, Transfer, TransferStats
 from engines.core.settings import Copy
+from engines.embedded.devices.copy_queue import CopyQueue
 from engines.embedded.devices.kv_pool import BlockShape, KvPool
 
 T = TypeVar("T")
 Bytes = Sequence[npt.NDArray[np.uint8]]  # of each part, [blocks, bytes]
 
-# A long transfer is cut into batches, so that other work gets its turn between two of them. On
-# CUDA no more than one batch a thread is queued at once: past about a thousand queued copies each
-# further call, a kernel launch included, takes a hundred times as long.
+# A CPU's threads copy a long transfer in batches, so that other work gets its turn between two.
 BATCH_CALLS = 256
 BATCH_BYTES = 16 * 2**20
 
 
+# How a CPU can copy: all ways but that of a GPU's threads.
+CPU_COPIES: tuple[Copy, ...] = tuple(copy for copy in get_args(Copy) if copy != "kernel")
+
+
 class Copier(Protocol):
-    def jobs(
-        self, direction: Direction, batches: Sequence[Sequence[BlockRun]]
-    ) -> Sequence[Callable[[], None]]:
-        """One for each batch, which returns when the batch is copied; to be run in any order on
-        any thread. Asked for on the thread that runs the model."""
+    def submit(
+        self,
+        queue: CopyQueue,
+        direction: Direction,
+        stats: TransferStats,
+        batches: Sequence[Sequence[BlockRun]],
+    ) -> Transfer:
+        """Have the queue's threads copy them. Asked on the thread that runs the model."""
         ...
 
 
 def batches_of(
     runs: Sequence[BlockRun], shape: BlockShape, copy: Copy
 ) -> Sequence[Sequence[BlockRun]]:
-    """Each batch of bounded size, except that a call of `merged` is never cut."""
+    """Returns batches of bounded size, except that a call of `merged` is never cut, and that
+    `kernel` makes no batches."""
+    if copy == "kernel":
+        return [runs]
     if copy == "batched":
         return list(_packed(runs, blocks_per_batch(shape)))
     pieces = list(_single_blocks(runs)) if copy == "per_block" else runs
@@ -58,8 +68,9 @@ def batches_of(
 def stats_of(batches: Sequence[Sequence[BlockRun]], shape: BlockShape, copy: Copy) -> TransferStats:
     num_pieces = sum(len(batch) for batch in batches)
     num_blocks = sum(run.num_blocks for batch in batches for run in batch)
+    is_one_a_batch = copy in ("batched", "kernel")
     return TransferStats(
-        num_copies=len(batches) if copy == "batched" else num_pieces * shape.num_parts,
+        num_copies=len(batches) if is_one_a_batch else num_pieces * shape.num_parts,
         num_bytes=num_blocks * shape.num_bytes,
     )
 
@@ -74,12 +85,23 @@ class CpuCopier:
 
     def __init__(self, device_pool: KvPool, host_pool: KvPool, copy: Copy) -> None:
         self._copy = copy
-        self._tensors = _ends(device_pool.by_part, host_pool.by_part)
-        self._bytes = _ends(_parts(device_pool), _parts(host_pool))
+        self._tensors = ends_of(device_pool.by_part, host_pool.by_part)
+        self._bytes = ends_of(_parts(device_pool), _parts(host_pool))
 
-    def jobs(
+    def submit(
+        self,
+        queue: CopyQueue,
+        direction: Direction,
+        stats: TransferStats,
+        batches: Sequence[Sequence[BlockRun]],
+    ) -> Transfer:
+        return queue.submit(direction, stats, self._jobs(direction, batches))
+
+    def _jobs(
         self, direction: Direction, batches: Sequence[Sequence[BlockRun]]
     ) -> Sequence[Callable[[], None]]:
+        """One for each batch, which returns when the batch is copied; for any thread, in any
+        order."""
         if self._copy == "batched":
             return [partial(copy_as_one, *self._tensors[direction], runs) for runs in batches]
         return [partial(_copy_parts, *self._bytes[direction], runs) for runs in batches]
@@ -107,8 +129,8 @@ def _parts(pool: KvPool) -> Bytes:
     return list(pool.by_part.view(torch.uint8).numpy())
 
 
-def _ends(device: T, host: T) -> dict[Direction, tuple[T, T]]:
-    """Source and target of each direction."""
+def ends_of(device: T, host: T) -> dict[Direction, tuple[T, T]]:
+    """Returns source and target of each direction."""
     return {Direction.SWAP_OUT: (device, host), Direction.SWAP_IN: (host, device)}
 
 

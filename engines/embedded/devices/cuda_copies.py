@@ -1,164 +1,139 @@
 """The copies of a CUDA device: pinned host memory, one stream each way, and events.
 
-A job queues one batch on its direction's stream and sleeps until the batch is through, so a
-transfer is done when its jobs have returned, and what runs the model afterwards needs no event.
-With copy threads no launch is paid by the thread that runs the model.
+A transfer is handed to the GPU by one call without Python's lock, on a copy thread where there is
+one, and is over when its event has come; nobody waits for anything in between. How it is handed
+over is what `copy` says:
 
-`batched`: a kernel gathers the blocks into a staging buffer on the device, one copy takes that to a
-pinned one, and the CPU spreads it over the host pool; the same backwards for a swap-in. Each thread
-has a pair of buffers, so that with two of them one batch crosses the link while another is spread.
+    per_block, merged   a cudaMemcpyAsync for each piece, from a loop in C
+    batched             one cudaMemcpyBatchAsync for each BATCH_BYTES of blocks, a descriptor for
+                        each piece, as the simulator counts and times it
+    kernel              one launch of `copy_kernels`
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
-from queue import SimpleQueue
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from engines.core.device import BlockRun, Direction
+from engines.core.device import BlockRun, Direction, Transfer, TransferStats
 from engines.core.settings import Copy
-from engines.embedded.devices.copies import blocks_per_batch, copy_as_one
+from engines.embedded.devices.copies import ends_of
+from engines.embedded.devices.copy_queue import CopyQueue
+from engines.embedded.devices.event_transfer import EventTransfer, Marks
 from engines.embedded.devices.kv_pool import KvPool
+from engines.embedded.devices.native_copies import (
+    BatchCall,
+    CopyLoop,
+    address_of,
+    check,
+    cuda_runtime,
+    pieces_of,
+)
+from engines.errors import EngineInputError
 
-Event = Any  # torch.cuda.Event and Stream have no types
-Stream = Any
+Batches = Sequence[Sequence[BlockRun]]
+Stream = Any  # of torch.cuda: no types
+KINDS = {Direction.SWAP_IN: 1, Direction.SWAP_OUT: 2}  # cudaMemcpyHostToDevice, …DeviceToHost
 
 
 class CudaCopier:
     """Implements `copies.Copier`. The host pool has to be pinned."""
 
-    def __init__(
-        self, device_pool: KvPool, host_pool: KvPool, copy: Copy, *, num_buffers: int
-    ) -> None:
-        """`num_buffers`: how many jobs may run at once without waiting for each other."""
-        self._copy = copy
-        self._device_blocks = device_pool.by_part
-        self._host_blocks = host_pool.by_part
-        self._device = self._device_blocks.device
+    def __init__(self, device_pool: KvPool, host_pool: KvPool, copy: Copy) -> None:
+        """Raises EngineInputError: this machine can not copy so."""
+        self._device = device_pool.by_part.device
+        self._ends = ends_of(device_pool.by_part, host_pool.by_part)
         self._streams = {direction: _new_stream(self._device) for direction in Direction}
-        self._buffers: SimpleQueue[tuple[Tensor, Tensor]] = SimpleQueue()  # on device, pinned
-        for _ in range(num_buffers if copy == "batched" else 0):
-            self._buffers.put(_staging_buffers(device_pool))
+        self._clock = _new_stream(self._device)  # never busy: its events have come at once
+        self._enqueue = self._way(copy)
 
-    def jobs(
-        self, direction: Direction, batches: Sequence[Sequence[BlockRun]]
-    ) -> Sequence[Callable[[], None]]:
+    def submit(
+        self, queue: CopyQueue, direction: Direction, stats: TransferStats, batches: Batches
+    ) -> Transfer:
+        marks = Marks(submitted=_new_event(), began=_new_event(), ended=_new_event())
+        marks.submitted.record(self._clock)  # type: ignore[attr-defined]
         # What wrote or read these blocks last may still be queued on the model's stream.
-        is_ready = _new_event()
+        is_ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
         is_ready.record(torch.cuda.current_stream(self._device))
+        job = partial(self._run, direction, batches, is_ready, marks)
+        return EventTransfer(queue.submit(direction, stats, [job]), marks)
+
+    def _run(self, direction: Direction, batches: Batches, is_ready: Any, marks: Any) -> None:
+        """Returns when all is queued."""
         stream = self._streams[direction]
-        return [partial(self._run(direction), stream, is_ready, runs) for runs in batches]
+        with torch.cuda.stream(stream):  # and its device, for this thread
+            stream.wait_event(is_ready)
+            marks.began.record(stream)
+            self._enqueue(direction, batches)
+            marks.ended.record(stream)
 
-    def _run(self, direction: Direction) -> Callable[[Stream, Event, Sequence[BlockRun]], None]:
-        is_out = direction is Direction.SWAP_OUT
-        if self._copy == "batched":
-            return self._gather_out if is_out else self._scatter_in
-        source, target = self._device_blocks, self._host_blocks
-        if not is_out:
-            source, target = target, source
-        return partial(_copy_parts, list(zip(source, target, strict=True)))
+    def _way(self, copy: Copy) -> Callable[[Direction, Batches], None]:
+        if copy == "kernel":
+            return _by_kernel(self._device, self._ends)
+        assert torch.version.cuda is not None, "a CUDA device without CUDA's torch"
+        runtime, version = cuda_runtime(torch.version.cuda)
+        self._check = partial(check, runtime=runtime)
+        if copy == "batched":
+            return partial(self._by_batch_calls, BatchCall(runtime, version))
+        loop = CopyLoop(
+            copy=address_of(runtime.cudaMemcpyAsync),
+            record=address_of(runtime.cudaEventRecord),
+            wait=address_of(runtime.cudaEventSynchronize),
+        )
+        events = {direction: _burst_events(self._streams[direction]) for direction in Direction}
+        return partial(self._by_loop, loop, events)
 
-    def _gather_out(self, stream: Stream, is_ready: Event, runs: Sequence[BlockRun]) -> None:
-        with self._staging(runs) as (on_device, pinned):
-            with _queued(stream, is_ready):
-                blocks = self._indices([_sources(run) for run in runs])
-                torch.index_select(self._device_blocks, 1, blocks, out=on_device)
-                pinned.copy_(on_device, non_blocking=True)
-            copy_as_one(pinned, self._host_blocks, _from_staging(runs))
+    def _by_loop(self, loop: CopyLoop, events: Any, direction: Direction, batches: Batches) -> None:
+        pieces = pieces_of(*self._ends[direction], [run for batch in batches for run in batch])
+        stream = self._streams[direction].cuda_stream
+        first, second = (event.cuda_event for event in events[direction])
+        error = loop(pieces, kind=KINDS[direction], stream=stream, events=(first, second))
+        self._check(error)
 
-    def _scatter_in(self, stream: Stream, is_ready: Event, runs: Sequence[BlockRun]) -> None:
-        with self._staging(runs) as (on_device, pinned):
-            copy_as_one(self._host_blocks, pinned, _to_staging(runs))
-            with _queued(stream, is_ready):
-                on_device.copy_(pinned, non_blocking=True)
-                blocks = self._indices([_targets(run) for run in runs])
-                self._device_blocks.index_copy_(1, blocks, on_device)
-
-    @contextmanager
-    def _staging(self, runs: Sequence[BlockRun]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Buffers of the batch's size, [parts, blocks, values], contiguous."""
-        num_parts, _, num_values = self._device_blocks.shape
-        shape = (num_parts, sum(run.num_blocks for run in runs), num_values)
-        size = shape[0] * shape[1] * shape[2]
-        on_device, pinned = buffers = self._buffers.get()
-        try:
-            yield on_device[:size].view(shape), pinned[:size].view(shape)
-        finally:
-            self._buffers.put(buffers)
-
-    def _indices(self, ranges: Sequence[range]) -> Tensor:
-        blocks = [block for of_run in ranges for block in of_run]
-        return torch.tensor(blocks, dtype=torch.int64, device=self._device)
+    def _by_batch_calls(self, call: BatchCall, direction: Direction, batches: Batches) -> None:
+        stream = self._streams[direction].cuda_stream
+        for batch in batches:
+            pieces = pieces_of(*self._ends[direction], batch)
+            self._check(call(pieces, stream=stream))
 
 
-def _copy_parts(
-    parts: Sequence[tuple[Tensor, Tensor]],
-    stream: Stream,
-    is_ready: Event,
-    runs: Sequence[BlockRun],
-) -> None:
-    """`parts`: source and target of each part, [blocks, values]."""
-    with _queued(stream, is_ready):
-        for run in runs:
-            source_stop, target_stop = run.source + run.num_blocks, run.target + run.num_blocks
-            for from_blocks, to_blocks in parts:
-                piece = from_blocks[run.source : source_stop]
-                to_blocks[run.target : target_stop].copy_(piece, non_blocking=True)
+def _by_kernel(
+    device: torch.device, ends: dict[Direction, tuple[Tensor, Tensor]]
+) -> Callable[[Direction, Batches], None]:
+    try:
+        # Brings Triton along.
+        from engines.embedded.devices.kernel_copies import (  # noqa: PLC0415
+            blocks_of,
+            move_by_kernel,
+        )
+    except ImportError as error:
+        raise EngineInputError(
+            f"copy: kernel needs Triton ({error}); install it, or take copy: batched"
+        ) from None
+
+    def enqueue(direction: Direction, batches: Batches) -> None:
+        blocks = blocks_of([run for batch in batches for run in batch])
+        move_by_kernel(*ends[direction], blocks.pin_memory().to(device, non_blocking=True))
+
+    return enqueue
 
 
-@contextmanager
-def _queued(stream: Stream, is_ready: Event) -> Iterator[None]:
-    """What the body queues goes onto the stream after `is_ready`, and is through on leaving."""
-    with torch.cuda.stream(stream):
-        stream.wait_event(is_ready)
-        yield
-        is_through = _new_event()
-        is_through.record(stream)
-    is_through.synchronize()
-
-
-def _staging_buffers(device_pool: KvPool) -> tuple[Tensor, Tensor]:
-    blocks = device_pool.by_part
-    num_values = blocks_per_batch(device_pool.shape) * blocks.shape[0] * blocks.shape[2]
-    on_device = torch.empty(num_values, dtype=blocks.dtype, device=blocks.device)
-    return on_device, torch.empty(num_values, dtype=blocks.dtype, pin_memory=True)
+def _burst_events(stream: Stream) -> tuple[Any, Any]:
+    """Events that exist: torch makes one when it is first recorded."""
+    events = torch.cuda.Event(blocking=True), torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+    for event in events:
+        event.record(stream)
+    return events
 
 
 def _new_stream(device: torch.device) -> Stream:
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
-def _new_event() -> Event:
+def _new_event() -> Any:
     # Waiting for it sleeps, where the default spins.
-    return torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-
-
-def _sources(run: BlockRun) -> range:
-    return range(run.source, run.source + run.num_blocks)
-
-
-def _targets(run: BlockRun) -> range:
-    return range(run.target, run.target + run.num_blocks)
-
-
-def _from_staging(runs: Sequence[BlockRun]) -> list[BlockRun]:
-    """The same runs, their sources one after the other from 0."""
-    packed, start = [], 0
-    for run in runs:
-        packed.append(BlockRun(source=start, target=run.target, num_blocks=run.num_blocks))
-        start += run.num_blocks
-    return packed
-
-
-def _to_staging(runs: Sequence[BlockRun]) -> list[BlockRun]:
-    """The same runs, their targets one after the other from 0."""
-    packed, start = [], 0
-    for run in runs:
-        packed.append(BlockRun(source=run.source, target=start, num_blocks=run.num_blocks))
-        start += run.num_blocks
-    return packed
+    return torch.cuda.Event(enable_timing=True, blocking=True)  # type: ignore[no-untyped-call]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from engines.core.settings import Layout
+from engines.embedded.devices.pinned_memory import PinnedMemory
 from engines.errors import EngineInputError
 from engines.models.model_config import ModelConfig
 
@@ -67,10 +68,16 @@ class KvPool:
     shape: BlockShape
     by_part: Tensor  # [parts, blocks, values], contiguous
     by_layer: Tensor  # [layers, K | V, blocks, block_size, kv_heads, head_dim]
+    pinned: PinnedMemory | None = None  # what both lie in, if it is pinned
 
     @property
     def num_blocks(self) -> int:
         return self.by_part.shape[1]
+
+    def close(self) -> None:
+        """Not pinned from here on. May be called twice."""
+        if self.pinned is not None:
+            self.pinned.close()
 
 
 def allocate_pool(
@@ -85,9 +92,14 @@ def allocate_pool(
         sizes = (num_blocks, shape.num_layers, 2, *block)
     else:
         sizes = (shape.num_layers, 2, num_blocks, *block)
+    pinned = None
     try:
-        memory = torch.zeros(sizes, dtype=shape.dtype, device=device, pin_memory=pin_memory)
-    except RuntimeError as error:
+        if pin_memory and num_blocks:
+            pinned = PinnedMemory(num_blocks * shape.num_bytes)
+            memory = pinned.values.view(shape.dtype).view(sizes)
+        else:
+            memory = torch.zeros(sizes, dtype=shape.dtype, device=device)
+    except (RuntimeError, OSError, OverflowError) as error:
         raise EngineInputError(
             f"KV pool of {num_blocks} blocks needs {num_blocks * shape.num_bytes / 2**30:.1f} GiB"
             f" on {device}, which was refused ({str(error).splitlines()[0]}); lower kv_tokens or"
@@ -95,4 +107,5 @@ def allocate_pool(
         ) from None
     by_layer = memory.permute(1, 2, 0, 3, 4, 5) if shape.layout == "cross_layer" else memory
     num_values = math.prod(block) * 2 * shape.num_layers // shape.num_parts
-    return KvPool(shape, memory.view(shape.num_parts, num_blocks, num_values), by_layer)
+    by_part = memory.view(shape.num_parts, num_blocks, num_values)
+    return KvPool(shape, by_part, by_layer, pinned)

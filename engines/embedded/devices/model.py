@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engines.embedded.devices.attention import LayerKv, attend, layers_of, write_kv
-from engines.embedded.devices.attention_plan import AttentionPlan
+from engines.embedded.devices.attention import Attention, LayerKv, write_kv
 from engines.embedded.devices.matrix import Matrix
 from engines.models.model_config import ModelConfig
 
@@ -57,28 +56,30 @@ class Decoder:
         self,
         token_ids: Tensor,
         positions: Tensor,
-        plan: AttentionPlan,
+        attention: Attention,
         kv: Tensor,
-        sample_rows: Tensor,
+        sample_rows: Tensor | None,
     ) -> Tensor:
-        """token_ids, positions: [num_rows], in the plan's order; kv: `KvPool.by_layer`.
+        """token_ids, positions: [num_rows], in the attention's order; kv: `KvPool.by_layer`.
 
         Returns logits [len(sample_rows), vocab]: only the rows that sample go through the head.
+        None: all of them.
         """
         rotation = self._rotation(positions)
         hidden = F.embedding(token_ids, self.weights.embedding)
-        for layer, layer_kv in zip(self.weights.layers, layers_of(kv, plan), strict=True):
-            hidden += self._attention(layer, hidden, rotation, plan, layer_kv)
+        for layer, layer_kv in zip(self.weights.layers, attention.layers(kv), strict=True):
+            hidden += self._attention(layer, hidden, rotation, attention, layer_kv)
             hidden += self._mlp(layer, hidden)
-        hidden = self._norm(hidden.index_select(0, sample_rows), self.weights.final_norm)
-        return self.weights.head(hidden)
+        if sample_rows is not None:
+            hidden = hidden.index_select(0, sample_rows)
+        return self.weights.head(self._norm(hidden, self.weights.final_norm))
 
     def _attention(
         self,
         layer: LayerWeights,
         hidden: Tensor,
         rotation: tuple[Tensor, Tensor],
-        plan: AttentionPlan,
+        attention: Attention,
         kv: LayerKv,
     ) -> Tensor:
         config = self.config
@@ -91,8 +92,8 @@ class Decoder:
             normed = F.rms_norm(turning, turning.shape[-1:], eps=config.rms_norm_eps)
             torch.mul(normed, layer.qk_norm, out=turning)
         rotate_(turning, rotation)
-        write_kv(heads[:, num_heads:], kv, plan.slots)
-        attended = attend(queries, keys, values, kv, plan)
+        write_kv(heads[:, num_heads:], kv, attention.slots)
+        attended = attention.attend(queries, keys, values, kv)
         return layer.output(attended.flatten(1), layer.output_bias)
 
     def _mlp(self, layer: LayerWeights, hidden: Tensor) -> Tensor:

@@ -27,6 +27,12 @@ def sample(
     return tokens
 
 
+def is_largest(param: SamplingParams, output_index: int) -> bool:
+    """Whether the token is that of the largest logit, whatever the logits are."""
+    is_masked = output_index < param.min_tokens and bool(param.eos_token_ids)
+    return param.temperature <= 0 and not is_masked
+
+
 def _largest(logits: Tensor) -> list[int]:
     """Of each row, the first one."""
     is_of_numpy = logits.device.type == "cpu" and logits.dtype in (torch.float32, torch.float64)

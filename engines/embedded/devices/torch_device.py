@@ -1,27 +1,31 @@
 """The real machine behind the engine core: a decoder and two pools of KV blocks.
 
-`kv_pool` says how blocks lie, `copies` and `cuda_copies` how they are moved, `copy_queue` when.
+`model_steps` computes; `kv_pool` says how blocks lie, `copies` and `cuda_copies` how they are
+moved, `copy_queue` when.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from itertools import accumulate
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
-from engines.core.device import Batch, BlockRun, Direction, SequenceChunk, Transfer
+from engines.core.device import Batch, BlockRun, Direction, Transfer
 from engines.core.settings import Copy, Layout
-from engines.embedded.devices.attention_plan import plan_attention
 from engines.embedded.devices.copies import Copier, CpuCopier, batches_of, stats_of
 from engines.embedded.devices.copy_queue import CopyQueue
 from engines.embedded.devices.cuda_copies import CudaCopier
 from engines.embedded.devices.kv_pool import KvPool, allocate_pool, block_shape
 from engines.embedded.devices.model import Decoder
-from engines.embedded.devices.sampling import sample
+from engines.embedded.devices.model_steps import AttentionBy, default_attention, model_steps
+from engines.embedded.devices.sampling import is_largest, sample
+from engines.errors import EngineInputError
+
+if TYPE_CHECKING:
+    from engines.embedded.devices.decode_graphs import Record
 
 
 class TorchDevice:
@@ -37,27 +41,41 @@ class TorchDevice:
         copy: Copy,
         layout: Layout = "per_layer",
         num_copy_threads: int = 0,
+        attention: AttentionBy | None = None,
+        max_graph_rows: int = 0,
+        record: Record | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """The decoder's torch device is this one's. 0 copy threads: transfers are done on return.
+        """The decoder's torch device is this one's. 0 copy threads: the caller copies, or on CUDA
+        hands the copies over.
+        Batches of up to `max_graph_rows` decodes are replayed as graphs, where `attention` is
+        Triton's. `attention` and `record`: see `model_steps`.
 
-        Raises EngineInputError: pools do not fit.
+        Raises EngineInputError: pools do not fit, or nothing here copies so.
         """
         self.block_size = block_size
         self.num_device_blocks = num_device_blocks
         self.num_host_blocks = num_host_blocks
         self._copy_mode = copy
         self._device = decoder.device
-        self._decoder = decoder
         self._shape = block_shape(
             decoder.config, decoder.dtype, block_size=block_size, layout=layout
         )
         is_cuda = self._device.type == "cuda"
         host = torch.device("cpu")
-        self._device_pool = allocate_pool(self._shape, num_device_blocks, self._device)
+        self.attention = attention or default_attention(self._device)
+        self.has_graphs = max_graph_rows > 0 and self.attention == "triton"
+        num_blocks = num_device_blocks + self.has_graphs  # one that nobody is given
+        self._device_pool = allocate_pool(self._shape, num_blocks, self._device)
         self._host_pool = allocate_pool(self._shape, num_host_blocks, host, pin_memory=is_cuda)
-        self._kv = self._device_pool.by_layer
-        self._copier = _copier(self._device_pool, self._host_pool, copy, num_copy_threads)
+        self._steps = model_steps(
+            decoder,
+            self._device_pool,
+            attention=self.attention,
+            max_graph_rows=max_graph_rows,
+            record=record,
+        )
+        self._copier = _copier(self._device_pool, self._host_pool, copy)
         self._queue = single_core_queue(num_copy_threads, clock)
 
     @property
@@ -68,56 +86,53 @@ class TorchDevice:
         """See `Device.execute`."""
         chunks = batch.chunks
         assert chunks, "an empty batch was executed"
-        plan = plan_attention(
-            chunks,
-            self.block_size,
-            block_stride=self._shape.stride_tokens,
-            device=self._device,
-            dtype=self._decoder.dtype,
-        )
-        rows = [chunks[index] for index in plan.order]
-        last_rows = dict(zip(plan.order, _last_rows(rows), strict=True))
-        sampling = [index for index, chunk in enumerate(chunks) if chunk.sampling is not None]
-        logits = self._decoder.forward(
-            self._indices([token for chunk in rows for token in chunk.token_ids]),
-            self._indices([position for chunk in rows for position in _positions(chunk)]),
-            plan,
-            self._kv,
-            self._indices([last_rows[index] for index in sampling]),
-        )
+        result = self._steps.run(chunks)
         params = [chunk.sampling for chunk in chunks if chunk.sampling is not None]
-        tokens = sample(logits, params, [chunks[index].output_index for index in sampling])
-        result: list[int | None] = [None] * len(chunks)
-        for index, token in zip(sampling, tokens, strict=True):
-            result[index] = token
-        return result
+        indices = [chunk.output_index for chunk in chunks if chunk.sampling is not None]
+        if result.tokens is not None and all(map(is_largest, params, indices)):
+            tokens: list[int] = result.tokens.tolist()
+        else:
+            tokens = sample(result.logits, params, indices)
+        if not tokens and self._device.type == "cuda":
+            # Nothing else waits for a step without tokens, and its time would be the next one's.
+            torch.cuda.current_stream(self._device).synchronize()
+        remaining = iter(tokens)
+        return [None if chunk.sampling is None else next(remaining) for chunk in chunks]
+
+    def prepare(self) -> None:
+        """Compile and record what would hold up a first request, on the thread that will call
+        `execute`: libraries keep what they set up by thread."""
+        self._steps.prepare()
 
     def transfer(self, direction: Direction, runs: Sequence[BlockRun]) -> Transfer:
         """See `Device.transfer`; what `num_copies` counts is in `copies`."""
-        source, target = self._device_pool, self._host_pool
-        if direction is Direction.SWAP_IN:
-            source, target = target, source
-        _assert_within(runs, source.num_blocks, target.num_blocks)
+        sizes = self.num_device_blocks, self.num_host_blocks
+        _assert_within(runs, *(sizes if direction is Direction.SWAP_OUT else reversed(sizes)))
         batches = batches_of(runs, self._shape, self._copy_mode)
         stats = stats_of(batches, self._shape, self._copy_mode)
-        return self._queue.submit(direction, stats, self._copier.jobs(direction, batches))
+        return self._copier.submit(self._queue, direction, stats, batches)
 
     def close(self) -> None:
         """See `Device.close`."""
         self._queue.close()
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)  # nothing may read what is let go
+        self._host_pool.close()
 
     def block_content(self, pool: Literal["device", "host"], block: int) -> Tensor:
         """The block itself, not a copy: [layers, K | V, block_size, num_kv_heads, head_dim]."""
         return (self._device_pool if pool == "device" else self._host_pool).by_layer[:, :, block]
 
-    def _indices(self, values: Sequence[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=self._device)
 
-
-def _copier(device_pool: KvPool, host_pool: KvPool, copy: Copy, num_threads: int) -> Copier:
-    if device_pool.by_part.device.type == "cpu":
-        return CpuCopier(device_pool, host_pool, copy)
-    return CudaCopier(device_pool, host_pool, copy, num_buffers=max(1, num_threads))
+def _copier(device_pool: KvPool, host_pool: KvPool, copy: Copy) -> Copier:
+    if device_pool.by_part.device.type == "cuda":
+        return CudaCopier(device_pool, host_pool, copy)
+    if copy == "kernel":
+        raise EngineInputError(
+            "copy: kernel needs torch_device: cuda (a GPU's threads move the blocks), got cpu;"
+            " take merged or batched"
+        )
+    return CpuCopier(device_pool, host_pool, copy)
 
 
 def single_core_queue(num_threads: int, clock: Callable[[], float]) -> CopyQueue:
@@ -132,15 +147,6 @@ def single_core_queue(num_threads: int, clock: Callable[[], float]) -> CopyQueue
 def _keep_to_one_core() -> None:
     torch.get_num_threads()  # takes over the others' number, once, and not again after this
     torch.set_num_threads(1)
-
-
-def _positions(chunk: SequenceChunk) -> range:
-    return range(chunk.start, chunk.start + len(chunk.token_ids))
-
-
-def _last_rows(chunks: Sequence[SequenceChunk]) -> list[int]:
-    """The row of the last token of each, where their rows lie one after the other."""
-    return [stop - 1 for stop in accumulate(len(chunk.token_ids) for chunk in chunks)]
 
 
 def _assert_within(

@@ -84,6 +84,7 @@ def test_the_engine_needs_a_model_from_somewhere() -> None:
         ({"max_context_tokens": 2048}, "max_context_tokens must be <= kv_tokens 1024"),
         ({"allocator": "buddy"}, "Input should be 'paged', 'sorted' or 'block_group'"),
         ({"torch_device": "gpu"}, "should match pattern"),
+        ({"copy": "kernel"}, "copy: kernel needs torch_device: cuda .* got cpu; take merged"),
         ({"kv_tokens": 1, "block_size": 1}, "greater than or equal to 2"),
         ({"kv_token": 5}, "Extra inputs are not permitted"),
     ],

@@ -158,5 +158,6 @@ def test_an_unreadable_config_is_one_line(
         config_from_folder(tmp_path)
 
 
-def test_tiny_llama_has_28_million_parameters() -> None:
-    assert num_parameters(PRESETS["tiny-llama"]) == pytest.approx(28e6, rel=0.02)
+@pytest.mark.parametrize(("name", "num"), [("nano-llama", 1.1e6), ("tiny-llama", 28e6)])
+def test_the_small_presets_are_as_large_as_they_say(name: str, num: float) -> None:
+    assert num_parameters(PRESETS[name]) == pytest.approx(num, rel=0.02)

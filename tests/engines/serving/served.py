@@ -88,7 +88,8 @@ async def serving(app: web.Application) -> AsyncIterator[Client]:
     runner = app_runner(app)
     await runner.setup()
     listener = socket.create_server(("127.0.0.1", 0))
-    async with aiohttp.ClientSession() as http:
+    headers = {"Content-Type": "application/json"}
+    async with aiohttp.ClientSession(headers=headers) as http:
         try:
             await web.SockSite(runner, listener).start()
             yield Client(port=listener.getsockname()[1], http=http)

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from engines.serving.app import BRIDGE, create_app
+from engines.serving.streaming import EventStream
 from tests.engines.serving.scripted_engine import ScriptedEngine
 from tests.engines.serving.served import MODEL, scripted, served
 
@@ -26,8 +27,8 @@ async def request_bytes(server, body, *, path=PATH, version="1.1"):
     reader, writer = await asyncio.open_connection(sock=connection, limit=1024)
     data = orjson.dumps(body)
     writer.write(
-        b"POST %b HTTP/%b\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b"
-        % (path.encode(), version.encode(), len(data), data)
+        b"POST %b HTTP/%b\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (path.encode(), version.encode(), len(data), data)
     )
     return reader, writer
 
@@ -92,6 +93,38 @@ def test_a_flood_is_refused_beyond_the_bound_until_somebody_has_ended():
             "2 requests run or wait, as many as this server takes (max_num_seqs + max_waiting); "
             "send it again later"
         )
+
+
+@pytest.mark.parametrize("is_streaming", [True, False])
+def test_a_burst_takes_no_more_places_than_there_are(is_streaming, monkeypatch):
+    """A stream's headers are sent before its request is submitted: others must not slip in."""
+    real = EventStream.open
+
+    async def slow_open(stream):
+        await asyncio.sleep(0.05)
+        await real(stream)
+
+    monkeypatch.setattr(EventStream, "open", slow_open)
+
+    async def main():
+        async with served(scripted(step_limit=5), max_live=3) as server:
+            engine = server.engine
+            body = {**ENDLESS, "stream": is_streaming}
+            opened = await asyncio.gather(*(request_bytes(server, body) for _ in range(9)))
+            lines = [asyncio.ensure_future(reader.readline()) for reader, _ in opened]
+            while sum(each.done() and b"503" in each.result() for each in lines) < 6:
+                waiting = [each for each in lines if not each.done()]
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            assert await asyncio.to_thread(engine.wait_for, lambda: len(engine.submitted) == 3)
+            for (_, writer), line in zip(opened, lines, strict=True):
+                line.cancel()
+                writer.close()
+            assert await asyncio.to_thread(engine.wait_for, lambda: len(engine.aborted) == 3)
+            _, writer = await request_bytes(server, body)
+            assert await asyncio.to_thread(engine.wait_for, lambda: len(engine.submitted) == 4)
+            writer.close()
+
+    asyncio.run(main())
 
 
 def test_a_reader_too_slow_for_its_tokens_is_dropped_with_a_line_in_the_log(caplog):

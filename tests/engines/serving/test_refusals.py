@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from engines.serving import schemas
 from tests.engines.serving.scripted_engine import ScriptedEngine
 from tests.engines.serving.served import served
 
@@ -259,3 +260,39 @@ def test_without_the_right_key_only_the_probes_answer(header):
     assert status == 401
     assert reply["error"]["code"] == "invalid_api_key"
     assert health == 200
+
+
+@pytest.mark.parametrize("path", [COMPLETIONS, CHAT])
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_a_body_that_does_not_say_it_is_json_is_refused(path, kind):
+    async def main():
+        async with served(ScriptedEngine) as server:
+            return await server.post(
+                path, {"prompt": "hi", "messages": USER}, headers={"Content-Type": kind}
+            )
+
+    status, reply = asyncio.run(main())
+    assert status == 415
+    assert "Content-Type must be application/json, got" in reply["error"]["message"]
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON"])
+def test_json_with_parameters_or_capitals_is_json(kind):
+    async def main():
+        async with served(ScriptedEngine) as server:
+            return await server.post(COMPLETIONS, {"prompt": "hi"}, headers={"Content-Type": kind})
+
+    assert asyncio.run(main())[0] == 200
+
+
+def test_a_flood_of_unknown_fields_is_refused_before_any_is_looked_at(monkeypatch):
+    monkeypatch.setattr(schemas, "_refuse_misspelt", lambda *_: pytest.fail("it was looked at"))
+    flood = {f"x{i}": i for i in range(schemas.MAX_UNKNOWN + 1)}
+    status, param, message = refusal(COMPLETIONS, {"prompt": "hi", "user": "u", **flood})
+    assert (status, param) == (400, "x0")
+    assert message.startswith("65 fields are unknown, more than 64, first 'x0'")
+
+
+def test_some_unknown_fields_are_ignored_as_ever():
+    few = {f"x{i}": i for i in range(schemas.MAX_UNKNOWN)}
+    assert post(COMPLETIONS, {"prompt": "hi", **few})[0] == 200

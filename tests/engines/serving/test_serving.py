@@ -45,7 +45,9 @@ def port_of(child, ready_file):
 
 def ask(port, method, path, body=None, key=None):
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
-        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        headers = {"Content-Type": "application/json"}
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
         connection.request(method, path, body, headers)
         response = connection.getresponse()
         return response.status, json.loads(response.read())
@@ -69,7 +71,8 @@ def test_a_stop_with_an_open_stream_tells_the_client_and_ends_with_0(tmp_path):
     with process(tmp_path, engine="slow") as (child, ready_file):
         port = port_of(child, ready_file)
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
-            connection.request("POST", "/v1/completions", json.dumps(body))
+            headers = {"Content-Type": "application/json"}
+            connection.request("POST", "/v1/completions", json.dumps(body), headers)
             response = connection.getresponse()
             assert response.readline().startswith(b'data: {"id"')
             child.send_signal(signal.SIGTERM)

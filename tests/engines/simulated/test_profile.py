@@ -72,7 +72,10 @@ def test_a_datasheet_and_a_model_make_a_profile(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (SHEET.replace("llama-3-8b", "gpt-9"), "neither a known shape (tiny-llama, llama-3-8b"),
+        (
+            SHEET.replace("llama-3-8b", "gpt-9"),
+            "neither a known shape (nano-llama, tiny-llama, llama-3-8b",
+        ),
         (SHEET.replace("2.0e+14", "0.0"), "datasheet.flops_per_s: input should be greater than 0"),
         (SHEET.replace("name", "nome"), "name: field required"),
         ("a: [", "is not YAML"),

@@ -33,6 +33,11 @@ def test_what_is_resolved_names_every_mechanism() -> None:
     )
 
 
+def test_what_no_profile_has_measured_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"copy: kernel is not modelled .* take merged"):
+        SimulatedSettings(copy="kernel", **FIELDS)
+
+
 def test_a_turn_longer_than_the_models_positions_is_refused() -> None:
     settings = SimulatedSettings(profile="a10-llama3-8b", kv_tokens=2**20, swap_tokens=4096)
     positions = load_profile("a10-llama3-8b").shape.max_positions

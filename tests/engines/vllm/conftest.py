@@ -51,6 +51,9 @@ class FakeVllm:
     def bodies(self) -> list[dict[str, Any]]:
         return [each for each in self._seen() if isinstance(each, dict)]
 
+    def num_resets(self) -> int:
+        return self._seen().count("reset")
+
     def _seen(self) -> list[Any]:
         return [json.loads(line) for line in (self.directory / "seen").read_text().splitlines()]
 

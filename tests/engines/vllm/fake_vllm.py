@@ -66,6 +66,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         global _num_streams  # noqa: PLW0603
+        if self.path == "/reset_prefix_cache":
+            see("reset")
+            self._reply(200 if os.environ.get("VLLM_SERVER_DEV_MODE") == "1" else 404, b"")
+            return
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         see(body)
         if FAULT == "refuses_warm_up":

@@ -53,8 +53,24 @@ def test_a_run_says_what_ran_and_counts_under_the_embedded_engines_names(
     named = sorted(body["vllm_xargs"]["conversation_id"] for body in asked)
     assert named == sorted(turn.conversation_id for turn in turns)
     assert all("priority" in body and body["return_token_ids"] for body in asked)
+    isolation = Manifest.read(run).trials[0].isolation
+    assert isolation is not None
+    assert isolation.by == "cache_salt"
+    assert {body["cache_salt"] for body in asked} == {isolation.salt}
     assert left_behind(run) == []
     fake.check_nothing_is_left()
+
+
+def test_its_cache_is_reset_by_its_own_endpoint_where_that_is_wanted(
+    fake_vllm: Make, tmp_path: Path
+) -> None:
+    fake = fake_vllm()
+    settings = {**fake.settings, "prefix_cache": {"reset": "POST /reset_prefix_cache"}}
+    given = workload(engines={"v": settings}, conversations=CONVERSATIONS, repeats=2)
+    code, out, err = finish(start(["run", "w.yaml"], tmp_path, given))
+    assert code == 0, out + err
+    assert fake.num_resets() == 2
+    assert all("cache_salt" not in body for body in fake.bodies())
 
 
 def test_a_server_that_dies_in_the_middle_is_told_and_keeps_what_was_measured(

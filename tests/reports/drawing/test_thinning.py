@@ -56,7 +56,7 @@ def test_a_band_is_the_interval_of_metrics_json_at_every_place(values, num_clust
     samples = np.array(values, dtype=float)
     labels = np.arange(len(samples)) % num_clusters
     band = ecdf(samples, labels).band
-    clusters, ascending = Clusters.of(labels), np.sort(samples)
+    clusters, ascending = Clusters.from_labels(labels), np.sort(samples)
     for place, low, high in zip(band.place, band.low, band.high, strict=True):
         value = ascending[round(place * len(samples) + 0.5) - 1]
         hits = clusters.sums(samples <= value)

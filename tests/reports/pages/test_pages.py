@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from engines.facts import EngineFacts
 from reports.blocks.ratios import gate_bounds
 from reports.pages.comparison import write_comparison
 from reports.pages.page import cost
@@ -69,18 +70,22 @@ def test_a_killed_run_shows_what_it_kept_and_that_it_was_cut(tmp_path: Path) -> 
     assert "planned turns left no record" in page.text
 
 
-def test_what_is_simulated_or_emulated_is_said_on_the_first_screen(tmp_path: Path) -> None:
+def test_what_is_simulated_or_paced_is_said_on_the_first_screen(tmp_path: Path) -> None:
     run = run_of(tmp_path, "a", "b")
     manifest = Manifest.read(run)
     engines = {
         "a": {"kind": "simulated", "kv_tokens": 8192},
-        "b": {"kind": "fastswitch", "kv_tokens": 4096, "link": {"bytes_per_s": 1e9}},
+        "b": {"kind": "fastswitch", "kv_tokens": 4096, "pace": {"profile": "a10-llama3-8b"}},
     }
-    manifest.model_copy(update={"engines": engines}).write(run)
+    facts = {
+        "a": EngineFacts(is_virtual=True, is_modelled=True),
+        "b": EngineFacts(is_paced=True, is_modelled=True),
+    }
+    manifest.model_copy(update={"engines": engines, "facts": facts}).write(run)
     text = page_of(run).text
     first_screen = text[: text.index("Users within SLO")]
     assert "simulated, virtual time" in first_screen
-    assert "emulated link" in first_screen
+    assert "real tokens, modelled durations" in first_screen
     assert "Unequal cost" in first_screen
     assert "KV cache tokens 8,192 (a), 4,096 (b)" in first_screen
 
@@ -89,7 +94,7 @@ def test_what_one_kind_has_no_setting_for_is_not_called_unequal(tmp_path: Path) 
     run = run_of(tmp_path, "a", "b")
     manifest = Manifest.read(run)
     engines = {
-        "a": {"kind": "fastswitch", "kv_tokens": 8192, "swap_tokens": 4096, "link": None},
+        "a": {"kind": "fastswitch", "kv_tokens": 8192, "swap_tokens": 4096, "pace": None},
         "b": {"kind": "vllm", "kv_tokens": 8192, "kv_offload_gib": None},
     }
     fact = cost(manifest.model_copy(update={"engines": engines}))

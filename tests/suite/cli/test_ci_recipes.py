@@ -16,7 +16,7 @@ import yaml
 from typer.testing import CliRunner
 
 from suite.cli import app
-from suite.judging.run_gating import read_rules
+from suite.judging.judged_run import read_rules
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "ci.md").read_text()
 BLOCKS: list[Any] = [

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from suite.judging.between_runs import paired_ratio_interval, unpaired_ratio_interval
-from suite.judging.catalogue import Metric
+from suite.judging.catalogue.table import Metric
 from suite.judging.gate_syntax import parse_gate
 from suite.judging.gates import Outcome, evaluate
-from suite.judging.ratios import UNSEEN, EngineSide, Ratio, compare_sides, ratio_of
+from suite.judging.ratios import UNSEEN, Ratio, ratio_of
+from suite.judging.sides import EngineSide
+from suite.judging.verdicts import compare_sides
+from suite.statistics.student import paired_ratio_interval, unpaired_ratio_interval
 from suite.statistics.summaries import summarise
 
 VALUES, BASE = (1.2, 1.5, 1.1, 1.3), (1.0, 1.1, 0.9, 1.05)
@@ -70,6 +72,7 @@ def side(levels, *, label="a", is_exact=False, num_failed=0):
         "counts": {"recorded": 9, "failed": num_failed, "lost": 0},
         "is_exact": is_exact,
         "is_driver_valid": True,
+        "pace": None,
         "num_conversations": 100,
         "repeats": [{}] * len(levels),
         "between_runs": None
@@ -130,7 +133,8 @@ def test_sums_over_unequal_numbers_of_repeats_are_not_held_against_each_other():
     ("level", "verdict"), [(1.3, "unclear"), (0.8, "unclear"), (2.5, "worse"), (0.4, "better")]
 )
 def test_single_repeats_are_called_apart_only_by_what_no_run_explains(level, verdict, monkeypatch):
-    monkeypatch.setattr("suite.judging.ratios.COMPARED", ("ttft.p50",))
+    only = [Metric("ttft.p50")]
+    monkeypatch.setattr("suite.judging.verdicts.metrics_of", lambda *_: only)
     [found] = compare_sides(side([level]), side([1.0]))
     assert (found["verdict"], found["reason"]) == (verdict, UNSEEN if verdict == "unclear" else "")
 

@@ -7,7 +7,7 @@ import pytest
 
 from suite.judging.gate_syntax import GateError, parse_gate, parse_gates
 from suite.judging.gates import Outcome, evaluate, exit_code
-from suite.judging.ratios import EngineSide, against
+from suite.judging.sides import EngineSide, against
 from suite.statistics.summaries import summarise
 
 
@@ -25,6 +25,7 @@ def engine(samples, *, users_within=0.9, class_samples=None, switch=None):
         "counts": {"recorded": 9, "failed": 3, "lost": 0},
         "is_exact": False,
         "is_driver_valid": True,
+        "pace": None,
         "num_conversations": 100,
         "between_runs": None,
         "repeats": [{}],

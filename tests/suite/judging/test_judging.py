@@ -19,8 +19,8 @@ from suite.errors import RunDirectoryError
 from suite.judging.metrics_file import measure
 from suite.judging.run_comparison import said_once
 from suite.records.run_directory import Manifest
-from suite.statistics.intervals import combined_ratio
 from suite.statistics.quantiles import Interval
+from suite.statistics.ratio_intervals import combined_ratio
 from tests.reports.synthetic_run import FAST, SLOW, make_plan, write_run
 from workloads.errors import InputError
 

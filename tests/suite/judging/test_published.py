@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from suite.judging.catalogue import Metric
+from suite.judging.catalogue.table import Metric
 from suite.judging.published import times_better
 from suite.judging.ratios import Ratio
 from suite.playing.workload import load_workload

@@ -86,7 +86,7 @@ def test_markdown_keeps_its_rows_whatever_a_text_holds() -> None:
     text = gates_markdown([verdict_of("fail")], title="x", warnings=[NASTY, "plain"])
     [row] = [line for line in text.splitlines() if "FAIL" in line and line.startswith("| ")]
     assert row.replace("\\|", "").count("|") == 7  # six cells
-    assert "| <= 1.05 from main.json:mine |" in row
+    assert "| <= 1.05× from main.json:mine |" in row
     assert "<h1>" not in text.replace("\\<h1>", "") and "\n* plain\n" in text
 
 

@@ -119,6 +119,29 @@ class NaiveRun:
         """a_u, the share of a user's planned turns that attained; users are judged each repeat."""
         return self.turns.groupby("user")["attains"].mean()
 
+    def groups(self, user_class: str | None = None) -> dict[str, dict[str, Any]]:
+        """All groups of metrics.json but latencies; for a class those that are known by class."""
+        by_class = {"slo": self.slo_numbers(user_class), "prompts": self.prompts(user_class)}
+        if user_class is not None:
+            return by_class
+        return {
+            **by_class,
+            "fairness": {**self.fairness(), **self.service()},
+            "throughput": self.throughput(),
+            "steady_state": self.backlog(),
+        }
+
+    def prompts(self, user_class: str | None) -> dict[str, Any]:
+        cached = prompt = num_told = 0
+        for row in self._rows("recorded"):
+            if user_class not in (None, row.user_class):
+                continue
+            if not pd.isna(row.num_prompt_tokens) and not pd.isna(row.num_cached_tokens):
+                cached, prompt = cached + row.num_cached_tokens, prompt + row.num_prompt_tokens
+                num_told += 1
+        ratio = cached / prompt if prompt else None
+        return {"cached_tokens_ratio": ratio, "num_told_turns": num_told}
+
     def slo_numbers(self, user_class: str | None = None) -> dict[str, Any]:
         turns = self.turns
         if user_class is not None:

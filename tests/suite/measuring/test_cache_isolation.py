@@ -1,4 +1,4 @@
-"""What a part may find in a cache, and what only another can have left there."""
+"""What a trial may find in a cache, and what only another can have left there."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from suite.judging.gate_syntax import parse_gate
 from suite.judging.gates import Outcome, evaluate
 from suite.judging.metrics_file import measure, measure_run
-from suite.judging.ratios import EngineSide, against, compare_sides
+from suite.judging.sides import EngineSide, against
 from suite.judging.stored_baselines import read_baseline, write_baseline
+from suite.judging.verdicts import compare_sides
 from suite.measuring.cache_isolation import NOTE, SLACK_TOKENS
 from suite.measuring.shared_prefixes import shared_ratios
 from suite.records.run_directory import SOLO_FOLDER, Isolation, Manifest
 from suite.records.turn_records import TurnRecord, write_turns
-from tests.reports.synthetic_run import make_manifest, make_part
+from tests.reports.synthetic_run import make_manifest, make_trial
 from workloads.plan import Plan
 from workloads.plan_parts import Conversation, Slo, Turn, UserClass
 
@@ -118,11 +119,11 @@ def run_of(
     made = []
     for name, repeats in parts.items():
         for repeat, records in enumerate(repeats, start=1):
-            part = make_part(plan, records, name, repeat)
-            part = part.model_copy(update={"isolation": by and Isolation(by=by)})
-            part.directory(path).mkdir(parents=True)
-            write_turns(part.directory(path) / "turns.parquet", records, started_at_monotonic_s=0.0)
-            made.append(part)
+            trial = make_trial(plan, records, name, repeat)
+            trial = trial.model_copy(update={"isolation": by and Isolation(by=by)})
+            trial.directory(path).mkdir(parents=True)
+            write_turns(trial.directory(path) / "turns.parquet", records, started_at_monotonic_s=0)
+            made.append(trial)
     count = max(len(repeats) for repeats in parts.values())
     manifest = make_manifest(
         plan, list(parts), made, repeats=count, gates=gates, baseline=next(iter(parts))
@@ -173,7 +174,7 @@ def test_the_warning_has_the_figures_and_the_remedy(tmp_path: Path) -> None:
 
 
 def test_what_stands_before_every_prompt_is_nobodys_find(tmp_path: Path) -> None:
-    """A chat template, and the part's own words."""
+    """A chat template, and the trial's own words."""
     found, _ = checked(tmp_path, PLAN, records_of(PLAN, {(1, 0): 40 + SLACK_TOKENS}, extra=40))
     assert found["is_isolated"]
     run = tmp_path / "warm"
@@ -314,7 +315,7 @@ def test_runs_of_before_it_was_told_are_judged_as_before(tmp_path: Path) -> None
     run = run_of(tmp_path, PLAN, {"a": [records_of(PLAN, {})], "b": [records_of(PLAN, {})]})
     text = (run / "manifest.json").read_text().replace('"isolation": null', '"repeat": 1')
     (run / "manifest.json").write_text(text)
-    assert all(part.isolation is None for part in Manifest.read(run).parts)
+    assert all(trial.isolation is None for trial in Manifest.read(run).trials)
     numbers = measure_run(run).numbers
     for engine in numbers.values():
         del engine["prefix_cache"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from suite.judging.judged_run import judge_run
 from suite.judging.metrics_file import measure
-from suite.judging.run_gating import judge_run
 from suite.playing.solo import solo_workload
 from suite.playing.workload import load_workload
 from tests.suite.measuring.test_metrics import ALL_WELL, run_of

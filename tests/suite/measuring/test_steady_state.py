@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from heapq import heapify, heappop, heappush
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,33 +25,29 @@ def table(  # noqa: PLR0917 - columns
 ) -> TurnTable:
     """A token at `begins`, no others that anybody looks at."""
     num_turns = len(scheduled)
-    names = np.array(["x"] * num_turns, dtype=object)
     empty, none = np.zeros(0), np.zeros(0, dtype=np.int32)
     scheduled_at, first = np.asarray(scheduled, dtype=float), np.asarray(begins, dtype=float)
-    return TurnTable(
-        repeat=np.ones(num_turns, dtype=np.int64),
-        conversation_id=names,
-        conversation=np.asarray(conversation, dtype=np.int32),
-        turn=np.asarray(turn, dtype=np.int64),
-        user_id=names,
-        user_class=names,
-        scheduled_at=scheduled_at,
-        sent_at=scheduled_at,
-        done_at=np.asarray(done, dtype=float),
-        num_prompt_tokens=np.ones(num_turns),
-        num_cached_tokens=np.zeros(num_turns),
-        num_output_tokens=np.asarray(tokens, dtype=float),
-        planned_output_tokens=np.asarray(tokens, dtype=np.int64),
-        error=np.array([""] * num_turns, dtype=object),
-        first_token_at=first,
-        last_token_at=first,
-        num_chunks=np.ones(num_turns, dtype=np.int64),
-        token_at=first,
-        tokens_per_chunk=np.ones(num_turns, dtype=np.int32),
-        token_turn=np.arange(num_turns, dtype=np.int32),
-        gaps=empty,
-        gap_turn=none,
-    )
+    columns: dict[str, Any] = {each.name: np.zeros(num_turns) for each in fields(TurnTable)}
+    columns |= {
+        "repeat": np.ones(num_turns, dtype=np.int64),
+        "conversation": np.asarray(conversation, dtype=np.int32),
+        "turn": np.asarray(turn, dtype=np.int64),
+        "scheduled_at": scheduled_at,
+        "sent_at": scheduled_at,
+        "done_at": np.asarray(done, dtype=float),
+        "num_output_tokens": np.asarray(tokens, dtype=float),
+        "planned_output_tokens": np.asarray(tokens, dtype=np.int64),
+        "error": np.array([""] * num_turns, dtype=object),
+        "first_token_at": first,
+        "last_token_at": first,
+        "num_chunks": np.ones(num_turns, dtype=np.int64),
+        "token_at": first,
+        "tokens_per_chunk": np.ones(num_turns, dtype=np.int32),
+        "token_turn": np.arange(num_turns, dtype=np.int32),
+        "gaps": empty,
+        "gap_turn": none,
+    }
+    return TurnTable(**columns)
 
 
 def queue(load: float, *, num_turns: int = 1000, seed: int = 0, slow_first: int = 0) -> TurnTable:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from suite.judging.catalogue.table import ROWS
 from suite.measuring.attainment import Attainment
-from suite.measuring.user_influences import correlation, user_influences
+from suite.measuring.user_influences import by_user, correlation
 
 USER = np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 4])  # two repeats each
 ATTAINED = np.array([1, 3, 4, 4, 0, 2, 5, 6, 2, 1])
@@ -41,23 +42,26 @@ def weighted_gini(weights):
 
 
 NUMBERS = {
-    "users_within_slo_ratio": lambda w: weighted_mean(ATTAINED / PLANNED >= 0.75, w),
-    "turn_attainment_ratio": lambda w: (w @ ATTAINED) / (w @ PLANNED),
-    "mean_user_attainment_ratio": lambda w: weighted_mean(ATTAINED / PLANNED, w),
-    "headroom_mean_ratio": lambda w: weighted_mean(HEADROOM, w),
-    "jain_index": weighted_jain,
-    "gini_index": weighted_gini,
+    "slo.users_within_slo_ratio": lambda w: weighted_mean(ATTAINED / PLANNED >= 0.75, w),
+    "slo.turn_attainment_ratio": lambda w: (w @ ATTAINED) / (w @ PLANNED),
+    "fairness.mean_user_attainment_ratio": lambda w: weighted_mean(ATTAINED / PLANNED, w),
+    "fairness.headroom_mean_ratio": lambda w: weighted_mean(HEADROOM, w),
+    "fairness.jain_index": weighted_jain,
+    "fairness.gini_index": weighted_gini,
 }
 
 
-@pytest.mark.parametrize("key", NUMBERS)
-def test_influences_are_derivatives_up_to_a_factor(key):
-    number, step = NUMBERS[key], 1e-6
+def influences_on(metric, labels=USER, num_users=5):
+    return by_user(ROWS[metric].influences(attainment(), HEADROOM), labels, num_users)
+
+
+@pytest.mark.parametrize("metric", NUMBERS)
+def test_influences_are_derivatives_up_to_a_factor(metric):
+    number, step = NUMBERS[metric], 1e-6
     numeric = [
         (number(1 + step * (user == USER)) - number(np.ones(len(USER)))) / step for user in range(5)
     ]
-    found = user_influences(key, attainment(), HEADROOM, USER, 5)
-    assert found is not None
+    found = influences_on(metric)
     assert found.sum() == pytest.approx(0, abs=1e-9)
     factor = found[0] / numeric[0]
     assert factor > 0
@@ -66,15 +70,18 @@ def test_influences_are_derivatives_up_to_a_factor(key):
 
 def test_a_fifth_percentile_is_moved_by_those_below_it_and_those_above():
     """Shares 0, 1/4, 1/2 …: only the repeat with nothing is at most P5."""
-    found = user_influences("p5_user_attainment_ratio", attainment(), HEADROOM, USER, 5)
+    found = influences_on("fairness.p5_user_attainment_ratio")
     assert found == pytest.approx(np.array([-0.2, -0.2, 0.8, -0.2, -0.2]))
 
 
 def test_users_who_are_not_asked_for_weigh_nothing():
-    found = user_influences("jain_index", attainment(), HEADROOM, USER + 1, 7)
-    assert found is not None
+    found = influences_on("fairness.jain_index", USER + 1, 7)
     assert found[[0, 6]].tolist() == [0, 0]
-    assert user_influences("longest_gap_s", attainment(), HEADROOM, USER, 5) is None
+
+
+def test_every_metric_that_pairs_by_user_is_proved_here():
+    of_users = {name for name, row in ROWS.items() if row.pairs_by == "user"}
+    assert of_users == {*NUMBERS, "fairness.p5_user_attainment_ratio"}
 
 
 def test_a_correlation_is_that_of_numpy_and_0_without_spread():

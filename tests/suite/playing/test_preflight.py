@@ -30,7 +30,7 @@ def test_a_preset_is_fine():
 def test_a_model_that_is_nowhere_is_refused(tmp_path):
     code, output = validate(tmp_path / "nowhere")
     assert code != 0
-    assert "is neither a preset (tiny-llama" in output
+    assert "is neither a preset (nano-llama, tiny-llama" in output
     assert str(QUICKSTART) in output
 
 

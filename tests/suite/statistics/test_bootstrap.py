@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from suite.measuring.user_intervals import _log_odds, _log_variation
+from suite.measuring.user_intervals import _log_variation
 from suite.statistics.bootstrap import draws, interval_of, levels_around, percentile_draws
 from suite.statistics.bootstrap_t import (
     _log_ratio,
@@ -17,6 +17,7 @@ from suite.statistics.bootstrap_t import (
 )
 from suite.statistics.intervals import Clusters
 from suite.statistics.quantiles import CONFIDENCE_RATIO, Interval, quantile
+from suite.statistics.shares import _log_odds
 
 NUM = 30
 
@@ -39,14 +40,14 @@ def resampled(values, labels, drawn):
 def test_percentiles_of_resamples_equal_those_of_the_samples_laid_out(sample, q):
     values, labels = sample
     counts = draws(NUM)
-    found = percentile_draws(values, Clusters.of(labels), np.arange(NUM), counts, [q])
+    found = percentile_draws(values, Clusters.from_labels(labels), np.arange(NUM), counts, [q])
     for row in range(50):
         assert found[row] == quantile(np.sort(resampled(values, labels, counts[row])), q)
 
 
 def test_a_smoothed_percentile_is_the_mean_of_its_neighbours(sample):
     values, labels = sample
-    clusters, counts = Clusters.of(labels), draws(NUM)
+    clusters, counts = Clusters.from_labels(labels), draws(NUM)
     levels = levels_around(values, clusters, 0.9)
     assert levels == sorted(levels)
     assert levels[2] == 0.9
@@ -65,7 +66,7 @@ def test_every_resample_draws_as_many_as_there_are_and_always_the_same():
 def test_a_mean_s_bootstrap_t_by_hand(sample):
     """Each resample laid out: how far its log mean lies off, in its own standard errors."""
     values, labels = sample
-    clusters = Clusters.of(labels)
+    clusters = Clusters.from_labels(labels)
     sums, sizes = clusters.sums(values), clusters.sizes
 
     def mean_and_error(sums, sizes):
@@ -96,7 +97,7 @@ def test_a_ratio_of_means_by_hand(sample):
     """Each resample laid out, conversations of both engines together: the log ratio's error is that
     of the difference of what a conversation weighs in both. The fourth lost all turns of one."""
     values, labels = sample
-    clusters = Clusters.of(labels)
+    clusters = Clusters.from_labels(labels)
     totals = np.stack([clusters.sizes, clusters.sums(values)], axis=1)
     base = np.stack([clusters.sizes, clusters.sums(values[::-1] + 1)], axis=1)
     base[3] = 0.0
@@ -208,7 +209,7 @@ def test_paired_ratios_hold_the_truth_and_are_narrower_than_unpaired_ones():
         rng = np.random.default_rng([2, number])
         level = rng.normal(0, 0.5, 80)
         labels = np.repeat(np.arange(80), 5)
-        clusters = Clusters.of(labels)
+        clusters = Clusters.from_labels(labels)
         slow, fast = (
             shift + level[labels] + rng.normal(0, 0.3, len(labels)) for shift in (np.log(1.2), 0)
         )

@@ -12,15 +12,15 @@ from scipy import stats
 
 from suite.statistics.intervals import (
     Clusters,
-    between_runs_interval,
     clustered_percentile,
-    combined_ratio,
     effective_samples,
     hull,
     percentile_interval,
-    share_interval,
 )
 from suite.statistics.quantiles import Interval, interval_ranks, quantile
+from suite.statistics.ratio_intervals import combined_ratio
+from suite.statistics.shares import share_interval
+from suite.statistics.student import mean_of_repeats_interval
 from suite.statistics.summaries import summarise
 
 
@@ -47,7 +47,7 @@ def test_there_are_never_more_effective_samples_than_samples(pairs):
 
 
 def test_clusters_without_samples_are_closed_up():
-    clusters = Clusters.of(np.array([5, 2, 5]))
+    clusters = Clusters.from_labels(np.array([5, 2, 5]))
     assert len(clusters) == 2
     assert clusters.sums(np.array([1.0, 10.0, 2.0])).tolist() == [10.0, 3.0]
     assert clusters.sums(np.array([True, False, True])).tolist() == [0.0, 2.0]
@@ -84,7 +84,7 @@ def test_a_tail_of_few_clusters_also_counts_where_its_interval_begins():
         labels = np.repeat(np.arange(num_clusters), 4)
         tail = np.arange(len(samples)) >= 0.9 * len(samples)
         labels[tail] = np.arange(tail.sum())
-        clusters = Clusters.of(labels)
+        clusters = Clusters.from_labels(labels)
         beyond = clusters.sums(samples <= quantile(samples, 0.9))
         at_percentile = effective_samples(beyond, clusters.sizes)
         effective, interval = clustered_percentile(samples, samples, 0.9, clusters)
@@ -139,8 +139,8 @@ def test_each_end_of_a_share_misses_in_at_most_five_in_a_hundred(num):
 
 
 def test_runs_need_three_for_an_interval():
-    assert between_runs_interval(np.array([1.0, 2.0])) is None
-    found = between_runs_interval(np.array([1.0, 2.0, 3.0]))
+    assert mean_of_repeats_interval(np.array([1.0, 2.0])) is None
+    found = mean_of_repeats_interval(np.array([1.0, 2.0, 3.0]))
     assert found is not None
     assert found.high == pytest.approx(2 + stats.t.ppf(0.975, 2) / sqrt(3))
 
@@ -193,7 +193,7 @@ def test_intervals_of_clusters_hold_the_truth_where_naive_ones_do_not():
         labels = np.repeat(np.arange(60), rng.geometric(1 / 30, 60))
         samples = np.exp(rng.normal(0, 0.4, 60)[labels] + rng.normal(0, 0.3, len(labels)))
         for name, each in (("clustered", labels), ("naive", None)):
-            clusters = Clusters.of(np.arange(len(samples)) if each is None else each)
+            clusters = Clusters.from_labels(np.arange(len(samples)) if each is None else each)
             _, interval = clustered_percentile(samples, np.sort(samples), 0.5, clusters)
             assert interval.low is not None
             assert interval.high is not None

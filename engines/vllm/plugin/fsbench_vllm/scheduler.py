@@ -14,14 +14,17 @@ iteration is vLLM's.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.request import Request, RequestStatus
 
+from .compatibility import check
 from .counters import Counters
 from .displacement import Holder, Newcomer, displaced
 from .trace import Trace
@@ -30,6 +33,9 @@ from .trace import Trace
 class TraceScheduler(Scheduler):  # type: ignore[misc]  # vLLM is not installed where mypy looks
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        remark = check(self, version("vllm"))
+        if remark is not None:
+            logging.getLogger("vllm").warning(remark)
         if len(self.kv_cache_config.kv_cache_groups) != 1:
             raise ValueError("the fsbench scheduler knows models with one group of KV blocks only")
         trace, counters = (os.environ.get(f"FSBENCH_{x}") for x in ("PRIORITIES", "COUNTERS"))
@@ -62,9 +68,12 @@ class TraceScheduler(Scheduler):  # type: ignore[misc]  # vLLM is not installed 
     def _set_levels_anew(self) -> None:
         for request in self.requests.values():
             self._assign(request)
-        waiting = [self.waiting.pop_request() for _ in range(len(self.waiting))]
-        for request in waiting:  # its heap was ordered by the old levels
-            self.waiting.add_request(request)
+        # Their heaps were ordered by the old levels. Who was passed over for something else than
+        # room waits in a queue of its own, which older versions do not have.
+        queues = [self.waiting, getattr(self, "skipped_waiting", None)]
+        for queue in [each for each in queues if each is not None]:
+            for request in [queue.pop_request() for _ in range(len(queue))]:
+                queue.add_request(request)
         self._count("num_priority_updates", 1)
 
     def _make_way(self) -> None:

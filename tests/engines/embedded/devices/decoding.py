@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -41,7 +42,9 @@ def device_for(
     copy: Copy = "merged",
     layout: Layout = "per_layer",
     num_copy_threads: int = 0,
+    **steps: Any,
 ) -> TorchDevice:
+    """`steps`: by which kernels, see `TorchDevice`."""
     return TorchDevice(
         decoder,
         block_size=block_size,
@@ -50,6 +53,7 @@ def device_for(
         copy=copy,
         layout=layout,
         num_copy_threads=num_copy_threads,
+        **steps,
     )
 
 

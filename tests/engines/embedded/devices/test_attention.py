@@ -12,7 +12,6 @@ from engines.core.device import SequenceChunk
 from engines.embedded.devices import attention_plan
 from engines.embedded.devices.attention import attend, gather, layers_of, write_kv
 from engines.embedded.devices.attention_plan import (
-    causal_mask,
     count_decodes,
     group_by_length,
     plan_attention,
@@ -94,21 +93,38 @@ def test_a_mixed_batch_attends_as_its_eager_twin(
     are_neighbours: bool,
     seed: int,
 ) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention_plan, "MIN_VIEW_TOKENS", 12)
+        check_against_twin(
+            parts,
+            block_size=block_size,
+            num_layers=num_layers,
+            are_neighbours=are_neighbours,
+            seed=seed,
+        )
+
+
+def check_against_twin(
+    parts: list[tuple[int, int]],
+    *,
+    block_size: int,
+    num_layers: int,
+    are_neighbours: bool,
+    seed: int,
+) -> None:
     torch.manual_seed(seed)
     chunks = chunks_of(parts, block_size, seed, are_neighbours=are_neighbours)
     num_rows = sum(len(chunk.token_ids) for chunk in chunks)
     kv = by_layer(random_memory(chunks, block_size, num_layers))
     heads = torch.randn(num_rows, NUM_HEADS + 2 * NUM_KV_HEADS, HEAD_DIM, dtype=torch.float64)
     queries, keys, values = torch.split(heads, [NUM_HEADS, NUM_KV_HEADS, NUM_KV_HEADS], dim=1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention_plan, "MIN_VIEW_TOKENS", 12)
-        plan = plan_attention(
-            chunks,
-            block_size,
-            block_stride=block_size if num_layers == 1 else 2 * num_layers * block_size,
-            device=CPU,
-            dtype=torch.float64,
-        )
+    plan = plan_attention(
+        chunks,
+        block_size,
+        block_stride=block_size if num_layers == 1 else 2 * num_layers * block_size,
+        device=CPU,
+        dtype=torch.float64,
+    )
     last_layer = [*layers_of(kv, plan)][-1]
     write_kv(heads[:, NUM_HEADS:], last_layer, plan.slots)
     ordered = [chunks[index] for index in plan.order]
@@ -233,14 +249,33 @@ def test_long_decodes_attend_one_by_one_and_short_ones_together() -> None:
     assert rows == [(0, 1), (1, 2), (2, 4)]
 
 
-def test_cudas_causal_mask_says_what_the_cpus_matrix_says() -> None:
-    torch.manual_seed(0)
-    queries = torch.randn(1, 2, 3, 8, dtype=torch.float64)
-    keys, values = torch.randn(2, 1, 2, 10, 8, dtype=torch.float64)
-    by_matrix, by_name = (
-        torch.nn.functional.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=causal_mask(3, 10, torch.device(name))
-        )
-        for name in ("cpu", "cuda")
+def test_a_chunk_behind_a_long_prefix_needs_no_mask_of_its_own_size() -> None:
+    """8,192 rows behind as many: a matrix of both would have 128 Mi entries."""
+    num_rows, start = 8192, 8192
+    chunks = [
+        SequenceChunk("long", [0] * num_rows, start, [*range(1024)], None, 0),
+        SequenceChunk("short", [0] * 3, 20, [*range(2000, 2002)], None, 0),
+    ]
+    plan = plan_attention(chunks, 16, device=CPU, dtype=torch.float32)
+    assert plan.causal_mask is not None
+    assert plan.causal_mask.shape == (attention_plan.MASK_ROWS, start + num_rows)
+
+
+@pytest.mark.parametrize(("num_rows", "start"), [(1, 9), (7, 5), (8, 3), (20, 1), (33, 17)])
+def test_a_chunk_cut_into_calls_attends_as_its_eager_twin(
+    num_rows: int, start: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention_plan, "MASK_ROWS", 8)
+    monkeypatch.setattr("engines.embedded.devices.attention.MASK_ROWS", 8)
+    check_against_twin(
+        [(start, num_rows), (start + 30, 4)],
+        block_size=4,
+        num_layers=2,
+        are_neighbours=False,
+        seed=num_rows,
     )
-    torch.testing.assert_close(by_matrix, by_name)
+
+
+def test_without_a_prefix_there_is_no_mask() -> None:
+    chunk = SequenceChunk("r", [0] * 40, 0, [0, 1, 2], None, 0)
+    assert plan_attention([chunk], 16, device=CPU, dtype=torch.float32).causal_mask is None

@@ -16,7 +16,7 @@ from engines.embedded.devices.copies import (
 )
 from engines.embedded.devices.kv_pool import BlockShape
 
-ALL_COPY_MODES: list[Copy] = ["per_block", "merged", "batched"]
+ALL_COPY_MODES: list[Copy] = ["per_block", "merged", "batched", "kernel"]
 ALL_LAYOUTS: list[Layout] = ["per_layer", "cross_layer"]
 
 
@@ -46,9 +46,11 @@ def runs_of(*lengths: int) -> list[BlockRun]:
         ("per_layer", "per_block", 64 * 63),
         ("per_layer", "merged", 64 * 3),
         ("per_layer", "batched", 8),  # 16 MiB are 8 blocks of 2 MiB
+        ("per_layer", "kernel", 1),
         ("cross_layer", "per_block", 63),
         ("cross_layer", "merged", 3),
         ("cross_layer", "batched", 8),
+        ("cross_layer", "kernel", 1),
     ],
 )
 def test_a_thousand_tokens_of_llama_3_8b_take_so_many_copies(
@@ -73,6 +75,9 @@ def test_batches_are_bounded_and_hold_every_block_once_in_order(
     runs = runs_of(*lengths)
     batches = batches_of(runs, shape, copy)
     assert blocks_of([run for batch in batches for run in batch]) == blocks_of(runs)
+    if copy == "kernel":
+        assert batches == [runs]  # a GPU's threads take their turns by themselves
+        return
     for batch in batches:
         num_bytes = sum(run.num_blocks for run in batch) * shape.num_bytes
         num_calls = 1 if copy == "batched" else len(batch) * shape.num_parts

@@ -6,7 +6,7 @@ import itertools
 from contextlib import closing
 from dataclasses import replace
 from functools import cache
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -20,7 +20,6 @@ from engines.core.sampling_params import SamplingParams
 from engines.core.settings import (
     PRESETS,
     Allocator,
-    Copy,
     CoreSettings,
     Layout,
     Mechanisms,
@@ -28,6 +27,7 @@ from engines.core.settings import (
     Reuse,
     Swap,
 )
+from engines.embedded.devices.copies import CPU_COPIES
 from engines.embedded.devices.model import Decoder
 from engines.embedded.devices.torch_device import TorchDevice
 from engines.embedded.devices.weights import RandomTensors, assemble
@@ -63,10 +63,10 @@ NUM_CONVERSATIONS = 6
 NUM_OUTPUT_TOKENS = 10
 KV_TOKENS = 64  # room for two or three of six contexts
 FIELDS = ("allocator", "swap", "preemption", "reuse", "layout", "copy")
-VALUES = (Allocator, Swap, Preemption, Reuse, Layout, Copy)
+VALUES = (*map(get_args, (Allocator, Swap, Preemption, Reuse, Layout)), CPU_COPIES)
 COMBINATIONS = {
     "-".join(names): replace(PRESETS["vllm-0.3"], **dict(zip(FIELDS, names, strict=True)))
-    for names in itertools.product(*map(get_args, VALUES))
+    for names in itertools.product(*VALUES)
 }
 COMBINATIONS |= {  # the allocator and the way of copying do not ask who came in past whom
     "-".join(["backfill", *names]): replace(
@@ -121,7 +121,8 @@ def rotating_priorities() -> PriorityUpdates:
 class Played:
     """First turns of all conversations through one engine, then the second turns."""
 
-    def __init__(self, mechanisms: Mechanisms, decoder: Decoder = DECODER) -> None:
+    def __init__(self, mechanisms: Mechanisms, decoder: Decoder = DECODER, **steps: Any) -> None:
+        """`steps`: by which kernels, see `TorchDevice`."""
         core = CoreSettings(
             mechanisms=mechanisms,
             block_size=BLOCK_SIZE,
@@ -139,6 +140,7 @@ class Played:
             copy=mechanisms.copy,
             layout=mechanisms.layout,
             num_copy_threads=0 if mechanisms.swap == "sync" else 1,
+            **steps,
         )
         # Blocks that stay of use after they were copied from are not poisoned.
         poisons = {"host_copy": {Direction.SWAP_OUT}, "prefix": {Direction.SWAP_IN}}.get(

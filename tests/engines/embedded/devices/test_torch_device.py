@@ -111,6 +111,18 @@ def test_a_transfer_counts_its_copies_and_bytes(
     assert transfer.duration_s >= transfer.copying_s >= 0
 
 
+def test_a_gpus_way_of_copying_is_refused_on_a_cpu_in_one_line() -> None:
+    with pytest.raises(EngineInputError, match="copy: kernel needs torch_device: cuda") as got:
+        device_for(DECODER, copy="kernel")
+    assert "\n" not in str(got.value)
+
+
+def test_a_kernel_that_plans_for_each_new_shape_is_never_chosen() -> None:
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    device_for(DECODER)
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+
+
 def test_a_block_holds_k_and_v_of_all_layers() -> None:
     device = device_for(DECODER)
     block = device.block_content("device", 0)

@@ -13,15 +13,15 @@ from suite.judging.gate_syntax import Gate, GateError, parse_gates
 from suite.judging.gates import evaluate
 from suite.judging.metrics_file import MeasuredRun, measure_run
 from suite.judging.published import reference_numbers
-from suite.judging.ratios import EngineSide, Side, against
 from suite.judging.run_comparison import CompareError, split_selection
+from suite.judging.sides import EngineSide, Side, against
 from suite.judging.stored_baselines import read_baseline
 
 
 def judge_run(
     path: Path, *, baseline: str | None, rules: Path | None, is_unpaired: bool
 ) -> dict[str, Any]:
-    """`name`, `engines`, `gates` and `references` as in metrics.json. Raises GateError,
+    """Returns `name`, `engines`, `gates` and `references` as in metrics.json. Raises GateError,
     RunDirectoryError, BaselineError, CompareError."""
     run = measure_run(path)
     gates = _gates(run, rules, has_stored_baseline=baseline is not None)
@@ -60,7 +60,7 @@ def _gates(run: MeasuredRun, rules: Path | None, *, has_stored_baseline: bool) -
 
 
 def read_rules(path: Path) -> list[str]:
-    """A YAML list of gates, or a mapping with the key `gates`. Raises GateError."""
+    """Reads a YAML list of gates, or a mapping with the key `gates`. Raises GateError."""
     try:
         found = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -82,7 +82,8 @@ def read_rules(path: Path) -> list[str]:
 
 
 def _references(run: MeasuredRun, baseline: str, *, is_unpaired: bool) -> Mapping[str, Side | None]:
-    """What `baseline` means for each engine of the run."""
+    """Returns what `baseline` means for each engine of the run, None where it has no such
+    engine."""
     path, engine = split_selection(baseline)
     digest, measured, sides = _stored(path, engine)
     if not is_unpaired:
@@ -108,7 +109,7 @@ def _references(run: MeasuredRun, baseline: str, *, is_unpaired: bool) -> Mappin
 
 
 def _stored(path: Path, engine: str | None) -> tuple[str, Mapping[str, Any], Mapping[str, Side]]:
-    """(plan digest, what was measured, engines by name) of a run or a baseline file."""
+    """Reads (plan digest, what was measured, engines by name) of a run or a baseline file."""
     if path.is_dir():
         run = measure_run(path, engine)
         runs: dict[str, Side] = {

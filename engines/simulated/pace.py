@@ -21,7 +21,7 @@ class Pace(BaseModel):
     speed: float = Field(
         default=1.0,
         gt=0,
-        description="all of the profile's times are divided by this: 4 is four times",
+        description="all of the profile's times are divided by this, so 4 is four times as fast",
     )
 
     def loaded_profile(self) -> Profile:

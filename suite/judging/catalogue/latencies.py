@@ -142,7 +142,7 @@ def _row(family: Latency, statistic: str) -> Row:
         key=statistic,
         label=f"{family.label} {TITLES[statistic]}",
         prose=f"{TITLES[statistic]} {family.label}",
-        definition=f"{TITLES[statistic].capitalize()} of: {family.definition}",
+        definition=family.definition,
         kind="time",
         unit="s",
         better="lower",

@@ -180,6 +180,7 @@ def _trust(engine: EngineRun) -> tuple[Json, list[str]]:
     return {
         "is_exact": engine.is_exact,
         "is_driver_valid": engine.is_driver_valid,
+        "tbt_doubt": engine.tbt_doubt,
         "pace": None if pace is None else pace.as_json(),
         "prefix_cache": cache.as_json(),
     }, [*([] if pace is None else pace.warnings()), *cache.warnings()]

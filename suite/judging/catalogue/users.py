@@ -241,6 +241,7 @@ FAIRNESS_ROWS = (
         label="Longest gap",
         term="longest_gap",
         definition="The longest pause between two tokens of one answer, failed turns included.",
+        is_of_gaps=True,
         kind="time",
         unit="s",
         better="lower",

@@ -52,7 +52,7 @@ class Usage:
         return thought if num_thought_chunks * _MAX_TOKENS_PER_CHUNK < thought else 0
 
     def num_streamed_tokens(self, num_thought_chunks: int) -> int | None:
-        """Returns the output without what is hidden: some servers count that in, others beside it."""
+        """Returns the output without what is hidden: some servers count that in, some beside it."""
         total, hidden = self.num_output_tokens, self.num_hidden_tokens(num_thought_chunks)
         return total - hidden if total is not None and total > hidden else total
 

@@ -37,7 +37,7 @@ class AnswerReader:
         return True
 
     def conclude(self) -> None:
-        """All that arrived has been read by now; says so where it was no answer."""
+        """Ends the reading, once all that arrived is read; says so where it was no answer."""
         response, answer = self._response, self.answer
         if not response.status:
             return
@@ -61,7 +61,8 @@ class AnswerReader:
             self.answer.fail(f"the stream has no event: {body[:_SHOWN_BYTES]!r}")
 
     def _is_event_stream(self) -> bool:
-        """By its media type, or else by how it begins: some proxies call every stream JSON."""
+        """Tells it by its media type, or else by how it begins: some proxies call every stream
+        JSON."""
         response = self._response
         if response.status != 200 or self._encoding != _PLAIN:
             return False

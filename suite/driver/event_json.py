@@ -23,7 +23,7 @@ class EventError(Exception):
 
 
 def json_object(data: bytes) -> dict[str, Any]:
-    """Raises EventError."""
+    """Parses an event's data. Raises EventError."""
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -50,7 +50,7 @@ def _lenient(data: bytes) -> Any:
 
 
 def shown(value: object) -> str:
-    """A value for a message: its beginning, on one line."""
+    """Returns a value for a message: its beginning, on one line."""
     text = repr(value)
     return text if len(text) <= _SHOWN_AFTER else text[: _SHOWN_AFTER - 1] + "…"
 
@@ -60,8 +60,8 @@ def unknown_shape(where: str, value: object) -> EventError:
 
 
 def whole_text(pieces: Sequence[str]) -> str:
-    """The pieces put together, with characters that were cut in two made whole again; half a
-    character that nothing completes becomes U+FFFD, for no prompt could carry it."""
+    """Joins the pieces, with characters that were cut in two made whole again; half a character
+    that nothing completes becomes U+FFFD, for no prompt could carry it."""
     text = "".join(pieces)
     try:
         text.encode()

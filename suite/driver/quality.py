@@ -80,19 +80,19 @@ def _lag_p99_s(turns: pa.Table) -> float | None:
 
 
 def _own_time_p99_s(turns: pa.Table) -> float | None:
-    """Of turns that follow an answer: how long after it, and the think time, they could be sent."""
+    """Returns how long after an answer, and the think time, the next turn could be sent."""
     later = turns.filter(pc.greater(turns["turn"], 0))
     own_s = pc.drop_null(pc.subtract(later["scheduled_at"], later["planned_at"]))
     return float(np.quantile(own_s.to_numpy(), 0.99)) if len(own_s) else None
 
 
 def _coalesced_ratio(turns: pa.Table) -> float:
-    """Chunks with tokens that share a read with another / all chunks with tokens."""
+    """Returns chunks with tokens that share a read with another / all chunks with tokens."""
     return _share_of_chunks(turns, "num_shared_chunks")
 
 
 def _merged_ratio(turns: pa.Table) -> float:
-    """Of those, such that came apart, or where nobody knows whether they did."""
+    """Returns such of those as came apart, or where nobody knows whether they did."""
     own = pc.coalesce(turns["num_merged_chunks"], turns["num_shared_chunks"])
     return _share_of_chunks(turns.append_column("num_own_chunks", own), "num_own_chunks")
 

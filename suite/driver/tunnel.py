@@ -12,7 +12,7 @@ _MAX_HEAD_BYTES = 16_384
 
 
 async def open_tunnel(target: Target, loop: asyncio.AbstractEventLoop) -> socket.socket:
-    """Raises OSError, ConnectionFailedError."""
+    """Returns a connected socket that ends at the server. Raises OSError, ConnectionFailedError."""
     assert target.proxy is not None, target
     found = await loop.getaddrinfo(*target.first_hop, type=socket.SOCK_STREAM)
     family, kind, protocol, _, address = found[0]
@@ -32,7 +32,7 @@ async def open_tunnel(target: Target, loop: asyncio.AbstractEventLoop) -> socket
 
 
 async def _answer(sock: socket.socket, loop: asyncio.AbstractEventLoop) -> bytes:
-    """The head of it, byte by byte: what follows is TLS's."""
+    """Returns the head of it, read byte by byte: what follows is TLS's."""
     head = b""
     while not head.endswith(b"\r\n\r\n") and len(head) < _MAX_HEAD_BYTES:
         byte = await loop.sock_recv(sock, 1)

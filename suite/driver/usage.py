@@ -28,7 +28,7 @@ class Usage:
     num_thought_tokens: int | None = None
 
     def take(self, chunk: Mapping[str, Any]) -> None:
-        """Raises EventError."""
+        """Takes what an event tells, if anything. Raises EventError."""
         for where, told in _usages(chunk):
             if not isinstance(told, dict):
                 raise unknown_shape(where, told)
@@ -47,19 +47,20 @@ class Usage:
         self.num_thought_tokens = _more(self.num_thought_tokens, thought)
 
     def num_hidden_tokens(self, num_thought_chunks: int) -> int:
-        """Tokens of thought that were counted and not streamed."""
+        """Returns how many tokens of thought were counted and not streamed."""
         thought = self.num_thought_tokens or 0
         return thought if num_thought_chunks * _MAX_TOKENS_PER_CHUNK < thought else 0
 
     def num_streamed_tokens(self, num_thought_chunks: int) -> int | None:
-        """The output without what is hidden: some servers count that in, others beside it."""
+        """Returns the output without what is hidden: some servers count that in, others beside
+        it."""
         total, hidden = self.num_output_tokens, self.num_hidden_tokens(num_thought_chunks)
         return total - hidden if total is not None and total > hidden else total
 
 
 def _usages(chunk: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Where it stands: at the top; Groq's, and Moonshot's in the choice; llama.cpp's timings where
-    there is nothing else."""
+    """Yields it from where it stands: at the top; Groq's, and Moonshot's in the choice; llama.cpp's
+    timings where there is nothing else."""
     found: list[tuple[str, Any]] = [("usage", chunk.get("usage"))]
     groq = chunk.get("x_groq")
     if isinstance(groq, dict):
@@ -80,8 +81,8 @@ def _details(told: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, An
 
 
 def _count(told: Mapping[str, Any], names: tuple[str, ...], where: str) -> int | None:
-    """Raises EventError where it is no count at all; NaN and −1 are how some say that they do not
-    know."""
+    """Returns the first that is told. Raises EventError where it is no count at all; NaN and −1 are
+    how some say that they do not know."""
     name = next((name for name in names if told.get(name) is not None), None)
     if name is None:
         return None
@@ -97,5 +98,5 @@ def _count(told: Mapping[str, Any], names: tuple[str, ...], where: str) -> int |
 
 
 def _more(known: int | None, told: int | None) -> int | None:
-    """Counts only rise; a zero at the end takes nothing back."""
+    """Returns the higher one: counts only rise, and a zero at the end takes nothing back."""
     return told if known is None else max(known, told or 0)

@@ -11,7 +11,7 @@ Json = Mapping[str, Any]
 
 
 def unwhole_turns(engine: Json) -> str:
-    """`2 failed, 3 not asked`; `lost` are those that nobody knows the reason of."""
+    """Returns `2 failed, 3 not asked`; `lost` are those that nobody knows the reason of."""
     counts, unasked = engine["counts"], engine.get("not_asked") or {}
     known = unasked.get("after_failure", 0) + unasked.get("not_due", 0)
     not_asked = known + unasked.get("cut_short", 0)

@@ -38,7 +38,7 @@ class Answer:
 
     @property
     def is_done(self) -> bool:
-        """`[DONE]` or a finish reason was seen."""
+        """Says whether `[DONE]` or a finish reason was seen."""
         return self.end_read is not None or self.finish_reason is not None
 
     @property
@@ -51,8 +51,8 @@ class Answer:
 
     @property
     def num_output_tokens(self) -> int | None:
-        """As the server counts them, without hidden ones; None where it does not, or says 0 for an
-        answer that has tokens, or counts other answers in."""
+        """Returns what the server counts, without hidden ones; None where it does not, or says 0
+        for an answer that has tokens, or counts other answers in."""
         told = self.usage.num_streamed_tokens(self.num_thought_chunks)
         if self.has_others or (told == 0 and self.token_reads):
             return None
@@ -159,7 +159,7 @@ class Answer:
 
 
 def _token_ids(value: Any) -> list[int] | None:
-    """Raises EventError; ids are what the records and the history have room for."""
+    """Checks them. Raises EventError; ids are what the records and the history have room for."""
     if value is None:
         return None
     if not isinstance(value, list):

@@ -37,7 +37,7 @@ class AnswerReader:
         return True
 
     def conclude(self) -> None:
-        """All that arrived has been read by now; says so where it was no answer."""
+        """Ends the reading, once all that arrived is read; says so where it was no answer."""
         response, answer = self._response, self.answer
         if not response.status:
             return

@@ -27,7 +27,8 @@ class Said:
 
 
 def said_in(delta: Mapping[str, Any], where: str) -> Said:
-    """`delta` is a chat chunk's, or a completion's whole choice. Raises EventError."""
+    """Reads what a chunk says: `delta` is a chat chunk's, or a completion's whole choice. Raises
+    EventError."""
     said = Said()
     for name in _TEXT_FIELDS:
         if delta.get(name) is not None:
@@ -40,7 +41,7 @@ def said_in(delta: Mapping[str, Any], where: str) -> Said:
 
 
 def _take(said: Said, value: Any, where: str, *, is_thought: bool) -> None:
-    """A string, a part, or a list of either, to any depth."""
+    """Takes a string, a part, or a list of either, to any depth."""
     if isinstance(value, str):
         if value and is_thought:
             said.has_thought = True

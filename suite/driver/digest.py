@@ -31,7 +31,7 @@ class Digest:
         return self._reader.answer
 
     async def finish(self) -> None:
-        """The rest, once the exchange has ended."""
+        """Reads the rest, once the exchange has ended."""
         self._exchange.on_data = None
         if self._ending is not None:
             self._ending.cancel()

@@ -19,7 +19,7 @@ class EarlyStop:
         self._rule = rule
 
     def reason(self, progress: Progress, first_error: str) -> str | None:
-        """One line, if the run is to end now."""
+        """Returns one line, if the run is to end now."""
         rule, num_done = self._rule, progress.num_done
         if rule is None or num_done < rule.after:
             return None

@@ -23,7 +23,7 @@ class EventError(Exception):
 
 
 def json_object(data: bytes) -> dict[str, Any]:
-    """Raises EventError."""
+    """Parses an event's data. Raises EventError."""
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -60,8 +60,8 @@ def unknown_shape(where: str, value: object) -> EventError:
 
 
 def whole_text(pieces: Sequence[str]) -> str:
-    """The pieces put together, with characters that were cut in two made whole again; half a
-    character that nothing completes becomes U+FFFD, for no prompt could carry it."""
+    """Joins the pieces, with characters that were cut in two made whole again; half a character
+    that nothing completes becomes U+FFFD, for no prompt could carry it."""
     text = "".join(pieces)
     try:
         text.encode()

@@ -25,7 +25,7 @@ _MIN_ERROR_CODE = 400
 
 
 def fault_of(kind: str, chunk: Mapping[str, Any]) -> str | None:
-    """The server's words where an event, in whatever envelope, says that it is an error."""
+    """Returns the server's words where an event, in whatever envelope, says that it is an error."""
     if "error" in kind.lower() or "exception" in kind.lower():
         return error_message(chunk)
     if any(chunk.get(name) for name in _ERROR_FIELDS):
@@ -46,7 +46,8 @@ def _is_error_name(value: object) -> bool:
 
 
 def _is_refusal(chunk: Mapping[str, Any]) -> bool:
-    """FastAPI's `detail`, or a code with words, in an event that is no part of an answer."""
+    """Returns whether it is FastAPI's `detail`, or a code with words, in an event that is no part
+    of an answer."""
     if chunk.get("detail") or chunk.get("success") is False:
         return True
     code = chunk.get("code", chunk.get("status", chunk.get("status_code")))
@@ -57,7 +58,7 @@ def _is_refusal(chunk: Mapping[str, Any]) -> bool:
 
 
 def unwhole(finish_reason: str) -> str | None:
-    """What to say of an answer that ended so; None where it is whole."""
+    """Returns what to say of an answer that ended so; None where it is whole."""
     if finish_reason.lower() in WHOLE_FINISH_REASONS:
         return None
     return f"the server ended the answer with finish_reason {finish_reason!r}"
@@ -92,8 +93,8 @@ def _num_words(value: Any) -> int:
 
 
 def body_message(body: bytes) -> str:
-    """What a response that is no stream, or an event named `error`, says: the words of its JSON,
-    or itself."""
+    """Returns what a response that is no stream, or an event named `error`, says: the words of its
+    JSON, or itself."""
     try:
         return error_message(json_object(body))
     except EventError:

@@ -15,7 +15,8 @@ class OpenFilesError(RunError):
 
 
 def raise_limit() -> None:
-    """As far as this process may: the soft limit is often 1,024, the hard one a million."""
+    """Raises it as far as this process may: the soft limit is often 1,024, the hard one a
+    million."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -28,8 +29,8 @@ def limit_note() -> str:
 
 
 def check_open_files(plan: Plan, *, num_workers: int) -> None:
-    """That the conversations a closed loop holds at a time can have a connection each. An open
-    loop has as many at a time as the server lets wait: nobody knows before. Raises
+    """Checks that the conversations a closed loop holds at a time can have a connection each. An
+    open loop has as many at a time as the server lets wait: nobody knows before. Raises
     OpenFilesError."""
     concurrency = min(plan.closed_concurrency or 0, len(plan.conversations))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -53,8 +53,8 @@ class EventReader:
         return self._ready.popleft() if self._ready else None
 
     def rest(self) -> Iterator[Event]:
-        """What the body's end leaves over, once `next` gives no more: an event that lacks its
-        blank line. The standard drops it; it is for the caller to see whether it is whole."""
+        """Yields what the body's end leaves over, once `next` gives no more: an event that lacks
+        its blank line. The standard drops it; it is for the caller to see whether it is whole."""
         self._read = max(0, self._read - 1)
         if self._line:
             self._take_line(bytes(self._line).removesuffix(b"\r"))
@@ -142,7 +142,8 @@ class EventReader:
 
 
 def _is_whole(data: bytes) -> bool:
-    """Whether it is an event by itself: another line of data after it begins the next one."""
+    """Returns whether it is an event by itself: another line of data after it begins the next
+    one."""
     if data.strip() == DONE:
         return True
     try:

@@ -12,7 +12,7 @@ _MAX_HEAD_BYTES = 16_384
 
 
 async def open_tunnel(target: Target, loop: asyncio.AbstractEventLoop) -> socket.socket:
-    """Raises OSError, ConnectionFailedError."""
+    """Returns a connected socket that ends at the server. Raises OSError, ConnectionFailedError."""
     assert target.proxy is not None, target
     found = await loop.getaddrinfo(*target.first_hop, type=socket.SOCK_STREAM)
     family, kind, protocol, _, address = found[0]

@@ -90,7 +90,7 @@ def turn_record(played: PlayedTurn, started_at_ns: int) -> TurnRecord:
 
 
 def _num_merged_chunks(answer: Answer, response: Response | None) -> int | None:
-    """Chunks that share a read because the read was late: they had come in packets of their own,
+    """Counts chunks that share a read because it was late: they had come in packets of their own,
     of which a read holds no more than it has packets, and the last of them had lain for a while.
     Read at once, they came in one burst. None where nobody can tell."""
     shared = answer.shared_reads

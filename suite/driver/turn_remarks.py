@@ -13,7 +13,8 @@ from suite.plurals import several
 
 
 def turn_remarks(turns: pa.Table, *, asks_ignore_eos: bool) -> list[str]:
-    """`turns` has the columns of TURN_SCHEMA; `asks_ignore_eos`: every request said ignore_eos."""
+    """Returns a line for each. `turns` has the columns of TURN_SCHEMA; `asks_ignore_eos`: every
+    request said ignore_eos."""
     good = turns.filter(pc.is_null(turns["error"]))
     counted = _tokens_received(good)
     reported = good["num_output_tokens"].combine_chunks()

@@ -28,7 +28,7 @@ class Usage:
     num_thought_tokens: int | None = None
 
     def take(self, chunk: Mapping[str, Any]) -> None:
-        """Raises EventError."""
+        """Takes what an event tells, if anything. Raises EventError."""
         for where, told in _usages(chunk):
             if not isinstance(told, dict):
                 raise unknown_shape(where, told)
@@ -80,8 +80,8 @@ def _details(told: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, An
 
 
 def _count(told: Mapping[str, Any], names: tuple[str, ...], where: str) -> int | None:
-    """Raises EventError where it is no count at all; NaN and −1 are how some say that they do not
-    know."""
+    """Returns the first that is told. Raises EventError where it is no count at all; NaN and −1 are
+    how some say that they do not know."""
     name = next((name for name in names if told.get(name) is not None), None)
     if name is None:
         return None
@@ -97,5 +97,5 @@ def _count(told: Mapping[str, Any], names: tuple[str, ...], where: str) -> int |
 
 
 def _more(known: int | None, told: int | None) -> int | None:
-    """Counts only rise; a zero at the end takes nothing back."""
+    """Returns the higher one: counts only rise, and a zero at the end takes nothing back."""
     return told if known is None else max(known, told or 0)

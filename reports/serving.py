@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def serve_page(page: Path, port: int, on_ready: Callable[[str], None]) -> None:
-    """This one file and nothing beside it, until interrupted; port 0 takes a free one.
+    """Serves this one file and nothing beside it, until interrupted; port 0 takes a free one.
     `on_ready` gets the address."""
 
     class OnePage(BaseHTTPRequestHandler):
@@ -24,7 +24,7 @@ def serve_page(page: Path, port: int, on_ready: Callable[[str], None]) -> None:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+            """Says nothing: nobody reads it."""
 
     with ThreadingHTTPServer(("127.0.0.1", port), OnePage) as server:
         on_ready(f"http://127.0.0.1:{server.server_address[1]}/")

@@ -55,8 +55,8 @@ _REQUEST_ARGS = (
 
 
 def write_trace(run: Path, *, engine: str | None, repeat: int, out: Path | None) -> Path:
-    """The trace of one trial, gzipped when the name ends in .gz; `engine` None: the first one that
-    logged. Raises InputError, RunDirectoryError, PlanFileError."""
+    """Writes the trace of one trial, gzipped when the name ends in .gz; `engine` None: the first
+    one that logged. Raises InputError, RunDirectoryError, PlanFileError."""
     directory, logs = _find_logs(run, engine, repeat)
     path = out or directory / "trace.json.gz"
     with _opened(path) as file:
@@ -125,7 +125,8 @@ def _names(process: int, name: str, lanes: dict[int, str]) -> Iterator[Event]:
 def _slice(
     lane: tuple[int, int], name: str, began_at: float, ended_at: float, args: Event
 ) -> Event:
-    """Both ends are rounded to nanoseconds, so that neighbours never overlap by rounding."""
+    """Returns a slice whose ends are both rounded to nanoseconds, so that neighbours never overlap
+    by rounding."""
     began_us, ended_us = round(began_at * 1e6, 3), round(ended_at * 1e6, 3)
     return {
         "ph": "X",
@@ -157,8 +158,9 @@ def _step(step: Event) -> Iterator[Event]:
 
 
 def _copies(transfers: Iterable[Event], direction: str, lane: int) -> Iterator[Event]:
-    """When it was copied, from its turn in the queue on. A queue's copies follow each other: where
-    two clocks' readings make them overlap, the later one is drawn from the earlier one's end."""
+    """Returns when a transfer was copied, from its turn in the queue on. A queue's copies follow
+    each other: where two clocks' readings make them overlap, the later one is drawn from the
+    earlier one's end."""
     mine = [each for each in transfers if each["direction"] == direction]
     drawn_to = float("-inf")
     for each in sorted(mine, key=lambda each: each["copied_at"]):
@@ -171,7 +173,8 @@ def _copies(transfers: Iterable[Event], direction: str, lane: int) -> Iterator[E
 
 
 def _stalls(transfers: Iterable[Event]) -> Iterator[Event]:
-    """When the engine stood idle: while it asked for a transfer, and while it waited for one."""
+    """Returns when the engine stood idle: while it asked for a transfer, and while it waited for
+    one."""
     found: list[tuple[float, float, str, Event]] = []
     for each in transfers:
         asked_at, landed_at = each["began_at"], each["landed_at"]
@@ -195,6 +198,7 @@ def _request(request: Event, lane: int) -> Iterator[Event]:
 
 
 def _rows(table: pa.Table) -> Iterator[Event]:
-    """Batch by batch: a long run's log is never in memory as Python objects as a whole."""
+    """Yields the rows batch by batch: a long run's log is never in memory as Python objects as a
+    whole."""
     for batch in table.to_batches(max_chunksize=4096):
         yield from batch.to_pylist()

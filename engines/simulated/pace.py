@@ -21,7 +21,7 @@ class Pace(BaseModel):
     speed: float = Field(
         default=1.0,
         gt=0,
-        description="all of the profile's times are divided by this: 4 is four times",
+        description="all of the profile's times are divided by this, so 4 is four times as fast",
     )
 
     def loaded_profile(self) -> Profile:
@@ -60,7 +60,8 @@ def possessive(name: str) -> str:
 
 
 def _scaled(constants: Constants, speed: float) -> Constants:
-    """Units are in the names: `*_per_s` are rates, other `*_s` durations."""
+    """Returns the constants sped up. Units are in the names: `*_per_s` are rates, other `*_s`
+    durations."""
     changed: dict[str, Constant] = {}
     for name in type(constants).model_fields:
         constant: Constant = getattr(constants, name)

@@ -31,7 +31,9 @@ class SimulatedSettings(CoreEngineSettings):
     kind: Literal["simulated"] = "simulated"
     profile: str = Field(description="a shipped profile's name, or the path of a .yaml file")
     speed: float = Field(
-        1.0, gt=0, description="all of the profile's times are divided by this: 4 is four times"
+        1.0,
+        gt=0,
+        description="all of the profile's times are divided by this, so 4 is four times as fast",
     )
     time: Literal["virtual", "wall"] = Field(
         "virtual", description="virtual: no waiting, no server; wall: a server that sleeps"

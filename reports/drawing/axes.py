@@ -36,7 +36,8 @@ _NINES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
 
 
 def base_layout(**changes: Any) -> go.Layout:
-    """Neutral: the page paints the theme's own colours over it."""
+    """Returns the layout that all figures share; the page paints the theme's own colours over
+    it."""
     return go.Layout(
         **{
             "template": "none",
@@ -52,23 +53,24 @@ def base_layout(**changes: Any) -> go.Layout:
 
 
 def folded(name: str, width: int) -> str:
-    """A long name in lines of that many letters, for a tick: Plotly would turn it aslant."""
+    """Returns a long name in lines of at most that many letters, for a tick: Plotly would turn it
+    aslant."""
     return "<br>".join(textwrap.wrap(name.replace("_", "_ "), width)).replace("_ ", "_")
 
 
 def time_axis(low: float, high: float, title: str, *, num_ticks: int = 7) -> dict[str, Any]:
-    """A log axis from low to high seconds, labelled in the units readers use."""
+    """Returns a log axis from low to high seconds, labelled in the units readers use."""
     return _log_axis(max(low, 1e-7), max(high, low, 1e-6), title, units.duration, num_ticks)
 
 
 def times_axis(low: float, high: float, title: str, *, num_ticks: int = 9) -> dict[str, Any]:
-    """A log axis of multiples, on which half and double are equally far from 1; 1 is always on
-    it, and neither end is nearer to 1 than 25 %."""
+    """Returns a log axis of multiples, on which half and double are equally far from 1. It always
+    holds 1, and neither end is nearer to 1 than 25 %."""
     return _log_axis(min(low, 0.8), max(high, 1.25), title, units.times, num_ticks)
 
 
 def count_axis(low: float, high: float, title: str) -> dict[str, Any]:
-    """A log axis of plain numbers above 0."""
+    """Returns a log axis of plain numbers above 0."""
     return _log_axis(low, high, title, units.count, 7)
 
 
@@ -90,8 +92,8 @@ def _log_axis(
 
 
 def log_ticks(low: float, high: float, limit: int) -> list[float]:
-    """Round values from low to high, at least two of them: at most `limit` if decades allow it;
-    evenly spaced where no two steps of a decade lie between."""
+    """Returns round values from low to high, at least two and, if decades allow it, at most
+    `limit`; evenly spaced ones where no two steps of a decade lie between."""
     decades = range(floor(log10(low)), ceil(log10(high)) + 1)
     ticks: list[float] = []
     for steps in _STEPS:
@@ -107,20 +109,20 @@ def log_ticks(low: float, high: float, limit: int) -> list[float]:
 
 
 def even_ticks(low: float, high: float) -> list[float]:
-    """Two to six multiples of 1, 2 or 5 of some decade."""
+    """Returns two to six multiples of 1, 2 or 5 of some decade."""
     decade = 10.0 ** floor(log10((high - low) / 2))
     step = max(step * decade for step in (1, 2, 5) if step * decade <= (high - low) / 2)
     return [step * place for place in range(ceil(low / step), floor(high / step) + 1)]
 
 
 def nines(ratio: Floats) -> Floats:
-    """−log10(1 − ratio): 90 % lies at 1, 99 % at 2, 99.9 % at 3. The largest sample (ratio 1)
-    has no finite place; callers pass ranks that stay below 1."""
+    """Returns −log10(1 − ratio): 90 % lies at 1, 99 % at 2, 99.9 % at 3. The largest sample (ratio
+    1) has no finite place; callers pass ranks that stay below 1."""
     return -np.log10(1.0 - ratio)
 
 
 def nines_axis(highest_ratio: float, title: str) -> dict[str, Any]:
-    """An axis on which each further nine of a percentile takes the same room."""
+    """Returns an axis on which each further nine of a percentile takes the same room."""
     highest = float(nines(np.array([min(highest_ratio, 1 - 1e-7)]))[0])
     ticks = [ratio for ratio in _NINES if nines(np.array([ratio]))[0] <= highest + 0.05]
     return {

@@ -37,11 +37,13 @@ FLAGS = (
 
 
 def find_browser() -> str | None:
+    """Returns the path of the first browser that is installed, or None."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 class Browser:
-    """One page of it. `events` holds all that the protocol has told so far, oldest first."""
+    """Drives one page of a running browser. `events` holds all that the protocol has told, oldest
+    first."""
 
     def __init__(self, to_browser: int, from_browser: int, timeout_s: float) -> None:
         self.events: list[dict[str, Any]] = []
@@ -54,7 +56,7 @@ class Browser:
         self._session = attached["sessionId"]
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """The protocol's answer. Raises RunError: refused, or not in time."""
+        """Returns the protocol's answer. Raises RunError: refused, or not in time."""
         self._last_id += 1
         message: dict[str, Any] = {"id": self._last_id, "method": method, "params": params}
         if self._session is not None:
@@ -83,7 +85,7 @@ class Browser:
         return decoded
 
     def evaluate(self, script: str) -> Any:
-        """The value of a JavaScript expression, awaited if it is a promise."""
+        """Returns the value of a JavaScript expression, awaited if it is a promise."""
         answer = self.call(
             "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
         )
@@ -94,7 +96,7 @@ class Browser:
         return answer["result"].get("value")
 
     def open(self, page: Path) -> None:
-        """Until its figures are drawn."""
+        """Opens the page and waits until its figures are drawn. Raises RunError: not in time."""
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         self.call("Page.navigate", url=page.resolve().as_uri())
@@ -107,7 +109,7 @@ class Browser:
 
 @contextmanager
 def open_browser(*flags: str, timeout_s: float = 60.0) -> Iterator[Browser]:
-    """Raises RunError where there is none."""
+    """Starts a browser and ends it afterwards. Raises RunError where none is installed."""
     path = find_browser()
     if path is None:
         raise RunError(

@@ -17,7 +17,7 @@ NOT_IN_A_NAME = r"[^\w.+-]"  # a user class may be called anything
 
 
 def write_images(page: Path, directory: Path) -> list[Path]:
-    """One file a main figure, named by its id. Raises RunError where no browser is found."""
+    """Writes one file a main figure, named by its id. Raises RunError where no browser is found."""
     directory.mkdir(parents=True, exist_ok=True)
     written = []
     with open_browser() as browser:

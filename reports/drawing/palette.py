@@ -44,7 +44,8 @@ class Look:
 
 
 def looks(engines: Iterable[str]) -> dict[str, Look]:
-    """In the manifest's order; beyond seven engines colours repeat with another dash."""
+    """Gives each engine a look, in the manifest's order; beyond nine engines colours repeat with
+    another dash."""
     return {
         name: Look(
             colour=COLOURS[index % len(COLOURS)],
@@ -56,20 +57,20 @@ def looks(engines: Iterable[str]) -> dict[str, Look]:
 
 
 def faded(colour: str, ratio: float = 0.16) -> str:
-    """`#RRGGBB` as a CSS colour of that opacity, for bands."""
+    """Returns `#RRGGBB` as a CSS colour of that opacity, for bands."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return f"rgba({red},{green},{blue},{ratio})"
 
 
 def text_on(colour: str) -> str:
-    """Black or white, whichever has more contrast (WCAG 2) on a bar of `#RRGGBB`."""
+    """Returns black or white, whichever has more contrast (WCAG 2) on a bar of `#RRGGBB`."""
     light = _luminance(colour)
     is_dark_better = (light + 0.05) / 0.05 >= 1.05 / (light + 0.05)
     return "#000" if is_dark_better else "#fff"
 
 
 def _luminance(colour: str) -> float:
-    """WCAG 2, relative luminance: 0 black, 1 white."""
+    """Returns the relative luminance of WCAG 2: 0 for black, 1 for white."""
     shares = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     red, green, blue = (
         share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares

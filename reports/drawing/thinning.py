@@ -19,7 +19,8 @@ MAX_BAND_POINTS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
-    """95 % intervals of some quantiles of the distribution; NaN = open. All [num_places]."""
+    """Holds 95 % intervals of some quantiles of a distribution; NaN = open. All arrays
+    [num_places]."""
 
     place: Floats
     low: Floats
@@ -28,8 +29,8 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ecdf:
-    """Steps of the empirical distribution: `ratio` of all samples are ≤ `value`; `place` is the
-    middle of the step. All [num_points]."""
+    """Holds the steps of an empirical distribution: `ratio` of all samples are ≤ `value`; `place`
+    is the middle of the step. All arrays [num_points]."""
 
     value: Floats
     ratio: Floats
@@ -40,8 +41,8 @@ class Ecdf:
 
 
 def ecdf(samples: Floats, clusters: Labels, max_points: int = MAX_ECDF_POINTS) -> Ecdf:
-    """Every point is an exact order statistic; the slowest 100 samples are all kept. `clusters`:
-    the conversation of each sample."""
+    """Returns the distribution of the samples by exact order statistics, the slowest 100 among
+    them. `clusters`: the conversation of each sample."""
     ascending = np.sort(samples)
     count = len(ascending)
     ranks = _drawn_ranks(count, max_points)
@@ -57,7 +58,8 @@ def ecdf(samples: Floats, clusters: Labels, max_points: int = MAX_ECDF_POINTS) -
 
 
 def _drawn_ranks(count: int, max_points: int) -> Ints:
-    """From 1; evenly spread both over the samples and over the nines beyond them."""
+    """Returns the ranks to draw, from 1, evenly spread both over the samples and over the nines
+    beyond them."""
     ranks = np.arange(1, count + 1)
     if count <= max_points:
         return ranks
@@ -69,7 +71,7 @@ def _drawn_ranks(count: int, max_points: int) -> Ints:
 
 
 def _band(ascending: Floats, samples: Floats, labels: Labels, ranks: Ints) -> Band:
-    """The intervals of metrics.json (suite/statistics/intervals.py) at many quantiles."""
+    """Computes the intervals of metrics.json (suite/statistics/intervals.py) at many quantiles."""
     values, num_clusters = ascending[ranks - 1], len(np.unique(labels))
     place = (ranks - 0.5) / max(len(ascending), 1)
     ends = [
@@ -84,8 +86,9 @@ def _band(ascending: Floats, samples: Floats, labels: Labels, ranks: Ints) -> Ba
 
 
 def _effective(values: Floats, samples: Floats, labels: Labels) -> list[float]:
-    """How many independent samples tell as much about the share that is ≤ each of the ascending
-    values, from one count of the samples by cluster and stretch between two values."""
+    """Returns for each of the ascending values how many independent samples would tell as much
+    about the share that is at most as large. It counts the samples once, by cluster and by stretch
+    between two values."""
     if not len(samples):
         return []
     clusters = Clusters.from_labels(labels)
@@ -101,7 +104,7 @@ def _effective(values: Floats, samples: Floats, labels: Labels) -> list[float]:
 
 
 def evenly(num_items: int, limit: int) -> Ints:
-    """Indices of at most `limit` items, spread evenly over all."""
+    """Returns the places of at most `limit` items, spread evenly over all."""
     if num_items <= limit:
         return np.arange(num_items)
     return np.linspace(0, num_items - 1, limit).round().astype(np.int64)
@@ -109,7 +112,7 @@ def evenly(num_items: int, limit: int) -> Ints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Buckets:
-    """Equal stretches of time: each one's middle, and the row ranges that fall into it."""
+    """Divides time into equal stretches: the middle of each, and which one each row falls into."""
 
     at: Floats
     width_s: float
@@ -117,21 +120,23 @@ class Buckets:
 
     @property
     def edges(self) -> Floats:
-        """[num_buckets + 1]"""
+        """Returns where stretches begin and end, shape [num_buckets + 1]."""
         return np.append(self.at - self.width_s / 2, self.at[-1] + self.width_s / 2)
 
     def largest(self, values: Floats) -> Floats:
-        """NaN for a bucket without rows."""
+        """Returns the largest value in each stretch; NaN where it has no rows."""
         found = np.full(len(self.at), -np.inf)
         np.maximum.at(found, self.bucket_of, values)
         return np.where(np.isinf(found), np.nan, found)
 
     def total(self, values: Floats) -> Floats:
+        """Returns the sum of the values in each stretch."""
         summed = np.bincount(self.bucket_of, weights=values, minlength=len(self.at))
         return summed.astype(np.float64)
 
 
 def buckets(at: Floats, limit: int) -> Buckets:
+    """Divides the time of the rows into at most `limit` equal stretches."""
     num = max(1, min(limit, len(at)))
     start, end = (float(at.min()), float(at.max())) if len(at) else (0.0, 0.0)
     width_s = (end - start) / num or 1.0
@@ -141,8 +146,9 @@ def buckets(at: Floats, limit: int) -> Buckets:
 
 
 def spread_over(edges: Floats, began_at: Floats, ended_at: Floats, amount: Floats) -> Floats:
-    """How much of each amount, spent evenly from its beginning to its end, falls between two
-    neighbouring edges, summed: shape [len(edges) - 1]. In O(n log n), not edges × amounts."""
+    """Returns how much falls between two neighbouring edges, summed over the amounts, each spent
+    evenly from its beginning to its end: shape [len(edges) - 1]. It takes O(n log n), not edges ×
+    amounts."""
     length = np.maximum(ended_at - began_at, 1e-9)
     rate = amount / length
     at = np.concatenate([began_at, began_at + length])

@@ -8,11 +8,12 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from reports.blocks.ratios import bases, comparison_blocks, gate_bounds
-from reports.pages import page
-from reports.pages.offline_page import write_page
+from reports.pages import first_screen
+from reports.pages.html_file import write_page
 from reports.pages.references import cited_tables
+from reports.pages.remarks import remark_facts, remark_pairs
 from reports.pages.tables import Cell, Table, gate_table, sort_key
+from reports.sections.ratios import baselines_of, comparison_sections, gate_bounds
 from reports.words import units
 from reports.words.wording import (
     VERDICTS,
@@ -28,17 +29,21 @@ USERS = "slo.users_within_slo_ratio"
 
 
 def write_comparison(comparison: Json, path: Path, gates: Sequence[Json] = ()) -> Path:
-    """`comparison` as in docs/metrics.md, Comparisons; `gates` the outcomes against the same
-    baseline, if any were judged."""
+    """Writes the page. `comparison` as in docs/metrics.md, Comparisons; `gates`: the outcomes
+    against the same baseline, if any were judged."""
     comparison = _relabelled(comparison)
-    base_of = bases(comparison)
+    labels = [each["label"] for each in comparison["sides"]]
+    remarks = {each["label"]: each.get("remarks", []) for each in comparison["sides"]}
+    base_of = baselines_of(comparison)
     bounds = gate_bounds(gates)
     return write_page(
         path,
         "comparison.html.j2",
-        blocks=[*comparison_blocks(comparison), *([bounds] if bounds.figures else [])],
+        sections=[*comparison_sections(comparison), *([bounds] if bounds.figures else [])],
         title=_title(base_of),
         comparison=comparison,
+        remarks=remark_facts(remark_pairs(remarks), labels),
+        warnings=_warnings(comparison["warnings"], remarks),
         base_of=base_of,
         summaries=[_summary(label, each) for label, each in comparison["comparisons"].items()],
         tables=[
@@ -51,8 +56,15 @@ def write_comparison(comparison: Json, path: Path, gates: Sequence[Json] = ()) -
     )
 
 
+def _warnings(warnings: Sequence[str], remarks: Mapping[str, Sequence[str]]) -> list[str]:
+    """Returns the warnings (`WHO: TEXT`) without the remarks, which the first screen says."""
+    said = {f": {text}" for _, text in remark_pairs(remarks)}
+    return [each for each in warnings if not each.endswith(tuple(said))]
+
+
 def _relabelled(comparison: Json) -> Json:
-    """What all labels begin with (a directory, a run) said once, in the table of the sides."""
+    """Returns the comparison without what all labels begin with (a directory, a run), which the
+    table of the sides says."""
     labels = [each["label"] for each in comparison["sides"]]
     same = takewhile(lambda letters: len(set(letters)) == 1, zip(*labels, strict=False))
     start = max(place for place, (letter, *_) in enumerate([(":",), *same]) if letter in "/:")
@@ -75,7 +87,7 @@ def _title(base_of: Mapping[str, str]) -> str:
 
 
 def _summary(label: str, entries: Sequence[Json]) -> tuple[str, str, str]:
-    """(candidate, what the first screen says of it, the outcome for its colour)."""
+    """Returns the candidate, what the first screen says of it, and the outcome for its colour."""
     users = next(
         (each for each in entries if each["metric"] == USERS and each["user_class"] is None), None
     )
@@ -83,18 +95,18 @@ def _summary(label: str, entries: Sequence[Json]) -> tuple[str, str, str]:
     said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
     if users is None or users["ratio"] is None:
         return label, f"Of {len(entries)} numbers: {said}.", "none"
-    alone = users["verdict"] in ("better", "worse") and page.holds_one(users["interval"])
+    alone = users["verdict"] in ("better", "worse") and first_screen.holds_one(users["interval"])
     text = (
         f"Users within SLO {units.percent(users['baseline'])} → {units.percent(users['value'])}, "
         f"{units.times(users['ratio'])} (95 % {times_interval_text(users['interval'])}): "
-        f"{users['verdict']}{f', {page.THESE_ALONE}' if alone else ''}. "
+        f"{users['verdict']}{f', {first_screen.THESE_ALONE}' if alone else ''}. "
         f"Of {len(entries)} numbers: {said}."
     )
     return label, text, MARKS.get(users["verdict"], "none")
 
 
 def _table(entries: Sequence[Json], baseline: str, label: str) -> Table:
-    """The worst news first."""
+    """Returns a line a metric, the worst news first."""
     columns = ("Metric", "Verdict", baseline, label, "Ratio", "95 % of the ratio", "Between runs")
     ordered = sorted(entries, key=lambda each: VERDICTS.index(each["verdict"]))
     return Table(columns=columns, rows=tuple(_row(each) for each in ordered))
@@ -127,7 +139,7 @@ def _row(entry: Json) -> tuple[Cell, ...]:
 
 
 def _sides_table(sides: Sequence[Json]) -> Table:
-    """What was compared: where it lies, which plan, how much of it."""
+    """Returns what was compared: where it lies, which plan, how much of it."""
     keys = ("label", "engine", "status", "created_at", "num_conversations", "repeats", "run")
     titles = ("Side", "Engine", "Status", "Created", "Conversations", "Repeats", "Run", "Plan")
     return Table(

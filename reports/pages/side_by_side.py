@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reports.pages.entries import entry
+from reports.pages.compared import entry
 from reports.pages.tables import Cell, Table, sort_key
 from reports.words import units
 from reports.words.numbers import interval_at, value_at

@@ -33,9 +33,11 @@ function theme(figure, isPrint) {
       [`${axis}.gridcolor`]: grid, [`${axis}.linecolor`]: soft, [`${axis}.tickfont.color`]: soft,
       [`${axis}.title.font.color`]: soft, [`${axis}.title.font.size`]: axisTitle, [`${axis}.automargin`]: true,
     });
+    if (axis.startsWith("y")) layout[`${axis}.title.standoff`] = 10; // else it touches the numbers
   }
-  (figure.layout.annotations || []).forEach((_, index) => {
+  (figure.layout.annotations || []).forEach((each, index) => {
     layout[`annotations[${index}].font.color`] = soft;
+    if (each.bgcolor) layout[`annotations[${index}].bgcolor`] = isPrint ? "#fff" : colour("--card");
   });
   return layout;
 }

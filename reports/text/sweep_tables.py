@@ -10,11 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reports.text.terminal import console_for_output
+from reports.pages.fact import joined
+from reports.pages.remarks import remark_pairs
+from reports.text.terminal import console_for_output, print_warnings
 from reports.words import units
 from reports.words.wording import begun_small, shows
 from suite.judging.catalogue.table import shown_in
+from suite.judging.run_comparison import said_once
 from suite.plurals import several
+from suite.records.run_directory import Manifest
 from suite.sweep.capacity_result import CapacityResult, EngineCapacity
 from suite.sweep.manifest import SweepManifest
 from suite.sweep.summary import column
@@ -33,6 +37,7 @@ def show_sweep(manifest: SweepManifest, directory: Path, console: Console | None
     if not manifest.rows:
         console.print("nothing was measured")
         return
+    _print_remarks(directory, console)
     console.print(sweep_table(manifest))
     titles = (begun_small(row.label) for row in shown_in("sweep table"))
     console.print(Text(" · ".join(titles), style="dim"))
@@ -70,6 +75,17 @@ def _numbers(row: Mapping[str, Any] | None) -> Text:
     return Text(text + mark, style="" if is_sound else "yellow")
 
 
+def _print_remarks(directory: Path, console: Console) -> None:
+    """Prints what of the engines is simulated, paced or emulated, as the runs' manifests say."""
+    manifests = [
+        Manifest.read(path.parent) for path in sorted(directory.glob("cells/*/manifest.json"))
+    ]
+    engines = dict.fromkeys(name for each in manifests for name in each.engines)
+    said = dict.fromkeys(pair for each in manifests for pair in remark_pairs(each.remarks))
+    once = said_once(said).items()
+    print_warnings([(joined(names, engines), text) for text, names in once], console)
+
+
 def show_capacity(result: CapacityResult, path: Path, console: Console | None = None) -> None:
     """Prints engines with the rate each carries."""
     console = console or console_for_output()
@@ -88,6 +104,7 @@ def show_capacity(result: CapacityResult, path: Path, console: Console | None = 
         table.add_column(title, justify="right")
     for engine in result.engines:
         table.add_row(*_capacity_cells(engine, has_baseline=result.baseline is not None))
+    _print_remarks(path.parent, console)
     console.print(table)
     for engine in result.engines:
         if engine.note is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reports.pages import page
+from reports.pages import first_screen
 from reports.pages.references import reference_line
+from reports.pages.validity import recorded_warnings, warnings
 from reports.words import units
 from reports.words.numbers import interval_at, value_at
+from reports.words.unwhole_turns import unwhole_turns
 from reports.words.wording import (
     begun_small,
     compared_rows,
@@ -53,11 +55,9 @@ def show_summary(metrics: Json, report: Path | None, console: Console | None = N
     console = console or console_for_output()
     gates = worst_first(metrics["gates"])
     _print_gates([each for each in gates if each["outcome"] == "fail"], console)
-    for engines, text in page.warnings(metrics):
-        line = Text.assemble(("! ", "yellow"), (engines, "bold"), f" {text}")
-        console.print(line, soft_wrap=True)
+    print_warnings(warnings(metrics), console)
     console.print(engine_table(metrics))
-    if contrast := page.verdict(metrics).contrast:
+    if contrast := first_screen.verdict(metrics).contrast:
         console.print(Text(contrast), soft_wrap=True)
     for name, engine in metrics["engines"].items():
         if engine["version"] is not None:  # not this project's own
@@ -70,10 +70,18 @@ def show_summary(metrics: Json, report: Path | None, console: Console | None = N
 
 
 def show_gates(metrics: Json, console: Console | None = None) -> None:
-    """Prints one line a verdict, failures first."""
+    """Prints what limits trust, then one line a verdict, failures first."""
     console = console or console_for_output()
+    print_warnings(recorded_warnings(metrics), console)
     _print_references(metrics, console)
     _print_gates(worst_first(metrics["gates"]), console)
+
+
+def print_warnings(said: Iterable[tuple[str, str]], console: Console) -> None:
+    """Prints a line for each (engines, text) pair."""
+    for engines, text in said:
+        line = Text.assemble(("! ", "yellow"), (engines, "bold"), f" {text}")
+        console.print(line, soft_wrap=True)
 
 
 def _print_references(found: Json, console: Console) -> None:
@@ -147,8 +155,8 @@ def _worst_user(row: Row, engine: Json) -> str:
 
 def _failed_or_lost(row: Row, engine: Json) -> Text:
     counts = engine["counts"]
-    number = f"{counts['failed']} failed, {counts['lost']} lost"
-    return Text(number, style="bold red" if counts["failed"] or counts["lost"] else "")
+    is_bad = counts["failed"] or counts["lost"]
+    return Text(unwhole_turns(engine), style="bold red" if is_bad else "")
 
 
 Read = Callable[[Row, Json], str | Text]

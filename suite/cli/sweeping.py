@@ -56,6 +56,7 @@ def run_sweep(source: WorkloadSource, matrix: Matrix, where: Where, *, num_worke
 def write_page(sweep: SweepDirectory) -> None:
     """Writes report.html over the settings that are swept beside the seed, or says why there is
     none."""
+    from reports.pages.capacity import write_capacity
     from reports.pages.sweep import write_sweep
     from suite.sweep.capacity_result import CapacityResult
     from workloads.errors import InputError
@@ -65,7 +66,11 @@ def write_page(sweep: SweepDirectory) -> None:
         return
     capacity = CapacityResult.read(sweep.path)
     try:
-        page = write_sweep(sweep.manifest, runs, sweep.path / "report.html", capacity)
+        page = sweep.path / "report.html"
+        if capacity is None:
+            write_sweep(sweep.manifest, runs, page)
+        else:
+            write_capacity(sweep.manifest, runs, page, capacity)
         typer.echo(f"report: {page}")
     except InputError as error:
         typer.echo(f"no report of the whole sweep: {error}")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from suite.errors import RunDirectoryError
-from suite.judging.catalogue.latencies import FAMILIES
+from suite.judging.catalogue.table import ROWS
 from suite.judging.gate_syntax import Gate, parse_gates
 from suite.judging.gates import evaluate
 from suite.judging.published import reference_numbers
@@ -33,7 +33,9 @@ from suite.statistics.quantiles import CONFIDENCE_RATIO
 from workloads.plan import Plan
 
 Json = dict[str, Any]
-LATENCIES_BY_TURN = tuple(f"{each.name}_s" for each in FAMILIES if each.is_by_turn)
+LATENCIES_BY_TURN = tuple(
+    dict.fromkeys(row.path[0] for row in ROWS.values() if "turn" in row.scopes)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +126,16 @@ def write_metrics(run: Path) -> Json:
     return metrics
 
 
+def read_metrics(run: Path) -> Json:
+    """Returns the run's metrics.json; measures the run where it has none of this version."""
+    path = run / "metrics.json"
+    if path.exists():
+        found: Json = json.loads(path.read_text())
+        if found.get("schema_version") == SCHEMA_VERSION:
+            return found
+    return write_metrics(run)
+
+
 def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) -> Json:
     """Returns an engine's part of metrics.json: its numbers, its repeats' and how far those differ;
     `remarks` join the warnings."""
@@ -168,6 +180,7 @@ def _trust(engine: EngineRun) -> tuple[Json, list[str]]:
     return {
         "is_exact": engine.is_exact,
         "is_driver_valid": engine.is_driver_valid,
+        "tbt_doubt": engine.tbt_doubt,
         "pace": None if pace is None else pace.as_json(),
         "prefix_cache": cache.as_json(),
     }, [*([] if pace is None else pace.warnings()), *cache.warnings()]

@@ -151,6 +151,7 @@ def _side_json(each: RunSide) -> dict[str, Any]:
         "num_conversations": numbers["num_conversations"],
         "is_exact": numbers["is_exact"],
         "is_driver_valid": numbers["is_driver_valid"],
+        "remarks": manifest.remarks.get(each.engine, []),
     }
 
 

@@ -19,6 +19,7 @@ from reports.drawing.images import write_images
 from reports.pages.comparison import write_comparison
 from reports.pages.run import write_report
 from tests.reports.synthetic_run import FAST, SLOW, make_plan, write_run
+from workloads.plan_parts import UserClass
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="needs chromium")
 
@@ -118,8 +119,8 @@ def test_every_figure_is_drawn_with_its_data_and_nothing_is_fetched(browser: Bro
     assert addresses(browser) == {"file", "data"}
 
 
-# [figure, what is wrong] of all text that is cut off at its figure's edge, of all tick labels that
-# lie on each other, and of all axes with less than two labels or without a title.
+# [figure, what is wrong]: text that is cut off at its figure's edge, tick labels that lie on each
+# other or under a colour bar's title, and axes with less than two labels or without a title.
 ILLEGIBLE = """[...document.querySelectorAll('.plot')].flatMap(plot => {
   const found = [], box = plot.getBoundingClientRect();
   const of = (selector) => [...plot.querySelectorAll(selector)];
@@ -128,6 +129,15 @@ ILLEGIBLE = """[...document.querySelectorAll('.plot')].flatMap(plot => {
     const isInside = at.left > box.left - 1 && at.right < box.right + 1 &&
         at.top > box.top - 1 && at.bottom < box.bottom + 1;
     if (at.width && !isInside) found.push(`${text.textContent} is cut`);
+  }
+  for (const title of of('.cbtitle text')) {
+    const at = title.getBoundingClientRect();
+    const covered = of('.cbaxis text').filter(each => {
+      const other = each.getBoundingClientRect();
+      return at.left < other.right - 1 && other.left < at.right - 1 &&
+          at.top < other.bottom - 4 && other.top < at.bottom - 4;
+    });
+    if (covered.length) found.push(`${title.textContent} lies on ${covered[0].textContent}`);
   }
   for (const [name, axis] of Object.entries(plot._fullLayout)) {
     if (!/^[xy]axis\\d*$/.test(name) || axis.showticklabels === false || !axis._id) continue;
@@ -282,6 +292,11 @@ def test_on_paper_everything_is_unfolded_and_no_page_is_empty(browser: Browser) 
         "[...document.querySelectorAll('.plot')].every(each => "
         "each.querySelector('.main-svg').clientHeight <= each.clientHeight + 1)",
     )
+    heads = (
+        "[...document.querySelectorAll('.sortable th button')]"
+        ".map(each => getComputedStyle(each).display)"
+    )
+    assert set(browser.evaluate(heads)) == {"contents"}  # a head with buttons is not repeated
     browser.call("Emulation.setEmulatedMedia", media="")
     assert becomes(browser, "document.querySelectorAll('details[open]').length === 0")
     assert complaints(browser) == []
@@ -297,6 +312,28 @@ def test_long_names_take_their_room_from_the_page_and_not_from_the_figures(
     height = "document.querySelector('#tail-tbt_s .nsewdrag').getBoundingClientRect().height"
     assert becomes(browser, f"{height} > 200")
     assert becomes(browser, f"{ILLEGIBLE}.length === 0"), browser.evaluate(ILLEGIBLE)
+
+
+def test_long_class_names_do_not_lie_on_each_other_on_a_narrow_page(
+    browser: Browser, tmp_path: Path
+) -> None:
+    names = ("interactive-premium", "standard_customers-abroad", "batch-overnight-jobs")
+    names += ("internal research users", "evaluation-and-testing")
+    plan = make_plan(num_conversations=10)
+    slo = plan.user_classes[0].slo
+    plan = replace(
+        plan,
+        user_classes=tuple(UserClass(name=each, share_ratio=0.2, slo=slo) for each in names),
+        conversations=tuple(
+            replace(each, user_class=names[index % 5])
+            for index, each in enumerate(plan.conversations)
+        ),
+    )
+    run = write_run(tmp_path / "run", {"mine": FAST}, plan=plan, repeats=1)
+    resize(browser, 420, 900)
+    browser.open(write_report(run))
+    assert becomes(browser, f"{ILLEGIBLE}.length === 0"), browser.evaluate(ILLEGIBLE)
+    resize(browser, 1366, 768)
 
 
 def test_the_checks_would_see_a_request_and_an_error(browser: Browser, tmp_path: Path) -> None:

@@ -9,9 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from engines.facts import EngineFacts
-from reports.blocks.ratios import gate_bounds
 from reports.pages.comparison import write_comparison
-from reports.pages.page import cost
+from reports.pages.cost import cost
 from reports.pages.run import write_report
 from suite.judging.metrics_file import write_metrics
 from suite.records.run_directory import Manifest
@@ -70,24 +69,23 @@ def test_a_killed_run_shows_what_it_kept_and_that_it_was_cut(tmp_path: Path) -> 
     assert "planned turns left no record" in page.text
 
 
-def test_what_is_simulated_or_paced_is_said_on_the_first_screen(tmp_path: Path) -> None:
+def test_unequal_cost_is_said_on_the_first_screen(tmp_path: Path) -> None:
     run = run_of(tmp_path, "a", "b")
     manifest = Manifest.read(run)
-    engines = {
-        "a": {"kind": "simulated", "kv_tokens": 8192},
-        "b": {"kind": "fastswitch", "kv_tokens": 4096, "pace": {"profile": "a10-llama3-8b"}},
-    }
-    facts = {
-        "a": EngineFacts(is_virtual=True, is_modelled=True),
-        "b": EngineFacts(is_paced=True, is_modelled=True),
-    }
-    manifest.model_copy(update={"engines": engines, "facts": facts}).write(run)
+    engines = {name: {"kind": "k", "kv_tokens": size} for name, size in (("a", 8192), ("b", 4096))}
+    manifest.model_copy(update={"engines": engines}).write(run)
     text = page_of(run).text
     first_screen = text[: text.index("Users within SLO")]
-    assert "simulated, virtual time" in first_screen
-    assert "real tokens, modelled durations" in first_screen
     assert "Unequal cost" in first_screen
     assert "KV cache tokens 8,192 (a), 4,096 (b)" in first_screen
+
+
+def test_what_a_server_that_was_running_already_costs_is_not_known(tmp_path: Path) -> None:
+    manifest = Manifest.read(run_of(tmp_path, "a", "b"))
+    facts = {"a": EngineFacts(is_attached=True), "b": EngineFacts()}
+    fact = cost(manifest.model_copy(update={"facts": facts}))
+    assert fact.outcome == "inconclusive"
+    assert fact.text.startswith("not known: a was attached to, not started")
 
 
 def test_what_one_kind_has_no_setting_for_is_not_called_unequal(tmp_path: Path) -> None:
@@ -197,25 +195,6 @@ def test_each_engine_of_two_runs_is_named_with_its_own_baseline(tmp_path: Path) 
     page = Page(write_comparison(two, tmp_path / "c.html").read_text())
     for name, base in pairs.items():
         assert f"{name} against {base}" in page.text
-
-
-def test_a_gate_is_drawn_so_that_left_of_its_bound_is_kept() -> None:
-    gate = {
-        "gate": "slo.users_within_slo_ratio >= 0.5",
-        "engine": "mine",
-        "metric": "slo.users_within_slo_ratio",
-        "operator": ">=",
-        "observed": 0.8,
-        "bound": 0.5,
-        "interval": [0.4, 1.0],
-        "outcome": "inconclusive",
-    }
-    (figure,) = gate_bounds([gate, {**gate, "bound": 0.0}]).figures
-    (trace,) = figure.figure.data
-    assert trace.x[0] == pytest.approx(0.625)
-    assert trace.x[0] + trace.error_x.array[0] == pytest.approx(1.25)  # the low end: beyond it
-    assert trace.x[0] - trace.error_x.arrayminus[0] == pytest.approx(0.5)
-    assert figure.note.startswith("1 with a bound")
 
 
 def test_many_engines_and_turns_stay_below_the_limit(tmp_path: Path) -> None:

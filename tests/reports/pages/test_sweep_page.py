@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reports.figures.sweep import pareto_front
+from reports.pages.capacity import write_capacity
 from reports.pages.sweep import write_sweep
 from suite.sweep.capacity_result import CapacityResult, SeedCapacity, engine_capacities
 from suite.sweep.manifest import AxisEntry, CellEntry, SweepManifest
@@ -48,8 +48,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("run"), {"mine": FAST}, plan=PLAN, repeats=1)
 
 
-def page_of(manifest: SweepManifest, run: Path, path: Path, **more: Any) -> Page:
-    return Page(write_sweep(manifest, runs_of(manifest, run), path, **more).read_text())
+def page_of(manifest: SweepManifest, run: Path, path: Path) -> Page:
+    return Page(write_sweep(manifest, runs_of(manifest, run), path).read_text())
 
 
 def test_a_sweep_has_its_setting_across_and_every_run_in_it(run: Path, tmp_path: Path) -> None:
@@ -115,13 +115,34 @@ def test_a_search_for_capacity_says_what_each_engine_carries(run: Path, tmp_path
         engines=engine_capacities({"mine": seeds}, None),
     )
     manifest = manifest_of({"arrivals.rate": rates, "seed": [7]}, kind="capacity")
-    page = page_of(manifest, run, tmp_path / "s", capacity=found)
+    page = Page(write_capacity(manifest, runs_of(manifest, run), tmp_path / "s", found).read_text())
     assert (
         "Conversations a second carried with 95 % of the users within SLO: mine 1.3." in page.text
     )
     assert "1.3 held, 1.69 did not" in page.text
     axis = page.figures["sweep-users"]["layout"]["xaxis"]
     assert axis["type"] == "log" and "log scale" in axis["title"]["text"]
+
+
+def test_a_search_that_found_no_bound_says_so_in_words(run: Path, tmp_path: Path) -> None:
+    seeds = [
+        SeedCapacity(seed=7, rate=1.3, next_rate=None, note="1.3 or more"),
+        SeedCapacity(seed=8, rate=None, next_rate=0.1, note="less than 0.1"),
+    ]
+    found = CapacityResult(
+        name="load",
+        target_ratio=0.9,
+        tolerance_ratio=0.3,
+        num_conversations=6,
+        baseline=None,
+        engines=engine_capacities({"mine": seeds}, None),
+    )
+    manifest = manifest_of({"arrivals.rate": [0.1, 1.3], "seed": [7]}, kind="capacity")
+    path = write_capacity(manifest, runs_of(manifest, run), tmp_path / "s", found)
+    text = Page(path.read_text()).text
+    assert "users within SLO: mine not found." in text
+    assert "1.3 held, nothing higher was tried; none held, 0.1 did not" in text
+    assert "fsbench capacity" in text
 
 
 def test_a_warning_of_every_run_stands_once(tmp_path: Path) -> None:
@@ -139,8 +160,3 @@ def test_a_sweep_draws_the_published_band_along_its_setting(tmp_path: Path) -> N
     (band,) = [each for each in page.figures["cited-0"]["layout"]["shapes"] if "fillcolor" in each]
     assert (band["y0"], band["y1"]) == (1.4, 5.8)
     assert "published (A paper, their GPU)" in page.text and "arrivals.rate 2" in page.text
-
-
-def test_the_front_holds_what_nothing_beats_in_both() -> None:
-    points = [(1.0, 0.9), (2.0, 0.9), (3.0, 0.2), (2.5, 0.1), (0.5, 1.0)]
-    assert pareto_front(points) == [4, 1, 2]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reports.pages.page import validity
+from reports.pages.validity import validity
 from suite.judging.metrics_file import measure
 from suite.measuring.pace import MAX_SHARE_OF_SLO, NOTE, tightest_slo_s
 from suite.records.run_directory import Manifest

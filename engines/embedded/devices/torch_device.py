@@ -63,6 +63,7 @@ class TorchDevice:
         )
         is_cuda = self._device.type == "cuda"
         host = torch.device("cpu")
+        self._make_current()
         self.attention = attention or default_attention(self._device)
         self.has_graphs = max_graph_rows > 0 and self.attention == "triton"
         num_blocks = num_device_blocks + self.has_graphs  # one that nobody is given
@@ -102,7 +103,13 @@ class TorchDevice:
     def prepare(self) -> None:
         """Compiles and records what would hold up a first request, on the thread that will call
         `execute`: libraries keep what they set up by thread."""
+        self._make_current()
         self._steps.prepare()
+
+    def _make_current(self) -> None:
+        """Of several GPUs kernels run on the thread's own one, wherever their arguments lie."""
+        if self._device.type == "cuda":
+            torch.cuda.set_device(self._device)
 
     def transfer(self, direction: Direction, runs: Sequence[BlockRun]) -> Transfer:
         """Queues copies, as `Device.transfer` says; what `num_copies` counts is in `copies`."""

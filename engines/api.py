@@ -24,7 +24,7 @@ ENGINE_LOGS = ("steps", "requests", "transfers", "server_metrics")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where and how a running engine is asked."""
+    """The address of a running engine, and how it is asked."""
 
     base_url: str  # ends in /v1
     model: str

@@ -61,7 +61,7 @@ class AnswerReader:
             self.answer.fail(f"the stream has no event: {body[:_SHOWN_BYTES]!r}")
 
     def _is_event_stream(self) -> bool:
-        """By its media type, or else by how it begins: some proxies call every stream JSON."""
+        """Judges by media type, or else by the beginning: some proxies call each stream JSON."""
         response = self._response
         if response.status != 200 or self._encoding != _PLAIN:
             return False

@@ -105,7 +105,7 @@ class DataPlane:
                 self._spawn(group, self._one_after_another(waiting))
 
     async def _record(self) -> None:
-        """In a task of its own: the next turn is sent before the last one is written down."""
+        """Writes ended turns down in a task of its own: the next turn is sent before that."""
         while (played := await self._ended.get()) is not None:
             self._on_turn(turn_record(played, self._started_at_ns))
 

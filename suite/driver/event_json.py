@@ -50,7 +50,7 @@ def _lenient(data: bytes) -> Any:
 
 
 def shown(value: object) -> str:
-    """A value for a message: its beginning, on one line."""
+    """Returns a value's beginning on one line, for a message."""
     text = repr(value)
     return text if len(text) <= _SHOWN_AFTER else text[: _SHOWN_AFTER - 1] + "…"
 

@@ -64,7 +64,7 @@ def unwhole(finish_reason: str) -> str | None:
 
 
 def error_message(body: Any) -> str:
-    """OpenAI's `{"error": {"message": …}}`, and the variants that servers send instead."""
+    """Returns the words of OpenAI's `{"error": {"message": …}}`, or of the variants of servers."""
     found = body
     for _ in range(4):  # envelopes lie in each other
         inner = _inner(found)

@@ -72,7 +72,7 @@ class Response:
         self._follow()
 
     def feed_end(self) -> None:
-        """The server closed the connection. Raises ProtocolError where that cuts the body short."""
+        """Notes that the server closed. Raises ProtocolError if that cuts the body short."""
         if self._framing is _Framing.UNTIL_CLOSE:
             self._position = len(self.raw)
             self._framing = _Framing.COMPLETE
@@ -168,7 +168,7 @@ class Response:
 
 
 def _chunk_size(line: bytes) -> int:
-    """Of `1a;extension`. Digits alone: `int` would also take a sign, and walk backwards."""
+    """Returns the size in `1a;extension`. Digits alone: `int` would also take a sign."""
     digits = line.split(b";")[0].strip()
     if not _HEX.fullmatch(digits):
         raise ProtocolError(f"chunk size is no number: {line[:40]!r}")

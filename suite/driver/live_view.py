@@ -27,7 +27,7 @@ class LiveView:
 
     @property
     def first_error(self) -> str:
-        """Of one of the workers; empty while no turn has failed."""
+        """Returns what one of the workers met first; empty while no turn has failed."""
         return next((each.first_error for each in self._latest if each.first_error), "")
 
     @property

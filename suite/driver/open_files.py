@@ -22,7 +22,7 @@ def raise_limit() -> None:
 
 
 def limit_note() -> str:
-    """For a message: what there is, and what to do about it."""
+    """Returns, for a message, what limit there is and what to do about it."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return f"the driver may open no more than {soft:,} files; raise `ulimit -n` or use more workers"
 

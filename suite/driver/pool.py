@@ -58,7 +58,7 @@ class Pool:
         return await self.open(), False
 
     async def open(self) -> Connection:
-        """A new one. Raises ConnectionFailedError."""
+        """Opens a new connection. Raises ConnectionFailedError."""
         try:
             if not self._is_kernel_stamped:
                 connection: Connection = await self._open_stream()

@@ -116,7 +116,7 @@ class RequestWriter:
         return b"%b%d\r\n\r\n%b" % (self._head, len(content), content)
 
     def _fields(self, turn: Turn, conversation_id: str, priority: int | None) -> dict[str, Any]:
-        """All but the history."""
+        """Returns the fields of a request's body but for the history."""
         endpoint = self._endpoint
         body: dict[str, Any] = {
             "model": endpoint.model,

@@ -80,19 +80,19 @@ def _lag_p99_s(turns: pa.Table) -> float | None:
 
 
 def _own_time_p99_s(turns: pa.Table) -> float | None:
-    """Of turns that follow an answer: how long after it, and the think time, they could be sent."""
+    """Returns P99 of the time after answer and think time until the next turn could be sent."""
     later = turns.filter(pc.greater(turns["turn"], 0))
     own_s = pc.drop_null(pc.subtract(later["scheduled_at"], later["planned_at"]))
     return float(np.quantile(own_s.to_numpy(), 0.99)) if len(own_s) else None
 
 
 def _coalesced_ratio(turns: pa.Table) -> float:
-    """Chunks with tokens that share a read with another / all chunks with tokens."""
+    """Returns the share of chunks that came with another in one read, of all with tokens."""
     return _share_of_chunks(turns, "num_shared_chunks")
 
 
 def _merged_ratio(turns: pa.Table) -> float:
-    """Of those, such that came apart, or where nobody knows whether they did."""
+    """Returns the share of chunks that this machine joined, or may have joined, of all chunks."""
     own = pc.coalesce(turns["num_merged_chunks"], turns["num_shared_chunks"])
     return _share_of_chunks(turns.append_column("num_own_chunks", own), "num_own_chunks")
 

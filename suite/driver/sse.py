@@ -92,7 +92,7 @@ class EventReader:
             self._line = bytearray()
 
     def _find_newline(self) -> bytes | None:
-        """LF, also after CR; CR alone where what follows it is no LF; None: not known yet."""
+        """Returns LF, also after CR; CR alone if what follows is no LF; None: not known yet."""
         if self._is_at_start and len(self._line) < len(_BOM) and _BOM.startswith(self._line):
             return None
         if self._is_at_start and self._line.startswith(_BOM):

@@ -60,18 +60,18 @@ class Target:
 
     @property
     def first_hop(self) -> tuple[str, int]:
-        """Whom to connect to."""
+        """Returns the host and port to connect to."""
         hop = self.proxy or self
         return hop.host, hop.port
 
     @property
     def is_tunnelled(self) -> bool:
-        """Through a proxy that sees nothing but bytes."""
+        """Whether it is reached through a proxy that sees nothing but bytes."""
         return self.proxy is not None and self.is_tls
 
     @property
     def request_path(self) -> str:
-        """What requests begin with: a proxy that reads them is told the server too."""
+        """Returns what requests begin with; a proxy that reads them is told the server too."""
         is_read = self.proxy is not None and not self.is_tls
         return f"http://{self.host_header}{self.path}" if is_read else self.path
 

@@ -32,7 +32,7 @@ async def open_tunnel(target: Target, loop: asyncio.AbstractEventLoop) -> socket
 
 
 async def _answer(sock: socket.socket, loop: asyncio.AbstractEventLoop) -> bytes:
-    """The head of it, byte by byte: what follows is TLS's."""
+    """Reads the answer's head byte by byte: what follows is TLS's."""
     head = b""
     while not head.endswith(b"\r\n\r\n") and len(head) < _MAX_HEAD_BYTES:
         byte = await loop.sock_recv(sock, 1)

@@ -47,19 +47,19 @@ class Usage:
         self.num_thought_tokens = _more(self.num_thought_tokens, thought)
 
     def num_hidden_tokens(self, num_thought_chunks: int) -> int:
-        """Tokens of thought that were counted and not streamed."""
+        """Returns the tokens of thought that were counted and not streamed."""
         thought = self.num_thought_tokens or 0
         return thought if num_thought_chunks * _MAX_TOKENS_PER_CHUNK < thought else 0
 
     def num_streamed_tokens(self, num_thought_chunks: int) -> int | None:
-        """The output without what is hidden: some servers count that in, others beside it."""
+        """Returns the output without what is hidden: some servers count that in, some beside it."""
         total, hidden = self.num_output_tokens, self.num_hidden_tokens(num_thought_chunks)
         return total - hidden if total is not None and total > hidden else total
 
 
 def _usages(chunk: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Where it stands: at the top; Groq's, and Moonshot's in the choice; llama.cpp's timings where
-    there is nothing else."""
+    """Yields (place, usage): at the top, Groq's, and Moonshot's in the choice; llama.cpp's timings
+    where there is nothing else."""
     found: list[tuple[str, Any]] = [("usage", chunk.get("usage"))]
     groq = chunk.get("x_groq")
     if isinstance(groq, dict):

@@ -134,7 +134,7 @@ class Worker:
 
 
 def _one_line(error: Exception) -> str:
-    """Of a group, which is what a failed task comes as, its first member says what happened."""
+    """Returns the first member of a group, as which a failed task comes: it says what happened."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return f"{type(error).__name__}: {error}"

@@ -58,7 +58,7 @@ class EngineRun:
 
     @property
     def is_driver_valid(self) -> bool | None:
-        """None where no driver took part."""
+        """Whether the driver was within its bounds in all trials; None where none took part."""
         drivers = [trial.driver for trial in self.trials if trial.driver is not None]
         return all(each.is_valid for each in drivers) if drivers else None
 

@@ -30,7 +30,7 @@ class TurnCounter:
             self._num_not_asked += self._num_turns[conversation_id] - turn - 1
 
     def counts(self, *, is_stopped: bool) -> Counts:
-        """`is_stopped`: by the user's will, so that what is missing was not due yet."""
+        """Returns the counts. `is_stopped` by the user's will: what is missing was not due yet."""
         num_lost = self._num_planned - self._num_recorded
         return Counts(
             planned=self._num_planned,

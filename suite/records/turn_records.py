@@ -104,7 +104,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def column_names(path: Path) -> list[str]:
-    """Of a Parquet file of a run. Raises InputError where it is damaged."""
+    """Reads a Parquet file of a run. Raises RunDirectoryError where it is damaged."""
     with _damage_named(path):
         names: list[str] = pq.read_schema(path).names
         return names
@@ -123,7 +123,7 @@ def _damage_named(path: Path) -> Iterator[None]:
 
 
 def read_shards(directory: Path) -> pa.Table:
-    """Every flushed row of every worker, in order of `scheduled_at`. Empty if there is none."""
+    """Reads every flushed row of every worker, in order of `scheduled_at`; may be empty."""
     paths = shard_paths(directory)
     try:
         table = read_arrow_logs(paths)
@@ -133,7 +133,7 @@ def read_shards(directory: Path) -> pa.Table:
 
 
 def time_source_of(table: pa.Table) -> str:
-    """`kernel`, `user` or `virtual` if all rows agree, else `mixed`; `none` without rows."""
+    """Returns `kernel`, `user` or `virtual` if all rows agree, else `mixed`; `none` if empty."""
     sources = sorted(set(table["time_source"].to_pylist()))
     if not sources:
         return "none"

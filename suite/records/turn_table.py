@@ -73,7 +73,7 @@ class TurnTable:
 
     @property
     def first_chunk(self) -> Ints:
-        """[num_turns + 1]: the chunks of row i are first_chunk[i] … first_chunk[i + 1] − 1."""
+        """[num_turns + 1]: row i has the chunks first_chunk[i] … first_chunk[i + 1] − 1."""
         return np.concatenate([[0], np.cumsum(self.num_chunks)])
 
     @property

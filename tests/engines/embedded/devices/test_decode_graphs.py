@@ -117,15 +117,20 @@ def test_tokens_are_those_of_torchs_kernels_alone(layout: Layout, max_rows: int)
 
 
 def test_what_fills_a_batch_up_touches_no_ones_blocks() -> None:
+    """Three decode in a graph of four; before that, all sizes were recorded on nobody's rows."""
     device = graph_device(Recorder(), max_rows=4)
-    ours = Sequence(token_ids=PROMPTS[1], block_table=[*range(12)])
-    step(device, (ours, None))
-    written = [0, 1, 2]  # the prompt's ten tokens and the answer's
+    ours = [
+        Sequence(token_ids=PROMPTS[1], block_table=[*range(first, first + 12)])
+        for first in (10, 22, 34)
+    ]
+    for each in ours:
+        step(device, (each, None))
+    written = {block for each in ours for block in each.block_table[:3]}  # ten tokens and one
     others = [block for block in range(64) if block not in written]
     for block in others:
         device.block_content("device", block).fill_(7.0)
     device.prepare()
-    step(device, (ours, None))
+    step(device, *((each, None) for each in ours))
     for block in others:
         assert bool((device.block_content("device", block) == 7.0).all())
 

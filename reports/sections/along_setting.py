@@ -108,7 +108,7 @@ def median_line(points: Sequence[tuple[float, float]], look: Look) -> go.Scatter
 
 
 def _value_axis(number: SweptNumber, seen: Sequence[float]) -> dict[str, Any]:
-    if number.kind == "duration":
+    if number.kind == "time":
         return time_axis(min(seen, default=0.01), max(seen, default=1.0), number.title)
     axis: dict[str, Any] = {
         "title": {"text": number.title},

@@ -19,6 +19,7 @@ from reports.words.wording import (
     times_interval_text,
     value_text,
 )
+from suite.judging.catalogue.table import shown_in
 
 Json = Mapping[str, Any]
 # Verdict or outcome ▸ colour and mark; told apart without colour too.
@@ -34,15 +35,7 @@ MARKS = {
 OPEN = 1000.0  # an open end is drawn this many times further than the value
 MAX_REACH = 100.0  # of the axis, in times to either side
 # What of a comparison is drawn; the table holds all of it.
-DRAWN = (
-    "slo.users_within_slo_ratio",
-    "slo.turn_attainment_ratio",
-    *(f"{name}.{each}" for name in ("ttft", "tbt") for each in ("p50", "p99", "p999")),
-    "max_tbt.p99",
-    "e2e.p99",
-    "throughput.output_tokens_per_s",
-    "fairness.jain_index",
-)
+DRAWN = tuple(row.name for row in shown_in("drawn ratios"))
 EXACT_NOTE = "Runs in virtual time always come out alike: they are told apart by the number alone."
 KEPT = "#009988"  # shade of the side on which a bound is kept
 

@@ -1,53 +1,52 @@
-"""The numbers of an engine that the pages of a sweep show along its setting."""
+"""The metrics that the pages of a sweep show along its setting, as the catalogue names them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from reports.words import units
+from reports.words.numbers import interval_at, value_at
+from reports.words.wording import shows
+from suite.judging.catalogue.row import Kind, Row
+from suite.judging.catalogue.table import ROWS, shown_in
 
 Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweptNumber:
+    """One metric, read from an engine's part of metrics.json."""
+
+    row: Row
     name: str  # in the figures' ids
-    title: str
-    kind: Literal["share", "duration", "count"]
-    group: str  # where it lies in an engine's part of metrics.json
-    key: str
+
+    @property
+    def title(self) -> str:
+        return self.row.label_in_prose
+
+    @property
+    def kind(self) -> Kind:
+        return self.row.kind
 
     def read(self, numbers: Json) -> tuple[float | None, units.Ends | None]:
         """Returns the value and its interval; None where it was not measured."""
-        found = numbers[self.group] or {}
-        return found.get(self.key), (found.get("interval") or {}).get(self.key)
+        return value_at(numbers, self.row.path), interval_at(numbers, self.row.path)
 
     def show(self, value: float | None) -> str:
-        match self.kind:
-            case "share":
-                return units.percent(value)
-            case "duration":
-                return units.duration(value)
-            case "count":
-                return units.count(value)
+        return shows(self.row)(value)
 
 
-def _number(
-    name: str, title: str, kind: Literal["share", "duration", "count"], at: str
-) -> SweptNumber:
-    group, _, key = at.partition(".")
-    return SweptNumber(name=name, title=title, kind=kind, group=group, key=key)
+def _number(row: Row) -> SweptNumber:
+    return SweptNumber(row=row, name=row.group if row.is_latency else row.key)
 
 
-USERS = _number("users", "Users within SLO", "share", "slo.users_within_slo_ratio")
-TOKENS = _number("tokens", "Output tokens/s", "count", "throughput.output_tokens_per_s")
-OTHERS = (
-    _number("attainment", "Turns within SLO", "share", "slo.turn_attainment_ratio"),
-    _number("ttft", "P99 TTFT", "duration", "ttft_s.p99"),
-    _number("tbt", "P99 TBT", "duration", "tbt_s.p99"),
-    TOKENS,
-    _number("goodput", "Turns within SLO/s", "count", "throughput.goodput_turns_per_s"),
-    _number("preemptions", "Preemptions", "count", "context_switch.num_preemptions"),
+# Those that other sections ask for by themselves.
+USERS = SweptNumber(row=ROWS["slo.users_within_slo_ratio"], name="users")
+TOKENS = SweptNumber(row=ROWS["throughput.output_tokens_per_s"], name="tokens")
+OTHERS = tuple(
+    TOKENS if row == TOKENS.row else _number(row)
+    for row in shown_in("sweep page")
+    if row != USERS.row
 )

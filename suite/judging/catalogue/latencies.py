@@ -42,7 +42,7 @@ FAMILIES = (
         remark="P99 is the value that 99 of 100 turns stayed below.",
         is_by_turn=True,
         shown_in={
-            "p50": ("terminal", "side by side", "class table", "sweep", "headline"),
+            "p50": ("terminal", "side by side", "class table", "sweep", "headline", "drawn ratios"),
             "p99": (
                 "terminal",
                 "side by side",
@@ -51,9 +51,11 @@ FAMILIES = (
                 "sweep",
                 "sweep table",
                 "headline",
+                "drawn ratios",
+                "sweep page",
                 "compared by class",
             ),
-            "p999": ("terminal", "side by side", "sweep", "headline"),
+            "p999": ("terminal", "side by side", "sweep", "headline", "drawn ratios"),
         },
     ),
     Latency(
@@ -74,7 +76,7 @@ FAMILIES = (
         "of all turns pooled.",
         is_by_turn=True,
         shown_in={
-            "p50": ("terminal", "side by side", "sweep", "headline"),
+            "p50": ("terminal", "side by side", "sweep", "headline", "drawn ratios"),
             "p99": (
                 "terminal",
                 "side by side",
@@ -82,9 +84,19 @@ FAMILIES = (
                 "sweep",
                 "sweep table",
                 "headline",
+                "drawn ratios",
+                "sweep page",
                 "compared by class",
             ),
-            "p999": ("terminal", "side by side", "class table", "cards", "sweep", "headline"),
+            "p999": (
+                "terminal",
+                "side by side",
+                "class table",
+                "cards",
+                "sweep",
+                "headline",
+                "drawn ratios",
+            ),
         },
     ),
     Latency(
@@ -95,6 +107,7 @@ FAMILIES = (
         definition="The longest pause between two arrivals of tokens in one answer, one value a "
         "turn.",
         is_explained=False,
+        shown_in={"p99": ("drawn ratios",)},
     ),
     Latency(
         name="tpot",
@@ -110,7 +123,7 @@ FAMILIES = (
         label="End-to-end",
         title="End-to-end latency",
         definition="From the moment the request was sent until its last byte.",
-        shown_in={"p99": ("side by side",)},
+        shown_in={"p99": ("side by side", "drawn ratios")},
     ),
     Latency(
         name="normalised_latency",

@@ -44,8 +44,10 @@ Place = Literal[
     "cards",
     "sweep",  # a column of sweep.parquet
     "sweep table",  # in the terminal, cell by cell
+    "sweep page",  # along its setting
     "compared",
     "compared by class",
+    "drawn ratios",  # the figure of a comparison
     "headline",  # worth a line in a comparison even where nothing can be told apart
 ]
 # Each user's weight in a number over users: (users, headroom of each) ▸ one value a row of users.

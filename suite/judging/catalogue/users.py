@@ -40,6 +40,8 @@ SLO_ROWS = (
             "compared",
             "compared by class",
             "headline",
+            "drawn ratios",
+            "sweep page",
         ),
     ),
     Row(
@@ -56,7 +58,15 @@ SLO_ROWS = (
         interval="mid-P over users",
         influences=user_influences.turn_attainment,
         scopes=("class",),
-        shown_in=("side by side", "class table", "sweep", "compared", "compared by class"),
+        shown_in=(
+            "side by side",
+            "class table",
+            "sweep",
+            "compared",
+            "compared by class",
+            "drawn ratios",
+            "sweep page",
+        ),
     ),
     Row(
         group="slo",
@@ -84,7 +94,7 @@ ATTAINMENT_ROWS = (
         kind="index",
         better="higher",
         influences=user_influences.jain,
-        shown_in=("side by side", "compared", "headline"),
+        shown_in=("side by side", "compared", "headline", "drawn ratios"),
     ),
     _OF_SERVICE(
         key="jain_service_index",

@@ -20,7 +20,15 @@ THROUGHPUT_ROWS = (
         definition="Output tokens of successful turns per second, from the first planned turn to "
         "the end of the last one, thinking pauses of the users included.",
         unit="tokens/s",
-        shown_in=("terminal", "side by side", "sweep", "compared", "headline"),
+        shown_in=(
+            "terminal",
+            "side by side",
+            "sweep",
+            "compared",
+            "headline",
+            "drawn ratios",
+            "sweep page",
+        ),
     ),
     _OF_ALL_TURNS(
         key="turns_per_s",
@@ -37,7 +45,7 @@ THROUGHPUT_ROWS = (
         definition="Turns within their SLO per second; DistServe's goodput is the highest load at "
         "which 90 % of the turns still are.",
         unit="turns/s",
-        shown_in=("side by side", "compared"),
+        shown_in=("side by side", "compared", "sweep page"),
     ),
     Row(
         group="",
@@ -125,7 +133,7 @@ SWITCHING_ROWS = (
         "How often the engine took the device away from a request that was not finished.",
         remark="Its KV cache is swapped out to host memory or dropped, and must come back later.",
         term="preemptions",
-        shown_in=("terminal", "side by side", "cards", "sweep"),
+        shown_in=("terminal", "side by side", "cards", "sweep", "sweep page"),
     ),
     _switching(
         "num_recompute_preemptions",

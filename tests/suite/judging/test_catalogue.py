@@ -126,6 +126,7 @@ def test_the_places_hold_what_their_readers_need() -> None:
     assert all(row.definition.endswith(".") for row in ROWS.values())
     assert len(COLUMNS) == len(shown_in("sweep")) + 3
     assert all(row.is_gated for row in shown_in("compared"))
+    assert all("compared" in row.shown_in for row in shown_in("drawn ratios"))
     assert all("class" in row.scopes for row in shown_in("compared by class"))
     assert all("class" in row.scopes for row in shown_in("class table"))
 

@@ -72,7 +72,7 @@ EXPLAINING = (
 
 
 def arms(common: Mapping[str, Any], presets: Sequence[str]) -> Json:
-    """An engine for each preset, everything else equal; '+' is no part of a folder's name."""
+    """Returns an engine for each preset with all else equal; '+' is no part of a folder's name."""
     return {preset.replace("+", "-"): {**common, "preset": preset} for preset in presets}
 
 

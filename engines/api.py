@@ -24,7 +24,7 @@ ENGINE_LOGS = ("steps", "requests", "transfers", "server_metrics")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where and how a running engine is asked."""
+    """The address of a running engine, and how it is asked."""
 
     base_url: str  # ends in /v1
     model: str
@@ -35,6 +35,7 @@ class Endpoint:
     is_fsbench: bool  # takes `conversation_id` and returns token ids on request
     applies_priority_trace: bool  # the engine follows the trace itself, by iteration
     takes_priority: bool  # `priority` may stand in the request body
+    proxy: str | None = None  # an HTTP proxy's URL; those of the environment are not heeded
     names_conversation: bool = False  # by `vllm_xargs`, for fsbench's scheduler plug-in
     separation: Separation | None = None  # None: the server starts anew with each trial
     opening_token_ids: tuple[int, ...] = ()  # a trial's own, before each first prompt

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, Field
 from engines.api import Endpoint, EngineSettings, PriorityUpdates, RunningEngine
 from engines.errors import EngineError, EngineInputError
 from engines.facts import EngineFacts
+from engines.proxied import opener_through
 from engines.separation import CacheSalt, PrefixCache, Server, check_prefix_cache, separate
 from engines.server_metrics import logged_server_metrics
 
@@ -65,6 +66,12 @@ class OpenAISettings(EngineSettings):
         None,
         pattern=r"^https?://",
         description="its Prometheus page (/metrics, vLLM's names), read each second",
+    )
+    proxy: str | None = Field(
+        None,
+        pattern=r"^http://[^/]+/?$",
+        description="an HTTP proxy for the server and its metrics page, http://HOST:PORT; those of "
+        "the environment (HTTP_PROXY) are never used",
     )
     timeout_s: float = Field(10.0, gt=0, description="for a look at the server")
 
@@ -126,10 +133,11 @@ def find_endpoint(name: str, settings: OpenAISettings) -> Endpoint:
         is_fsbench=False,
         applies_priority_trace=False,
         takes_priority=settings.priority,
+        proxy=settings.proxy,
         separation=separate(
             name,
             settings.prefix_cache,
-            Server(settings.base_url, api_key, settings.timeout_s),
+            Server(settings.base_url, api_key, settings.timeout_s, settings.proxy),
             cache_salt=settings.cache_salt,
         ),
     )
@@ -139,10 +147,11 @@ def _watched_metrics(settings: OpenAISettings, directory: Path) -> AbstractConte
     url, timeout_s = settings.metrics_url, settings.timeout_s
     if url is None:
         return nullcontext()
+    opener = opener_through(settings.proxy)
 
     def read_page() -> str:
         try:
-            with urllib.request.urlopen(url, timeout=timeout_s) as reply:
+            with opener.open(url, timeout=timeout_s) as reply:
                 page: bytes = reply.read()
         except http.client.HTTPException as error:
             raise OSError(str(error)) from None
@@ -167,7 +176,7 @@ def _served_models(name: str, settings: OpenAISettings, api_key: str | None) -> 
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     try:
         request = urllib.request.Request(url, headers=headers)
-        with urllib.request.urlopen(request, timeout=settings.timeout_s) as reply:
+        with opener_through(settings.proxy).open(request, timeout=settings.timeout_s) as reply:
             return [str(entry["id"]) for entry in json.load(reply)["data"]]
     except urllib.error.HTTPError as error:
         with error:

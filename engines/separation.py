@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from engines.errors import EngineInputError
+from engines.proxied import opener_through
 
 FIRST_VLLM_WITH_SALT = (0, 9)
 _REQUEST_LINE = r"^(GET|POST|PUT|DELETE) /\S*$"
@@ -83,6 +84,7 @@ class Server:
     base_url: str  # as clients use it
     api_key: str | None
     timeout_s: float
+    proxy: str | None = None  # the load's
 
     @property
     def root(self) -> str:
@@ -93,10 +95,8 @@ class Server:
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
         data = b"" if method in ("POST", "PUT") else None
         request = urllib.request.Request(url, method=method, headers=headers, data=data)
-        # The load goes to the server itself, and so must this.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=self.timeout_s) as reply:
+            with opener_through(self.proxy).open(request, timeout=self.timeout_s) as reply:
                 content: bytes = reply.read()
         except http.client.HTTPException as error:
             raise OSError(repr(error)) from None

@@ -11,7 +11,8 @@
     EngineError             4   an engine that did not start, or died: engines/errors.py
     RunDirectoryError       2   a run's directory that can not be read: here
     RunError                4   a run that could not be completed: here
-    └── CalibrationError        driver/calibrate.py
+    ├── CalibrationError        driver/calibrate.py
+    └── OpenFilesError          too few for the plan: driver/open_files.py
 
 Anything else that reaches the command line is a defect of fsbench, and is told as one.
 """

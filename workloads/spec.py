@@ -152,6 +152,20 @@ class DriverSpec(Spec):
     )
 
 
+class StopSpec(Spec):
+    """When an engine's run ends before its plan does, because its turns fail."""
+
+    error_ratio: Ratio = Field(
+        default=0.5, description="Share of the turns that ended, and failed, that is too much."
+    )
+    after: int = Field(default=20, ge=1, description="Asked once so many turns have ended.")
+    throughout: bool = Field(
+        default=False,
+        description="Asked again and again until the end, over all turns so far. Default: once, "
+        "over the first turns.",
+    )
+
+
 def _share_or_duration(value: float | str) -> float | str:
     if isinstance(value, str):
         parse_duration(value)
@@ -219,6 +233,11 @@ class WorkloadSpec(Spec):
         default_factory=list, description="Published figures shown beside this run's own."
     )
     driver: DriverSpec = Field(default=DriverSpec(), description="How the requests are sent.")
+    stop: StopSpec | None = Field(
+        default=StopSpec(),
+        description="When turns fail: end early. Default: where half of the first 20 do; null: "
+        "never.",
+    )
     matrix: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
         default_factory=dict,
         exclude=True,  # a run is of one cell

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, Tag, ValidationError
@@ -178,9 +179,15 @@ def _place(location: tuple[int | str, ...], model: type[BaseModel]) -> _Place:
 def _inside(kind: Any, part: int | str) -> Any:
     if _is_model(kind):
         field = kind.model_fields.get(str(part))
-        return field.annotation if field else None
+        return _unless_none(field.annotation) if field else None
     arguments = get_args(kind)
     return _bare(arguments[-1]) if get_origin(kind) in (dict, list) else None
+
+
+def _unless_none(kind: Any) -> Any:
+    """Returns X of `X | None`, and anything else as it is."""
+    others = [each for each in get_args(kind) if each is not NoneType]
+    return others[0] if len(others) == 1 and NoneType in get_args(kind) else kind
 
 
 def _members(kind: Any) -> dict[str, Any] | None:

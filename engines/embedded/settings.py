@@ -66,7 +66,7 @@ class FastSwitchSettings(CoreEngineSettings):
 
     @property
     def named_pace(self) -> Pace | None:
-        """The pace, also where the file gives no more than a profile's name."""
+        """Returns the pace, also where the file gives no more than a profile's name."""
         return Pace(profile=self.pace) if isinstance(self.pace, str) else self.pace
 
     def check_model(self) -> None:

@@ -47,8 +47,8 @@ def create_app(
     max_unread_bytes: int = MAX_UNREAD_BYTES,
     max_live: int | None = None,
 ) -> web.Application:
-    """The engine starts and ends with the application; `clock` must be the engine's. Of more than
-    `max_live` requests at a time the others are refused."""
+    """Returns the application, with which the engine starts and ends; `clock` must be the engine's.
+    Of more than `max_live` requests at a time the others are refused."""
     bridge = EngineBridge(make_engine, max_live=max_live)
     api = Api(
         model,
@@ -172,7 +172,8 @@ class Api:
         return await events.close()
 
     async def _run(self, generation: Generation) -> None:
-        """Until its last token. Cancelled (the client is gone), it aborts the request."""
+        """Serves a request until its last token. Cancelled (the client is gone), it aborts the
+        request."""
         self._bridge.submit(generation)
         try:
             await generation.done

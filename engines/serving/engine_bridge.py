@@ -46,7 +46,8 @@ class EngineFactory(Protocol):
 
 class EngineBridge:
     def __init__(self, make_engine: EngineFactory, *, max_live: int | None = None) -> None:
-        """`max_live`: how many requests may run or wait at a time; None = any number."""
+        """Makes a bridge without an engine. `max_live`: how many requests may run or wait at a
+        time; None = any number."""
         self._engine = make_engine(on_outputs=self._post_outputs, on_failure=self._post_failure)
         self._generations: dict[str, Generation] = {}
         self._reserved: set[str] = set()  # places of requests that are still to be submitted
@@ -57,7 +58,7 @@ class EngineBridge:
         self.has_failed = asyncio.Event()
 
     async def start(self) -> None:
-        """Called in the loop that will serve; returns when the engine can step."""
+        """Starts the engine and returns when it can step. Called in the loop that will serve."""
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._engine.start)
         self._closed_because = None
@@ -95,7 +96,7 @@ class EngineBridge:
         return self._engine.stats()
 
     def submit(self, generation: Generation) -> None:
-        """From here on the generation gets its outputs, until it is released."""
+        """Gives the generation its outputs from here on, until it is released."""
         self.check_open()
         request = generation.request
         self._reserved.discard(request.request_id)
@@ -103,9 +104,9 @@ class EngineBridge:
         self._engine.submit(request)
 
     def release(self, request_id: str) -> None:
-        """No more outputs for this request. One that a stop string has ended leaves its KV for the
-        next turn; one that is unfinished is aborted, and its blocks are freed; one that was not
-        submitted gives its place back."""
+        """Gives no more outputs for this request. One that a stop string has ended leaves its KV
+        for the next turn; one that is unfinished is aborted, and its blocks are freed; one that was
+        not submitted gives its place back."""
         self._reserved.discard(request_id)
         generation = self._generations.pop(request_id, None)
         if generation is None or self.failure is not None:

@@ -72,7 +72,7 @@ class EngineThread:
         self._inbox.put(_Abort(request_id))
 
     def end(self, request_id: str) -> None:
-        """A stop string was found: the request ended well."""
+        """Ends a request well, as where a stop string was found."""
         self._inbox.put(_End(request_id))
 
     def stop(self) -> None:
@@ -103,7 +103,8 @@ class EngineThread:
             self._on_failure(error)
 
     def _take_messages(self) -> bool:
-        """Work off the inbox, waiting only while there is nothing to step for; False = stop."""
+        """Works off the inbox, waiting only while there is nothing to step for; returns False to
+        stop."""
         engine = self._engine
         while True:
             try:

@@ -22,7 +22,8 @@ _SHUTDOWN_S = 5.0
 
 
 def bind(host: str, port: int, *, api_key: str | None) -> socket.socket:
-    """A bound socket that does not listen yet, so that a busy port is known before a model loads.
+    """Returns a bound socket that does not listen yet, so that a busy port is known before a model
+    loads.
 
     Port 0 takes a free one. Raises EngineInputError: port busy, host unknown, or reachable from
     outside without a key.
@@ -106,7 +107,8 @@ async def _listen(runner: web.AppRunner, listener: socket.socket) -> None:
 
 
 async def _until_told_or_dead(app: web.Application) -> None:
-    """A second signal finds the default handlers again and ends the process at once."""
+    """Waits until a signal or the engine's death. A second signal finds the default handlers again
+    and ends the process at once."""
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     signals = (signal.SIGTERM, signal.SIGINT)

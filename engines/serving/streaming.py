@@ -7,6 +7,7 @@ the connection stays usable for the next turn.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 import orjson
@@ -37,7 +38,8 @@ class EventStream:
         self._max_unread_bytes = max_unread_bytes
 
     async def open(self) -> None:
-        await self._response.prepare(self._request)
+        with contextlib.suppress(ConnectionError):  # the client is gone: `send` swallows the rest
+            await self._response.prepare(self._request)
 
     def send(self, events: bytes) -> None:
         """A reader too slow for its tokens is dropped; a closed connection swallows the events.
@@ -57,7 +59,9 @@ class EventStream:
             transport.abort()
 
     async def close(self) -> web.StreamResponse:
-        await self._response.write_eof()
+        """A client may leave with the last token, before the body's end."""
+        with contextlib.suppress(ConnectionError):
+            await self._response.write_eof()
         return self._response
 
 

@@ -60,7 +60,8 @@ def possessive(name: str) -> str:
 
 
 def _scaled(constants: Constants, speed: float) -> Constants:
-    """Units are in the names: `*_per_s` are rates, other `*_s` durations."""
+    """Returns the constants sped up. Units are in the names: `*_per_s` are rates, other `*_s`
+    durations."""
     changed: dict[str, Constant] = {}
     for name in type(constants).model_fields:
         constant: Constant = getattr(constants, name)

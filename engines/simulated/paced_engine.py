@@ -48,11 +48,11 @@ class PacedClock:
         self._now = max(self._now, self._real_time() - MAX_CARRIED_S)
 
     def jump_to(self, instant: float) -> None:
-        """Nothing was there to be done until then."""
+        """Moves on to an instant until which nothing was there to be done."""
         self._now = max(self._now, instant)
 
     def note_missed(self, seconds: float) -> None:
-        """Something is so much later than its modelled instant."""
+        """Notes that something is so much later than its modelled instant."""
         self._missed_s = max(self._missed_s, seconds)
         self.max_lag_s = max(self.max_lag_s, seconds)
 

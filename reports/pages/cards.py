@@ -9,6 +9,7 @@ from typing import Any
 from reports.drawing.palette import Look
 from reports.words import units
 from reports.words.numbers import interval_at
+from reports.words.unwhole_turns import unwhole_turns
 from reports.words.wording import shows
 from suite.judging.catalogue.row import Row
 from suite.judging.catalogue.table import Metric, shown_in
@@ -94,8 +95,8 @@ def _preemptions(row: Row, engine: Json) -> Shown:
 def _failed_or_lost(row: Row, engine: Json) -> Shown:
     counts = engine["counts"]
     number = counts["failed"] + counts["lost"]
-    detail = f"{units.count(counts['failed'])} failed, {units.count(counts['lost'])} lost"
-    return units.count(number), f"{detail}, of {units.count(counts['planned'])}", number
+    detail = f"{unwhole_turns(engine)}, of {units.count(counts['planned'])}"
+    return units.count(number), detail, number
 
 
 # Cards that say more than a value and its interval.

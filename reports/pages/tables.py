@@ -126,6 +126,7 @@ def driver_table(trials: Sequence[Trial]) -> Table | None:
                 mark="pass" if trial.driver.is_valid else "fail",
             ),
             _cell(trial.driver.lag_p99_s, None, units.duration),
+            _cell(trial.driver.own_time_p99_s, None, units.duration),
             Cell(text=trial.driver.time_source),
             _cell(trial.driver.coalesced_ratio, None, units.percent),
             _cell(trial.driver.max_cpu_ratio, None, units.percent),
@@ -136,6 +137,6 @@ def driver_table(trials: Sequence[Trial]) -> Table | None:
     ]
     if not rows:
         return None
-    columns = ("Engine", "Repeat", "Driver", "Lag P99", "Tokens stamped by")
-    more = ("Reads of several tokens", "Busiest worker, of a core", "Workers")
+    columns = ("Engine", "Repeat", "Driver", "Lag P99", "Own time P99", "Tokens stamped by")
+    more = ("Chunks that share a read", "Busiest worker, of a core", "Workers")
     return Table(columns=(*columns, *more), rows=tuple(rows))

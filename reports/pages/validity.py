@@ -31,6 +31,10 @@ def validity(metrics: Json, trials: Sequence[Trial]) -> Fact:
             broken.append(f"{name} missed its pace: this machine was too busy, run again")
         if (each.get("steady_state") or {}).get("is_overloaded"):
             overloaded.append(name)
+    gaps = [each.engine for each in trials if each.driver is not None and each.driver.tbt_doubt]
+    if gaps:
+        names = ", ".join(dict.fromkeys(gaps))
+        doubtful.append(f"gaps between tokens of {names} can not be judged: read the warnings")
     if overloaded:
         doubtful.append(f"overloaded, with a backlog that grew to the end: {', '.join(overloaded)}")
     if any(trial.driver is not None and not trial.driver.is_valid for trial in trials):

@@ -15,6 +15,7 @@ from reports.pages.references import reference_line
 from reports.pages.validity import recorded_warnings, warnings
 from reports.words import units
 from reports.words.numbers import interval_at, value_at
+from reports.words.unwhole_turns import unwhole_turns
 from reports.words.wording import (
     begun_small,
     compared_rows,
@@ -154,8 +155,8 @@ def _worst_user(row: Row, engine: Json) -> str:
 
 def _failed_or_lost(row: Row, engine: Json) -> Text:
     counts = engine["counts"]
-    number = f"{counts['failed']} failed, {counts['lost']} lost"
-    return Text(number, style="bold red" if counts["failed"] or counts["lost"] else "")
+    is_bad = counts["failed"] or counts["lost"]
+    return Text(unwhole_turns(engine), style="bold red" if is_bad else "")
 
 
 Read = Callable[[Row, Json], str | Text]

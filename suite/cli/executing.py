@@ -27,7 +27,7 @@ On = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """Where cells run and where their directories go, as the options say it."""
+    """The options' choice of where cells run and where their directories go."""
 
     root: Path  # where a new directory goes
     resume: Path | None

@@ -2,154 +2,172 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
-import orjson
-
-from suite.driver.http1 import Response
-from suite.driver.sse import Event, events
+from suite.driver.content import said_in
+from suite.driver.event_json import EventError, json_object, unknown_shape
+from suite.driver.faults import body_message, fault_of, unwhole
+from suite.driver.sse import DONE, Event
+from suite.driver.usage import MAX_COUNT, Usage
 
 _MAX_ERROR_CHARS = 300
+_HEARTBEATS = ("ping", "heartbeat", "keepalive", "keep-alive")
+
+CountedBy = Literal["usage", "token_ids", "chunks"]
 
 
 @dataclass(slots=True)
 class Answer:
-    """Grows event by event; `error` is one line, and the first one stays."""
+    """Grows event by event; `error` is one line, and the first one stays.
+
+    Of several answers to one prompt (`n`) it is the first, with index 0."""
 
     token_reads: list[int] = field(default_factory=list)  # the read of each chunk with tokens
     tokens_per_chunk: list[int] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
     has_token_ids: bool = True  # every chunk with tokens told their ids
     text: list[str] = field(default_factory=list)
-    num_prompt_tokens: int | None = None
-    num_cached_tokens: int | None = None
-    num_output_tokens: int | None = None
+    usage: Usage = field(default_factory=Usage)
+    num_thought_chunks: int = 0
+    has_others: bool = False  # chunks of answers with another index
     finish_reason: str | None = None
-    is_done: bool = False  # `[DONE]` or a finish reason was seen
+    end_read: int | None = None  # that of `[DONE]`
     error: str | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """`[DONE]` or a finish reason was seen."""
+        return self.end_read is not None or self.finish_reason is not None
+
+    @property
+    def num_prompt_tokens(self) -> int | None:
+        return None if self._is_usage_empty else self.usage.num_prompt_tokens
+
+    @property
+    def num_cached_tokens(self) -> int | None:
+        return None if self._is_usage_empty else self.usage.num_cached_tokens
+
+    @property
+    def num_output_tokens(self) -> int | None:
+        """As the server counts them, without hidden ones; None where it does not, or says 0 for an
+        answer that has tokens, or counts other answers in."""
+        told = self.usage.num_streamed_tokens(self.num_thought_chunks)
+        if self.has_others or (told == 0 and self.token_reads):
+            return None
+        return told
+
+    @property
+    def num_hidden_tokens(self) -> int | None:
+        """Thought that was counted and not streamed; None where the server tells of none."""
+        if self.usage.num_thought_tokens is None or self.has_others:
+            return None
+        return self.usage.num_hidden_tokens(self.num_thought_chunks)
+
+    @property
+    def counted_by(self) -> CountedBy | None:
+        """What the number of tokens comes from; `chunks` may have held several each."""
+        if not self.token_reads:
+            return None
+        if self.num_output_tokens is not None:
+            return "usage"
+        return "token_ids" if self.has_token_ids else "chunks"
 
     @property
     def num_coalesced(self) -> int:
         """Reads that carried more than one chunk with tokens."""
-        reads = self.token_reads
-        repeated = {now for before, now in pairwise(reads) if before == now}
-        return len(repeated)
+        return len(self.shared_reads)
+
+    @property
+    def shared_reads(self) -> dict[int, int]:
+        """Those reads, each with the number of its chunks."""
+        return {read: num for read, num in Counter(self.token_reads).items() if num > 1}
+
+    @property
+    def _is_usage_empty(self) -> bool:
+        usage = self.usage
+        return not usage.num_prompt_tokens and not usage.num_output_tokens
 
     def fail(self, message: str) -> None:
         self.error = self.error or one_line(message)
 
     def take(self, event: Event) -> None:
         data = event.data.strip()
-        if data == b"[DONE]":
-            self.is_done = True
-        if data in (b"", b"[DONE]"):  # without a word: a heartbeat
-            return None
+        if data == DONE:
+            self.end_read = event.read if self.end_read is None else self.end_read
+        elif data and event.kind not in _HEARTBEATS:
+            try:
+                self._take_chunk(event.kind, data, event.read)
+            except EventError as error:
+                self.fail(str(error))
+
+    def _take_chunk(self, kind: str, data: bytes, read: int) -> None:
         try:
-            chunk = orjson.loads(event.data)
-        except orjson.JSONDecodeError:
-            return self.fail(f"an event is not JSON: {event.data[:80].decode(errors='replace')!r}")
-        if not isinstance(chunk, dict):
-            return self.fail(f"an event is not a JSON object: {event.data[:80]!r}")
-        if event.kind == "error" or chunk.get("error"):
-            return self.fail(f"error in the stream: {error_message(chunk)}")
-        if chunk.get("usage"):
-            self._take_usage(chunk["usage"])
-        if chunk.get("choices"):
-            self._take_choice(chunk["choices"][0], event.read)
+            chunk = json_object(data)
+        except EventError:
+            if kind != "error":
+                raise
+            return self.fail(f"error in the stream: {body_message(data)}")
+        fault = fault_of(kind, chunk)
+        if fault is not None:
+            self.fail(f"error in the stream: {fault}")
+        self.usage.take(chunk)
+        choice = self._first_choice(chunk.get("choices"))
+        if choice is not None:
+            self._take_choice(choice, read)
         return None
 
+    def _first_choice(self, choices: Any) -> dict[str, Any] | None:
+        if not choices:
+            return None
+        if not isinstance(choices, list) or not all(isinstance(each, dict) for each in choices):
+            raise unknown_shape("choices", choices)
+        mine = [each for each in choices if each.get("index") in (None, 0, "0")]
+        self.has_others |= len(mine) < len(choices)
+        return mine[0] if mine else None
+
     def _take_choice(self, choice: dict[str, Any], read: int) -> None:
-        if choice.get("finish_reason"):
-            self.finish_reason = _text(choice["finish_reason"])
-            self.is_done = True
-        delta = choice.get("delta") or choice
-        content = _text(delta.get("content") or delta.get("text") or "")
-        # Thought is output too; some servers say `reasoning_content`, others `reasoning`.
-        thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
-        ids = choice.get("token_ids")
-        if ids is not None:
-            ids = [_count(token_id) for token_id in ids]
-        has_output = bool(content or thought or delta.get("tool_calls"))
-        num_tokens = len(ids) if ids is not None else int(has_output)
-        if content:
-            self.text.append(content)
+        delta = choice.get("delta") or choice.get("message") or choice
+        if not isinstance(delta, dict):
+            raise unknown_shape("choices[0].delta", delta)
+        said = said_in(delta, "choices[0].delta" if delta is not choice else "choices[0]")
+        ids = _token_ids(choice.get("token_ids"))
+        self.text += said.text
+        self.num_thought_chunks += said.has_thought
+        num_tokens = len(ids) if ids is not None else int(said.is_output)
         if num_tokens:
             self.token_reads.append(read)
             self.tokens_per_chunk.append(num_tokens)
             if ids is None:
                 self.has_token_ids = False
             else:
-                self.token_ids.extend(ids)
+                self.token_ids += ids
+        self._take_finish(choice.get("finish_reason"))
 
-    def _take_usage(self, usage: dict[str, Any]) -> None:
-        details = usage.get("prompt_tokens_details") or {}
-        self.num_prompt_tokens = _optional_count(usage.get("prompt_tokens"))
-        self.num_output_tokens = _optional_count(usage.get("completion_tokens"))
-        self.num_cached_tokens = _optional_count(details.get("cached_tokens"))
+    def _take_finish(self, reason: Any) -> None:
+        if isinstance(reason, dict):  # SGLang's own: {"type": "length", "length": 8}
+            reason = reason.get("type", reason)
+        if not reason:
+            return
+        if not isinstance(reason, str):
+            raise unknown_shape("choices[0].finish_reason", reason)
+        self.finish_reason = reason
+        fault = unwhole(reason)
+        if fault is not None:
+            self.fail(fault)
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(value)
+def _token_ids(value: Any) -> list[int] | None:
+    """Raises EventError; ids are what the records and the history have room for."""
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise unknown_shape("choices[0].token_ids", value)
+    for token_id in value:
+        if type(token_id) is not int or not 0 <= token_id <= MAX_COUNT:
+            raise unknown_shape("choices[0].token_ids", value)
     return value
-
-
-def _count(value: Any) -> int:
-    """Also of token ids: what the records and the history have room for."""
-    if not isinstance(value, int) or not 0 <= value < 2**31:
-        raise TypeError(value)
-    return value
-
-
-def _optional_count(value: Any) -> int | None:
-    return None if value is None else _count(value)
-
-
-def read_answer(response: Response, answer: Answer) -> Iterator[None]:
-    """Fills `answer`, one event per step, so that a caller can do other things in between."""
-    if response.status != 200:
-        if response.status:
-            answer.fail(_refusal(response))
-        return
-    content_type = response.headers.get("content-type", "")
-    if "text/event-stream" not in content_type:
-        answer.fail(f"expected an event stream, got {content_type!r}: {_body_message(response)}")
-        return
-    encoding = response.headers.get("content-encoding", "identity")
-    if encoding != "identity":
-        answer.fail(f"the stream is compressed ({encoding}), which was not asked for")
-        return
-    for event in events(response):
-        try:
-            answer.take(event)
-        except (AttributeError, TypeError, KeyError):
-            answer.fail(f"an event has an unknown shape: {event.data[:80]!r}")
-        yield
-
-
-def _refusal(response: Response) -> str:
-    line = f"{response.status} {response.reason}".strip()
-    wait = response.headers.get("retry-after")
-    return f"{line}: {_body_message(response)}" + (f" (Retry-After: {wait})" if wait else "")
-
-
-def _body_message(response: Response) -> str:
-    body = response.body()
-    try:
-        return error_message(orjson.loads(body))
-    except orjson.JSONDecodeError:
-        return body[:_MAX_ERROR_CHARS].decode(errors="replace")
-
-
-def error_message(body: Any) -> str:
-    """OpenAI's `{"error": {"message": …}}`, and the variants that servers send instead."""
-    error = body.get("error", body) if isinstance(body, dict) else body
-    if isinstance(error, dict):
-        error = error.get("message") or error.get("detail") or error
-    return error if isinstance(error, str) else orjson.dumps(error).decode()
 
 
 def one_line(message: str) -> str:

@@ -100,7 +100,7 @@ def calibrate(
 
 
 def errors_s(turns_path: Path, truth_path: Path) -> npt.NDArray[np.float64]:
-    """Of every chunk with tokens. Raises CalibrationError where one is missing."""
+    """Returns by how much each chunk's stamp is off. Raises CalibrationError if one is missing."""
     started_at = read_started_at(turns_path)
     written_at = read_truth(truth_path)
     errors = [np.empty(0)]
@@ -143,7 +143,7 @@ def endpoint(port: int, extra_body: dict[str, object]) -> Endpoint:
 
 @contextmanager
 def running_server(command: Sequence[str], directory: Path) -> Iterator[int]:
-    """The port of a truthful server started so; it is killed in the end."""
+    """Yields the port of a truthful server that `command` starts, and kills it in the end."""
     announcement = directory / "server.json"
     announcement.unlink(missing_ok=True)
     source = str(Path(suite.__file__).parent.parent)

@@ -20,7 +20,7 @@ class KernelClock:
         self.measure_offset()
 
     def measure_offset(self) -> None:
-        """Realtime minus monotonic, from the tightest of a few bracketed readings."""
+        """Sets realtime minus monotonic, from the tightest of a few bracketed readings."""
         tightest_ns = None
         for _ in range(_NUM_PROBES):
             before_ns = time.monotonic_ns()

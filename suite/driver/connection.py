@@ -14,12 +14,16 @@ import socket
 import struct
 import sys
 import time
-from typing import Protocol, cast
+from collections.abc import Callable
+from typing import Literal, Protocol, cast
 
 from suite.driver.clock import KernelClock
 from suite.driver.http1 import ProtocolError, Response
 
 SO_TIMESTAMPNS = 35  # asm-generic; the socket module does not name it
+_NUM_SEGMENTS = struct.Struct("=I")  # tcpi_data_segs_in of the kernel's struct tcp_info …
+_NUM_SEGMENTS_OFFSET = 152
+_TCP_INFO_BYTES = _NUM_SEGMENTS_OFFSET + _NUM_SEGMENTS.size  # … which older kernels do not have
 _TIMESPEC = struct.Struct("@qq")
 _ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
 STAMPING_TIMEOUT_S = 0.2  # within the lead before instant 0 (locustfile.py)
@@ -52,8 +56,16 @@ def start_kernel_stamping() -> socket.socket:
     return stamped
 
 
+# Whose failure it is: the server's or its connection's, the driver's own, or nobody's: stopped.
+FailureSource = Literal["server", "driver", "stop"]
+
+
 class ConnectionFailedError(Exception):
     """No connection, or it broke. One line."""
+
+    def __init__(self, message: str, source: FailureSource = "server") -> None:
+        super().__init__(message)
+        self.source = source
 
 
 class Exchange:
@@ -62,15 +74,18 @@ class Exchange:
     def __init__(self, done: asyncio.Future[None]) -> None:
         self.response = Response()
         self.sent_at_ns = 0
-        self.done = done  # resolved when the response is complete, else holds the error
+        self.done = done  # resolved when the answer has ended, else holds the error
+        self.on_data: Callable[[], None] | None = None  # more has arrived, and it goes on
 
     def feed(self, data: bytes | memoryview, at_ns: int) -> None:
         try:
             self.response.feed(data, at_ns)
         except ProtocolError as error:
             return self.fail(str(error))
-        if self.response.is_complete and not self.done.done():
-            self.done.set_result(None)
+        if self.response.is_complete:
+            self.end()
+        elif self.on_data is not None:
+            self.on_data()
         return None
 
     def feed_end(self) -> None:
@@ -78,13 +93,16 @@ class Exchange:
             self.response.feed_end()
         except ProtocolError as error:
             return self.fail(str(error))
+        return self.end()
+
+    def end(self) -> None:
+        """Nothing more is waited for."""
         if not self.done.done():
             self.done.set_result(None)
-        return None
 
-    def fail(self, message: str) -> None:
+    def fail(self, message: str, source: FailureSource = "server") -> None:
         if not self.done.done():
-            self.done.set_exception(ConnectionFailedError(message))
+            self.done.set_exception(ConnectionFailedError(message, source))
 
 
 class Connection(Protocol):
@@ -121,6 +139,7 @@ class KernelConnection:
         self._exchange: Exchange | None = None
         self._unsent = memoryview(b"")
         self._last_at_ns = 0
+        self._num_segments = self._count_segments()
         self._is_open = True
         loop.add_reader(self._fd, self._on_readable)
 
@@ -177,6 +196,7 @@ class KernelConnection:
             return None
         at_ns = self._stamp(ancillary, exchange.response)
         self._last_at_ns = at_ns
+        self._note_packets(exchange.response, time.monotonic_ns() - at_ns)
         exchange.feed(self._buffer[:size], at_ns)
         return None
 
@@ -188,6 +208,24 @@ class KernelConnection:
                 return self._clock.to_monotonic_ns(stamp_ns, not_before_ns=self._last_at_ns)
         response.is_kernel_stamped = False
         return time.monotonic_ns()
+
+    def _note_packets(self, response: Response, delay_ns: int) -> None:
+        """How many with data came since the last read: one that arrives just now is put down to
+        this read too, so that a doubt is the driver's."""
+        if self._num_segments is None:
+            return
+        before, self._num_segments = self._num_segments, self._count_segments()
+        response.read_segments.append((self._num_segments or before) - before)
+        response.read_delay_ns.append(delay_ns)
+
+    def _count_segments(self) -> int | None:
+        if sys.platform != "linux":
+            return None
+        info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        if len(info) < _TCP_INFO_BYTES:
+            return None
+        count: int = _NUM_SEGMENTS.unpack_from(info, _NUM_SEGMENTS_OFFSET)[0]
+        return count
 
     def _break(self, error: OSError) -> None:
         self.close()

@@ -2,21 +2,23 @@
 
 Open loop: conversations start at their planned instants, whatever the server does. Closed loop: so
 many conversations at a time. A failed turn ends its conversation; what it would still have asked
-is lost (and counted, as planned − recorded).
+is not asked (and counted, as planned − recorded).
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 
 from engines.api import Endpoint
+from suite.driver.connection import FailureSource
 from suite.driver.pacing import sleep_roughly_until
-from suite.driver.pool import Pool, Target
+from suite.driver.pool import Pool
 from suite.driver.prompt import History, RequestWriter
-from suite.driver.turn_player import LEAD_NS, PlannedTurn, TurnPlayer
+from suite.driver.target import Target
+from suite.driver.turn_player import LEAD_NS, TurnPlayer
+from suite.driver.turn_record import PlannedTurn, PlayedTurn, turn_record
 from suite.records.turn_records import TurnRecord
 from workloads.plan import Plan
 from workloads.plan_parts import Conversation, PriorityTrace
@@ -59,8 +61,9 @@ class DataPlane:
         self._started_at_ns = started_at_ns
         self._on_turn = on_turn
         self._is_stopping = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        target = Target.from_url(endpoint.base_url)
+        self._ended: asyncio.Queue[PlayedTurn | None] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[object]] = set()
+        target = Target.from_url(endpoint.base_url, endpoint.proxy)
         self._pool = Pool(target, asyncio.get_running_loop())
         self._player = TurnPlayer(
             pool=self._pool,
@@ -77,25 +80,36 @@ class DataPlane:
     async def run(self) -> None:
         """Until every conversation has ended, or was stopped."""
         try:
-            async with asyncio.TaskGroup() as group:
-                if self._shard.closed_concurrency is None:
-                    self._spawn(group, self._arrive(group))
-                else:
-                    waiting = iter(self._shard.conversations)
-                    for _ in range(self._shard.closed_concurrency):
-                        self._spawn(group, self._one_after_another(waiting))
+            async with asyncio.TaskGroup() as recording:
+                recording.create_task(self._record())
+                async with asyncio.TaskGroup() as group:
+                    self._begin(group)
+                self._ended.put_nowait(None)
         finally:
             self._pool.close()
 
-    def stop(self, reason: str) -> None:
-        """Ends what is in flight (it is recorded) and drops what waits (it is lost)."""
+    def stop(self, reason: str, source: FailureSource = "stop") -> None:
+        """Ends what is in flight (it is recorded) and drops what waits (it is not asked)."""
         self._is_stopping = True
-        self._player.stop(reason)
+        self._player.stop(reason, source)
         for task in self._tasks:
             if task not in self._player.sent:
                 task.cancel()
 
-    def _spawn(self, group: asyncio.TaskGroup, work: Coroutine[None, None, None]) -> None:
+    def _begin(self, group: asyncio.TaskGroup) -> None:
+        if self._shard.closed_concurrency is None:
+            self._spawn(group, self._arrive(group))
+        else:
+            waiting = iter(self._shard.conversations)
+            for _ in range(self._shard.closed_concurrency):
+                self._spawn(group, self._one_after_another(waiting))
+
+    async def _record(self) -> None:
+        """Writes ended turns down in a task of its own: the next turn is sent before that."""
+        while (played := await self._ended.get()) is not None:
+            self._on_turn(turn_record(played, self._started_at_ns))
+
+    def _spawn(self, group: asyncio.TaskGroup, work: Coroutine[None, None, object]) -> None:
         task = group.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -104,26 +118,38 @@ class DataPlane:
         for index, conversation in self._shard.conversations:
             due_ns = self._started_at_ns + round(conversation.start_at_s * 1e9)
             await sleep_roughly_until(due_ns - LEAD_NS)
-            self._spawn(group, self._converse(index, conversation, due_ns))
+            self._spawn(group, self._converse(index, conversation, due_ns, follows_answer=False))
 
     async def _one_after_another(self, waiting: Iterator[tuple[int, Conversation]]) -> None:
         await sleep_roughly_until(self._started_at_ns - LEAD_NS)
+        due_ns, follows_answer = self._started_at_ns, False
         for index, conversation in waiting:
-            due_ns = max(time.monotonic_ns(), self._started_at_ns)
-            await self._converse(index, conversation, due_ns)
+            due_ns = await self._converse(
+                index, conversation, due_ns, follows_answer=follows_answer
+            )
+            follows_answer = True
             if self._is_stopping:
                 return
 
-    async def _converse(self, index: int, conversation: Conversation, due_ns: int) -> None:
+    async def _converse(
+        self, index: int, conversation: Conversation, due_ns: int, *, follows_answer: bool
+    ) -> int:
+        """Returns the instant of its end."""
         history = History(self._endpoint)
         for number, turn in enumerate(conversation.turns):
             if number:
                 due_ns += round(turn.think_time_s * 1e9)  # after the previous answer's end
             planned = PlannedTurn(
-                conversation=conversation, index=index, number=number, due_ns=due_ns
+                conversation=conversation,
+                index=index,
+                number=number,
+                due_ns=due_ns,
+                follows_answer=follows_answer or number > 0,
             )
             played = await self._player.play(planned, history)
-            self._on_turn(played.record)
-            if played.record.error is not None or self._is_stopping:
-                return
+            self._ended.put_nowait(played)
+            assert played.done_at_ns is not None, planned
             due_ns = played.done_at_ns
+            if played.has_failed or self._is_stopping:
+                break
+        return due_ns

@@ -1,12 +1,13 @@
 """One HTTP/1.1 response as it comes off the wire: every byte kept, and when each read arrived.
 
-Framing is followed read by read, for that is what tells the end of a turn; everything else (which
-event came with which read, what it says) waits until the response is complete.
+Framing is followed read by read, for that is what tells the end of a turn; what the body says is
+read from here a little later (sse.py), so that no read waits for it.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from array import array
 from collections.abc import Iterator
 from enum import Enum, auto
@@ -35,17 +36,23 @@ class Response:
         self.raw = bytearray()
         self.read_ends = array("q")  # offset in `raw` just after each read
         self.read_at_ns = array("q")  # CLOCK_MONOTONIC of each read
+        self.read_segments = array("q")  # packets that each read brought, where the kernel tells
+        self.read_delay_ns = array("q")  # from the last one's arrival to the read
         self.is_kernel_stamped = True
         self.status = 0
         self.reason = ""
         self.headers: dict[str, str] = {}
         self._framing = _Framing.HEAD
         self._position = 0  # offset in `raw` up to which the framing is understood
-        self._parts: list[tuple[int, int]] = []  # the body's spans in `raw`
+        self.parts: list[tuple[int, int]] = []  # the body's spans in `raw`, also what is to come
 
     @property
     def is_complete(self) -> bool:
         return self._framing is _Framing.COMPLETE
+
+    @property
+    def knows_segments(self) -> bool:
+        return len(self.read_segments) == len(self.read_ends)
 
     @property
     def has_begun(self) -> bool:
@@ -53,7 +60,8 @@ class Response:
 
     @property
     def can_reuse_connection(self) -> bool:
-        is_close = self.headers.get("connection", "").lower() == "close"
+        options = self.headers.get("connection", "").lower().split(",")
+        is_close = "close" in [option.strip() for option in options]
         return self.is_complete and not is_close and self._position == len(self.raw)
 
     def feed(self, data: bytes | memoryview, at_ns: int) -> None:
@@ -64,9 +72,8 @@ class Response:
         self._follow()
 
     def feed_end(self) -> None:
-        """The server closed the connection. Raises ProtocolError where that cuts the body short."""
+        """Notes that the server closed. Raises ProtocolError if that cuts the body short."""
         if self._framing is _Framing.UNTIL_CLOSE:
-            self._parts.append((self._position, len(self.raw)))
             self._position = len(self.raw)
             self._framing = _Framing.COMPLETE
             self.headers["connection"] = "close"
@@ -76,13 +83,16 @@ class Response:
 
     def body_parts(self) -> Iterator[tuple[int, int]]:
         """Spans of `raw` that hold the body received so far, in order."""
-        for start, stop in self._parts:
+        for start, stop in self.parts:
             yield start, min(stop, len(self.raw))
-        if self._framing is _Framing.UNTIL_CLOSE:
-            yield self._position, len(self.raw)
 
     def body(self) -> bytes:
         return b"".join(bytes(self.raw[start:stop]) for start, stop in self.body_parts())
+
+    def beginning(self) -> bytes:
+        """The body's first bytes, as far as they lie in one piece."""
+        start, stop = self.parts[0]
+        return bytes(self.raw[start : min(stop, start + 16)]).lstrip()
 
     def _follow(self) -> None:
         if self._framing is _Framing.CHUNKED:
@@ -130,9 +140,10 @@ class Response:
             if not length.isdecimal():
                 raise ProtocolError(f"content-length is no number: {length[:40]!r}")
             start, self._position = self._position, self._position + int(length)
-            self._parts.append((start, self._position))
+            self.parts.append((start, self._position))
             self._framing = _Framing.LENGTH
         else:
+            self.parts.append((self._position, sys.maxsize))
             self._framing = _Framing.UNTIL_CLOSE
 
     def _follow_chunks(self) -> None:
@@ -146,7 +157,7 @@ class Response:
                 self._position = line_end  # the CRLF that ends the last size line
                 self._framing = _Framing.TRAILERS
                 return
-            self._parts.append((line_end + 2, line_end + 2 + size))
+            self.parts.append((line_end + 2, line_end + 2 + size))
             self._position = line_end + 2 + size + 2
 
     def _follow_trailers(self) -> None:
@@ -157,7 +168,7 @@ class Response:
 
 
 def _chunk_size(line: bytes) -> int:
-    """Of `1a;extension`. Digits alone: `int` would also take a sign, and walk backwards."""
+    """Returns the size in `1a;extension`. Digits alone: `int` would also take a sign."""
     digits = line.split(b";")[0].strip()
     if not _HEX.fullmatch(digits):
         raise ProtocolError(f"chunk size is no number: {line[:40]!r}")

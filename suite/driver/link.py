@@ -1,6 +1,6 @@
 """The line between a driver process and the one that started it: a socket pair, JSON lines.
 
-Upwards go `started`, `progress`, `finished` or `failed`; downwards goes one line, the reason to
+Upwards go `started`, `progress`, `finished` or `failed`; downwards goes one line, the order to
 stop. The end of the line means that the other side is gone.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from dataclasses import asdict, dataclass, field
+from typing import Literal
 
 import orjson
 
@@ -23,9 +24,17 @@ class Report:
     num_failed: int = 0
     num_in_flight: int = 0
     num_output_tokens: int = 0
+    first_error: str = ""
     cpu_ratio: float = 0.0
     ttft_s: list[float] = field(default_factory=list)
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopOrder:
+    reason: str
+    # Whose failure the turns in flight are then: the server's if it is gone, else nobody's.
+    source: Literal["server", "stop"]
 
 
 class WorkerEnd:
@@ -45,13 +54,15 @@ class WorkerEnd:
             while self._unsent:
                 self._unsent = self._unsent[self._socket.send(self._unsent) :]
 
-    def read_stop_reason(self) -> str:
+    def read_stop(self) -> StopOrder:
         """Call when readable."""
         try:
             words = self._socket.recv(4096)
         except ConnectionResetError:
             words = b""
-        return words.decode().strip() or "the process that started the driver is gone"
+        if not words:
+            return StopOrder(reason="the process that started the driver is gone", source="stop")
+        return StopOrder(**orjson.loads(words))
 
     def close(self) -> None:
         """What is still unsent goes out first, for at most a second."""
@@ -83,9 +94,9 @@ class ParentEnd:
         except ConnectionResetError:
             return b""
 
-    def send_stop(self, reason: str) -> None:
+    def send_stop(self, order: StopOrder) -> None:
         with contextlib.suppress(OSError):
-            self.socket.send(reason.encode() + b"\n")
+            self.socket.send(orjson.dumps(asdict(order)) + b"\n")
 
     def close(self) -> None:
         self.socket.close()

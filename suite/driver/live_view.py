@@ -26,6 +26,11 @@ class LiveView:
             self._ttft_s += report.ttft_s
 
     @property
+    def first_error(self) -> str:
+        """Returns what one of the workers met first; empty while no turn has failed."""
+        return next((each.first_error for each in self._latest if each.first_error), "")
+
+    @property
     def max_cpu_ratio(self) -> float:
         return max(report.cpu_ratio for report in self._latest)
 

@@ -130,7 +130,7 @@ def _on_init(environment: Any, runner: Any, **_: object) -> None:
 
 
 def _direct(environment: Any, runner: MasterRunner, num_workers: int) -> None:
-    """The master: one start instant for all, and all leave together."""
+    """Directs all workers: one start instant for all, and all leave together."""
     are_done: list[str] = []
 
     def broadcast_start(**_: object) -> None:
@@ -147,7 +147,7 @@ def _direct(environment: Any, runner: MasterRunner, num_workers: int) -> None:
 
 
 def _die_with(parent_pid: int) -> None:
-    """Linux only; elsewhere the end of the link stops the data plane."""
+    """Ends this process with its parent on Linux; elsewhere the link's end stops the data plane."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:

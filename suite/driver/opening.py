@@ -22,7 +22,7 @@ NUM_BITS = 60  # so many different openings at least: 8 of the 253 words
 
 
 def opening_of(plan: Plan, salt: str) -> tuple[int, ...]:
-    """Token ids, as many for every salt; none where the plan's tokens are all the same."""
+    """Returns token ids, as many for every salt; none where the plan's tokens are all the same."""
     alphabet = _alphabet(plan)
     if len(alphabet) < 2:
         return ()

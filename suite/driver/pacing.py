@@ -18,7 +18,7 @@ async def sleep_until(at_ns: int) -> None:
 
 
 async def sleep_roughly_until(at_ns: int) -> None:
-    """A timer alone, for preparations: the turns of the loop cost most of what a turn costs."""
+    """Sleeps by a timer alone, for preparations: most of a turn's cost is turns of the loop."""
     remaining_ns = at_ns - time.monotonic_ns()
     if remaining_ns > 0:
         await asyncio.sleep(remaining_ns / 1e9)

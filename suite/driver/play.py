@@ -13,15 +13,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from engines.api import Endpoint
+from suite.driver.early_stop import EarlyStop, StopRule
+from suite.driver.link import StopOrder
 from suite.driver.live_view import LiveView
 from suite.driver.processes import DriverProcesses, WorkerProcess
+from suite.driver.prompt import asks_ignore_eos
 from suite.driver.quality import judge
 from suite.records.play_result import PlayResult, StoppedBy, interrupt_note
 from suite.records.progress import Progress
 from suite.records.run_directory import Counts, DriverQuality
+from suite.records.turn_counts import TurnCounter
 from suite.records.turn_records import read_shards, shard_paths, write_table
 from workloads.plan import Plan
 
@@ -38,6 +43,7 @@ class Drive:
     directory: Path  # gets turns.parquet and the driver's logs
     turn_timeout_s: float  # from a turn's sending to its last byte
     num_workers: int = 1
+    stop_rule: StopRule | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +56,12 @@ class _Stop:
     by: StoppedBy
     note: str
 
+    @property
+    def order(self) -> StopOrder:
+        """What is in flight when the engine dies is the engine's failure."""
+        is_engines = self.by == "caller"
+        return StopOrder(reason=self.note, source="server" if is_engines else "stop")
+
 
 def play(
     drive: Drive,
@@ -57,8 +69,9 @@ def play(
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], str | None] = lambda: None,
 ) -> DriveResult:
-    """Returns when every turn has ended, `should_stop` gave a reason, Ctrl-C was pressed, or the
-    driver died; in each case with all that was measured in `directory`/turns.parquet."""
+    """Returns when every turn has ended, `should_stop` gave a reason, too many turns failed
+    (`stop_rule`), Ctrl-C was pressed, or the driver died; in each case with all that was
+    measured in `directory`/turns.parquet."""
     plan = Plan.read(drive.plan_path)
     num_workers = _num_useful_workers(plan, drive.num_workers)
     drive.directory.mkdir(parents=True, exist_ok=True)
@@ -75,7 +88,8 @@ def play(
     stop: _Stop | None = None
     try:
         with processes:
-            stop = _watch_until_end(processes, view, on_progress, should_stop)
+            early = EarlyStop(drive.stop_rule)
+            stop = _watch_until_end(processes, view, early, on_progress, should_stop)
     except KeyboardInterrupt as interrupt:
         stop = _Stop("signal", interrupt_note(interrupt))
     return _result(drive, plan, view, stop)
@@ -92,16 +106,17 @@ def _num_useful_workers(plan: Plan, wanted: int) -> int:
 def _watch_until_end(
     processes: DriverProcesses,
     view: LiveView,
+    early: EarlyStop,
     on_progress: Callable[[Progress], None] | None,
     should_stop: Callable[[], str | None],
 ) -> _Stop | None:
     try:
-        stop = _watch(processes, view, on_progress, should_stop)
+        stop = _watch(processes, view, early, on_progress, should_stop)
     except KeyboardInterrupt as interrupt:
         stop = _Stop("signal", interrupt_note(interrupt))
     with contextlib.suppress(KeyboardInterrupt):  # pressed again: wait no longer
         if stop is not None:
-            _drain(processes, view, stop.note)
+            _drain(processes, view, stop.order)
         processes.wait(LEAVE_TIMEOUT_S)
     return stop
 
@@ -109,6 +124,7 @@ def _watch_until_end(
 def _watch(
     processes: DriverProcesses,
     view: LiveView,
+    early: EarlyStop,
     on_progress: Callable[[Progress], None] | None,
     should_stop: Callable[[], str | None],
 ) -> _Stop | None:
@@ -125,6 +141,8 @@ def _watch(
             on_progress(view.progress())
         if (reason := should_stop()) is not None:
             return _Stop("caller", reason)
+        if (reason := early.reason(view.progress(), view.first_error)) is not None:
+            return _Stop("errors", reason)
         if view.started_at is None and time.monotonic() > start_deadline:
             log = processes.workers[0].log_path
             return _Stop("driver", f"the driver did not start in {START_TIMEOUT_S:g} s; see {log}")
@@ -151,9 +169,9 @@ def _take_reports(
     return None
 
 
-def _drain(processes: DriverProcesses, view: LiveView, reason: str) -> None:
+def _drain(processes: DriverProcesses, view: LiveView, order: StopOrder) -> None:
     """Let the workers record what is in flight."""
-    processes.stop_all(reason)
+    processes.stop_all(order)
     deadline = time.monotonic() + FLUSH_TIMEOUT_S
     while time.monotonic() < deadline:
         for number, worker in enumerate(processes.workers):
@@ -163,27 +181,33 @@ def _drain(processes: DriverProcesses, view: LiveView, reason: str) -> None:
         _wait_for_reports(processes)
 
 
+def _counts(plan: Plan, turns: pa.Table, stop: _Stop | None) -> Counts:
+    counter = TurnCounter(plan)
+    names = ("conversation_id", "turn", "error", "error_source")
+    for conversation_id, turn, error, source in zip(
+        *(turns[name].to_pylist() for name in names), strict=True
+    ):
+        counter.add(conversation_id, turn, error=error, error_source=source)
+    return counter.counts(is_stopped=stop is not None and stop.by in ("signal", "errors"))
+
+
 def _result(drive: Drive, plan: Plan, view: LiveView, stop: _Stop | None) -> DriveResult:
     turns = read_shards(drive.directory)
     path = drive.directory / "turns.parquet"
     write_table(path, turns, started_at_monotonic_s=view.started_at)
     for shard in shard_paths(drive.directory):
         shard.unlink()
-    recorded = turns.num_rows
-    failed = recorded - turns["error"].null_count
-    counts = Counts(
-        planned=plan.num_turns, recorded=recorded, failed=failed, lost=plan.num_turns - recorded
-    )
     quality = judge(
         turns,
         num_workers=view.num_workers,
         max_cpu_ratio=view.max_cpu_ratio,
         tightest_ttft_slo_s=min((user.slo.ttft_s for user in plan.user_classes), default=None),
+        asks_ignore_eos=asks_ignore_eos(drive.endpoint),
     )
     return DriveResult(
         started_at_monotonic_s=view.started_at,
         duration_s=pc.max(turns["done_at"]).as_py() or 0.0,
-        counts=counts,
+        counts=_counts(plan, turns, stop),
         quality=quality,
         stopped_by=None if stop is None else stop.by,
         note=None if stop is None else stop.note,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 import weakref
-from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from suite.driver.clock import KernelClock
 from suite.driver.connection import (
@@ -20,33 +19,11 @@ from suite.driver.connection import (
     has_kernel_stamps,
     start_kernel_stamping,
 )
+from suite.driver.open_files import limit_note
+from suite.driver.target import Target
+from suite.driver.tunnel import open_tunnel
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    host: str
-    port: int
-    path: str  # of the base URL, without a slash at its end
-    is_tls: bool
-
-    @classmethod
-    def from_url(cls, base_url: str) -> Target:
-        url = urlsplit(base_url)
-        is_tls = url.scheme == "https"
-        return cls(
-            host=url.hostname or "localhost",
-            port=url.port or (443 if is_tls else 80),
-            path=url.path.rstrip("/"),
-            is_tls=is_tls,
-        )
-
-    @property
-    def host_header(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.is_tls else 80) else f"{host}:{self.port}"
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+_NO_FILE_LEFT = (errno.EMFILE, errno.ENFILE)
 
 
 class Pool:
@@ -81,7 +58,7 @@ class Pool:
         return await self.open(), False
 
     async def open(self) -> Connection:
-        """A new one. Raises ConnectionFailedError."""
+        """Opens a new connection. Raises ConnectionFailedError."""
         try:
             if not self._is_kernel_stamped:
                 connection: Connection = await self._open_stream()
@@ -89,7 +66,10 @@ class Pool:
                 connection = await self._open_kernel()
         except OSError as error:
             reason = error.strerror or str(error)
-            raise ConnectionFailedError(f"cannot connect to {self._target}: {reason}") from None
+            failure = f"cannot connect to {self._target}: {reason}"
+            if error.errno in _NO_FILE_LEFT:
+                raise ConnectionFailedError(f"{failure}: {limit_note()}", "driver") from None
+            raise ConnectionFailedError(failure) from None
         self._opened.add(connection)
         return connection
 
@@ -108,16 +88,25 @@ class Pool:
             self._stamper.close()
 
     async def _open_stream(self) -> StreamConnection:
-        _, connection = await self._loop.create_connection(
-            StreamConnection, self._target.host, self._target.port, ssl=self._tls
-        )
+        target, loop = self._target, self._loop
+        if not target.is_tunnelled:
+            _, connection = await loop.create_connection(
+                StreamConnection, *target.first_hop, ssl=self._tls
+            )
+            return connection
+        sock = await open_tunnel(target, loop)
+        try:
+            _, connection = await loop.create_connection(
+                StreamConnection, sock=sock, ssl=self._tls, server_hostname=target.host
+            )
+        except BaseException:
+            sock.close()
+            raise
         return connection
 
     async def _open_kernel(self) -> KernelConnection:
         if not self._addresses:
-            found = await self._loop.getaddrinfo(
-                self._target.host, self._target.port, type=socket.SOCK_STREAM
-            )
+            found = await self._loop.getaddrinfo(*self._target.first_hop, type=socket.SOCK_STREAM)
             self._addresses = [
                 (family, (str(target[0]), int(target[1]))) for family, _, _, _, target in found
             ]

@@ -22,7 +22,7 @@ from typing import Literal, Self
 import suite
 from engines.api import Endpoint
 from engines.process import signal_group
-from suite.driver.link import ParentEnd
+from suite.driver.link import ParentEnd, StopOrder
 from suite.driver.worker_config import API_KEY_VARIABLE, WorkerConfig
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -84,9 +84,9 @@ class DriverProcesses:
     ) -> None:
         self._kill()
 
-    def stop_all(self, reason: str) -> None:
+    def stop_all(self, order: StopOrder) -> None:
         for worker in self.workers:
-            worker.link.send_stop(reason)
+            worker.link.send_stop(order)
 
     def wait(self, timeout_s: float) -> None:
         """Until all have left by themselves, or the time is up."""

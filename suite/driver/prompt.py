@@ -1,6 +1,7 @@
 """A conversation's side of the API: the history as the engine will see it, and request bodies.
 
-The history is the server's own: what it really answered, not what the plan expected.
+The history is the server's own: what it really answered, not what the plan expected. It is kept as
+the JSON it is sent as, so that a next request costs no more than what was said last.
 """
 
 from __future__ import annotations
@@ -12,9 +13,14 @@ import orjson
 
 from engines.api import Endpoint
 from suite.driver.answer import Answer
-from suite.driver.pool import Target
+from suite.driver.event_json import whole_text
+from suite.driver.target import Target
 from suite.driver.words import render
-from workloads.plan_parts import TokenIds, Turn
+from workloads.plan_parts import Turn
+
+
+def asks_ignore_eos(endpoint: Endpoint) -> bool:
+    return bool(endpoint.extra_body.get("ignore_eos", endpoint.is_fsbench))
 
 
 class PromptError(Exception):
@@ -27,22 +33,32 @@ class History:
     def __init__(self, endpoint: Endpoint) -> None:
         self._is_token_ids = endpoint.prompt_form == "token_ids"
         self._is_chat = endpoint.api == "chat"
-        self._token_ids: TokenIds = np.empty(0, dtype=np.int32)
-        self._text = ""
-        self._messages: list[dict[str, str]] = []
+        self._said = bytearray()  # JSON, without what encloses it
+        self._expected: tuple[Turn, bytes] | None = None
+
+    @property
+    def field(self) -> str:
+        """In which field of a request it stands."""
+        return "messages" if self._is_chat else "prompt"
+
+    def json(self) -> bytes:
+        """That field's value."""
+        is_list = self._is_chat or self._is_token_ids
+        said = bytes(self._said)
+        return b"[%b]" % said if is_list else b'"%b"' % said
+
+    def expect(self, turn: Turn) -> None:
+        """Prepares what `ask` will need."""
+        if len(turn.new_prompt_token_ids) or not self._is_token_ids:
+            self._expected = turn, self._asked(turn)
 
     def ask(self, turn: Turn) -> None:
         """Raises PromptError."""
-        if self._is_token_ids:
-            if not len(turn.new_prompt_token_ids):
-                raise PromptError("the turn has text but no token ids; use `api: chat` for it")
-            self._token_ids = np.concatenate([self._token_ids, turn.new_prompt_token_ids])
-            return
-        text = turn.prompt_text if turn.prompt_text is not None else render(turn)
-        if self._is_chat:
-            self._messages.append({"role": "user", "content": text})
+        if self._expected is not None and self._expected[0] is turn:
+            self._add(self._expected[1])
         else:
-            self._text += text
+            self._add(self._asked(turn))
+        self._expected = None
 
     def hear(self, answer: Answer) -> None:
         """Raises PromptError."""
@@ -52,17 +68,29 @@ class History:
                     "the server returned no token ids, so the history cannot be continued; "
                     "use `prompt_form: text`"
                 )
-            heard = np.asarray(answer.token_ids, dtype=np.int32)
-            self._token_ids = np.concatenate([self._token_ids, heard])
-        elif self._is_chat:
-            self._messages.append({"role": "assistant", "content": "".join(answer.text)})
+            self._add(orjson.dumps(answer.token_ids)[1:-1])
         else:
-            self._text += "".join(answer.text)
+            self._add(self._spoken("assistant", whole_text(answer.text)))
 
-    def fields(self) -> dict[str, Any]:
+    def _asked(self, turn: Turn) -> bytes:
+        """Raises PromptError."""
+        if not self._is_token_ids:
+            text = turn.prompt_text if turn.prompt_text is not None else render(turn)
+            return self._spoken("user", text)
+        if not len(turn.new_prompt_token_ids):
+            raise PromptError("the turn has text but no token ids; use `api: chat` for it")
+        ids = np.ascontiguousarray(turn.new_prompt_token_ids)
+        return orjson.dumps(ids, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+
+    def _spoken(self, role: str, text: str) -> bytes:
         if self._is_chat:
-            return {"messages": self._messages}
-        return {"prompt": self._token_ids if self._is_token_ids else self._text}
+            return orjson.dumps({"role": role, "content": text})
+        return orjson.dumps(text)[1:-1]
+
+    def _add(self, said: bytes) -> None:
+        if self._said and said and (self._is_chat or self._is_token_ids):
+            self._said += b","
+        self._said += said
 
 
 class RequestWriter:
@@ -73,18 +101,25 @@ class RequestWriter:
         path = "/chat/completions" if endpoint.api == "chat" else "/completions"
         key = f"Authorization: Bearer {endpoint.api_key}\r\n" if endpoint.api_key else ""
         self._head = (
-            f"POST {target.path}{path} HTTP/1.1\r\nHost: {target.host_header}\r\n"
+            f"POST {target.request_path}{path} HTTP/1.1\r\nHost: {target.host_header}\r\n"
             f"Content-Type: application/json\r\nAccept: text/event-stream\r\n"
-            f"User-Agent: fsbench\r\n{key}Content-Length: "
+            f"User-Agent: fsbench\r\n{target.proxy_header}{key}Content-Length: "
         ).encode()
 
     def write(
         self, history: History, turn: Turn, *, conversation_id: str, priority: int | None
     ) -> bytes:
+        body = self._fields(turn, conversation_id, priority)
+        content = orjson.dumps(body)
+        if history.field not in body:  # else the file's own words stand there
+            content = b'{"%b":%b,%b' % (history.field.encode(), history.json(), content[1:])
+        return b"%b%d\r\n\r\n%b" % (self._head, len(content), content)
+
+    def _fields(self, turn: Turn, conversation_id: str, priority: int | None) -> dict[str, Any]:
+        """Returns the fields of a request's body but for the history."""
         endpoint = self._endpoint
         body: dict[str, Any] = {
             "model": endpoint.model,
-            **history.fields(),
             "max_tokens": turn.num_output_tokens,
             "temperature": 0,
             "stream": True,
@@ -100,5 +135,4 @@ class RequestWriter:
         if endpoint.names_conversation:
             xargs = {**body.get("vllm_xargs", {}), "conversation_id": conversation_id}
             body["vllm_xargs"] = xargs
-        content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
-        return b"%s%d\r\n\r\n%s" % (self._head, len(content), content)
+        return body

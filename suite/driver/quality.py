@@ -1,25 +1,30 @@
 """How far the driver can be trusted in a run, judged from what it recorded.
 
-The kernel stamps what arrives, so a late read does not falsify a latency; but a turn sent late, two
-tokens read as one, or a worker near the end of its core do. Each marks the run invalid, and says
-what to do.
+The kernel stamps what arrives, so a late read does not falsify a latency; but a turn sent late, a
+turn that failed in the driver itself, or a worker near the end of its core do. Each marks the run
+invalid, and says what to do. Chunks that share a read have lost the gaps between them, which
+touches TBT and nothing else.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from suite.driver.turn_remarks import turn_remarks
+from suite.plurals import several
 from suite.records.run_directory import DriverQuality
 from suite.records.turn_records import time_source_of
 
 MAX_LAG_S = 0.002
 MAX_LAG_SHARE_OF_SLO = 0.05
-MAX_COALESCED_RATIO = 0.001
+MAX_MERGED_RATIO = 0.001  # by the driver: chunks that came apart
+MAX_COALESCED_RATIO = 0.01  # by the server: chunks that came together
 MAX_CPU_RATIO = 0.7
+TOLD_OWN_TIME_S = 0.005
 
 
 def max_lag_s(tightest_ttft_slo_s: float | None) -> float:
@@ -28,12 +33,13 @@ def max_lag_s(tightest_ttft_slo_s: float | None) -> float:
     return min(MAX_LAG_S, MAX_LAG_SHARE_OF_SLO * tightest_ttft_slo_s)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Doubts:
-    """Reasons not to trust the numbers, and remarks that leave them valid."""
+@dataclass(slots=True)
+class _Doubts:
+    """Reasons not to trust the numbers, or the gaps alone, and remarks that leave them valid."""
 
-    invalidating: list[str]
-    remarks: list[str]
+    invalidating: list[str] = field(default_factory=list)
+    of_gaps: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 def judge(
@@ -42,36 +48,29 @@ def judge(
     num_workers: int,
     max_cpu_ratio: float,
     tightest_ttft_slo_s: float | None,
+    asks_ignore_eos: bool = False,
 ) -> DriverQuality:
     """`turns` has the columns of TURN_SCHEMA."""
-    lag_p99_s = _lag_p99_s(turns)
-    coalesced_ratio = _coalesced_ratio(turns)
-    invalidating = _lag_doubts(lag_p99_s, max_lag_s(tightest_ttft_slo_s))
-    if coalesced_ratio > MAX_COALESCED_RATIO:
-        invalidating.append(
-            f"{coalesced_ratio:.2%} of the reads carried more than one token event "
-            f"(bound {MAX_COALESCED_RATIO:.1%}): their gaps are merged; use more workers, or read "
-            "TBT as that of the server's batches if it writes several tokens at once"
-        )
-    if max_cpu_ratio > MAX_CPU_RATIO:
-        invalidating.append(
-            f"a worker used {max_cpu_ratio:.2f} of a core (bound {MAX_CPU_RATIO}): use more workers"
-        )
-    source = time_source_of(turns)
-    remarks = _usage_remarks(turns)
-    if turns.num_rows and source != "kernel":
-        remarks.append(
-            f"instants are stamped in user space ({source}): TTFT and TBT include the driver's own "
-            "scheduling; use plain http on Linux for kernel stamps"
-        )
+    lag_p99_s, own_time_p99_s = _lag_p99_s(turns), _own_time_p99_s(turns)
+    coalesced_ratio, merged_ratio = _coalesced_ratio(turns), _merged_ratio(turns)
+    doubts = _Doubts(remarks=turn_remarks(turns, asks_ignore_eos=asks_ignore_eos))
+    _doubt_lag(doubts, lag_p99_s, max_lag_s(tightest_ttft_slo_s))
+    _doubt_failures(doubts, turns)
+    _doubt_cpu(doubts, max_cpu_ratio)
+    _doubt_gaps(doubts, coalesced_ratio, merged_ratio)
+    _remark_own_time(doubts, own_time_p99_s)
+    _remark_stamps(doubts, turns)
     return DriverQuality(
         num_workers=num_workers,
-        time_source=source,
+        time_source=time_source_of(turns),
         max_cpu_ratio=max_cpu_ratio,
         lag_p99_s=lag_p99_s,
         coalesced_ratio=coalesced_ratio,
-        is_valid=not invalidating,
-        warnings=invalidating + remarks,
+        merged_ratio=merged_ratio,
+        own_time_p99_s=own_time_p99_s,
+        tbt_doubt="; ".join(doubts.of_gaps) or None,
+        is_valid=not doubts.invalidating,
+        warnings=doubts.invalidating + doubts.of_gaps + doubts.remarks,
     )
 
 
@@ -80,47 +79,85 @@ def _lag_p99_s(turns: pa.Table) -> float | None:
     return float(np.quantile(lag_s.to_numpy(), 0.99)) if len(lag_s) else None
 
 
+def _own_time_p99_s(turns: pa.Table) -> float | None:
+    """Returns P99 of the time after answer and think time until the next turn could be sent."""
+    later = turns.filter(pc.greater(turns["turn"], 0))
+    own_s = pc.drop_null(pc.subtract(later["scheduled_at"], later["planned_at"]))
+    return float(np.quantile(own_s.to_numpy(), 0.99)) if len(own_s) else None
+
+
 def _coalesced_ratio(turns: pa.Table) -> float:
-    """Reads with more than one chunk of tokens among all chunks of tokens."""
+    """Returns the share of chunks that came with another in one read, of all with tokens."""
+    return _share_of_chunks(turns, "num_shared_chunks")
+
+
+def _merged_ratio(turns: pa.Table) -> float:
+    """Returns the share of chunks that this machine joined, or may have joined, of all chunks."""
+    own = pc.coalesce(turns["num_merged_chunks"], turns["num_shared_chunks"])
+    return _share_of_chunks(turns.append_column("num_own_chunks", own), "num_own_chunks")
+
+
+def _share_of_chunks(turns: pa.Table, column: str) -> float:
     num_chunks = pc.sum(pc.list_value_length(turns["token_at"])).as_py() or 0
-    num_coalesced = pc.sum(turns["num_coalesced"]).as_py() or 0
-    return num_coalesced / num_chunks if num_chunks else 0.0
+    return (pc.sum(turns[column]).as_py() or 0) / num_chunks if num_chunks else 0.0
 
 
-def _lag_doubts(lag_p99_s: float | None, bound_s: float) -> list[str]:
-    if lag_p99_s is None or lag_p99_s <= bound_s:
-        return []
-    return [
-        f"turns were sent late: p99 of sent − scheduled is {lag_p99_s:.4f} s (bound {bound_s:g} s);"
-        " use more workers, leave the driver a core, or let it run with real-time priority "
-        "(ulimit -r 1)"
-    ]
-
-
-def _usage_remarks(turns: pa.Table) -> list[str]:
-    """Turns that succeeded, but whose counts disagree: nothing is corrected, both are kept."""
-    good = turns.filter(pc.is_null(turns["error"]))
-    chunks = good["tokens_per_chunk"].combine_chunks()
-    per_turn = np.bincount(
-        pc.list_parent_indices(chunks), weights=pc.list_flatten(chunks), minlength=len(good)
-    )
-    counted = pa.array(per_turn.astype(np.int64))
-    reported = good["num_output_tokens"].combine_chunks()
-    planned = good["planned_output_tokens"].combine_chunks()
-    remarks = []
-    if num := _num_true(pc.not_equal(counted, reported)):
-        remarks.append(
-            f"{num} turns streamed another number of tokens than the server's usage reports: "
-            "their chunks hold several tokens or none; where the server can, let it return token "
-            "ids"
+def _doubt_lag(doubts: _Doubts, lag_p99_s: float | None, bound_s: float) -> None:
+    if lag_p99_s is not None and lag_p99_s > bound_s:
+        doubts.invalidating.append(
+            f"turns were sent late: p99 of sent − scheduled is {lag_p99_s:.4f} s (bound "
+            f"{bound_s:g} s); use more workers, leave the driver a core, or let it run with "
+            "real-time priority (ulimit -r 1)"
         )
-    if num := _num_true(pc.not_equal(pc.coalesce(reported, counted), planned)):
-        remarks.append(
-            f"{num} turns got another number of tokens than planned, so engines do unequal work: "
-            "let the server ignore the end-of-sequence token (extra_body: {ignore_eos: true})"
+
+
+def _doubt_failures(doubts: _Doubts, turns: pa.Table) -> None:
+    own = turns.filter(pc.equal(turns["error_source"], "driver"))
+    if own.num_rows:
+        doubts.invalidating.append(
+            f"{several(own.num_rows, 'turn')} failed in the driver itself, not in the server: "
+            f"{own['error'][0].as_py()}"
         )
-    return remarks
 
 
-def _num_true(flags: pa.Array) -> int:
-    return int(pc.sum(pc.cast(flags, pa.int64())).as_py() or 0)
+def _doubt_cpu(doubts: _Doubts, max_cpu_ratio: float) -> None:
+    if max_cpu_ratio > MAX_CPU_RATIO:
+        doubts.invalidating.append(
+            f"a worker used {max_cpu_ratio:.2f} of a core (bound {MAX_CPU_RATIO}): use more workers"
+        )
+
+
+def _doubt_gaps(doubts: _Doubts, coalesced_ratio: float, merged_ratio: float) -> None:
+    from_server = coalesced_ratio - merged_ratio
+    if from_server > max(MAX_COALESCED_RATIO, merged_ratio):
+        doubts.of_gaps.append(
+            f"{from_server:.1%} of the token chunks came together with another, in one packet or "
+            f"one burst (bound {MAX_COALESCED_RATIO:.0%}): the stream is buffered on its way, or "
+            "the server writes several tokens at once, so gaps are those of the writes and TBT can "
+            "not be judged; have whatever stands between pass on every event at once (nginx: "
+            "proxy_buffering off)"
+        )
+    elif merged_ratio > MAX_MERGED_RATIO:
+        doubts.of_gaps.append(
+            f"{merged_ratio:.2%} of the token chunks came apart and were read together, late "
+            f"(bound {MAX_MERGED_RATIO:.1%}): their gaps are merged; use more workers or leave the "
+            "driver a core. TTFT is untouched"
+        )
+
+
+def _remark_own_time(doubts: _Doubts, own_time_p99_s: float | None) -> None:
+    if own_time_p99_s is not None and own_time_p99_s > TOLD_OWN_TIME_S:
+        doubts.remarks.append(
+            f"from an answer's end to the next turn the client itself took up to "
+            f"{own_time_p99_s:.4f} s (p99), which is no lateness, but a loop without think time "
+            "asks that much more slowly; use more workers or leave the driver a core"
+        )
+
+
+def _remark_stamps(doubts: _Doubts, turns: pa.Table) -> None:
+    source = time_source_of(turns)
+    if turns.num_rows and source != "kernel":
+        doubts.remarks.append(
+            f"instants are stamped in user space ({source}): TTFT and TBT include the driver's own "
+            "scheduling; use plain http on Linux for kernel stamps"
+        )

@@ -12,13 +12,16 @@ class Tally:
         self.num_done = 0
         self.num_failed = 0
         self.num_output_tokens = 0
+        self.first_error = ""
         self._ttft_s: list[float] = []
         self._began_at = time.monotonic()
         self._began_cpu_s = time.process_time()
 
     def add(self, record: TurnRecord) -> None:
         self.num_done += 1
-        self.num_failed += record.error is not None
+        if record.error is not None and record.error_source != "stop":
+            self.num_failed += 1
+            self.first_error = self.first_error or record.error
         self.num_output_tokens += sum(record.tokens_per_chunk)
         if record.sent_at is not None and record.token_at:
             self._ttft_s.append(record.token_at[0] - record.sent_at)

@@ -246,7 +246,7 @@ def closing_events(
     num_prompt_tokens: int | None = None,  # its words, unless counted otherwise
     num_cached_tokens: int | None = 0,  # None: the server does not tell
 ) -> bytes:
-    """Finish reason, usage and [DONE]."""
+    """Returns the events with finish reason, usage and [DONE]."""
     choice: dict[str, Any] = {"index": 0, "finish_reason": "length"}
     choice |= dict[str, Any](delta={}) if asked.is_chat else {"text": ""}
     prompt = asked.num_prompt_tokens if num_prompt_tokens is None else num_prompt_tokens
@@ -291,7 +291,7 @@ async def _serve(directory: Path, script: Script, page: Page) -> None:
 
 
 def serve(directory: Path, script: Script, page: Page = model_list) -> None:
-    """Until killed."""
+    """Serves until killed."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(directory, script, page))
 

@@ -18,6 +18,7 @@ from engines.arrow_log import ArrowLog
 from engines.urgency import Claimant, claim_urgency
 from suite.driver.data_plane import DataPlane, Shard
 from suite.driver.link import Report, WorkerEnd
+from suite.driver.open_files import raise_limit
 from suite.driver.opening import opened
 from suite.driver.tally import Tally
 from suite.driver.worker_config import WorkerConfig
@@ -54,6 +55,7 @@ class Worker:
 
     def start(self, started_at_ns: int) -> None:
         """Play in a new thread, with instant 0 at `started_at_ns` (CLOCK_MONOTONIC)."""
+        raise_limit()
         _log.info("the driver's urgency is %s", claim_urgency(Claimant.DRIVER))
         thread = threading.Thread(target=self._run, args=(started_at_ns,), daemon=True)
         thread.start()
@@ -99,7 +101,8 @@ class Worker:
 
     def _stop(self, plane: DataPlane) -> None:
         asyncio.get_running_loop().remove_reader(self._link.fileno())
-        plane.stop(self._link.read_stop_reason())
+        order = self._link.read_stop()
+        plane.stop(order.reason, order.source)
 
     def _record(self, record: TurnRecord) -> None:
         self._log.append(turn_row(record))
@@ -114,6 +117,7 @@ class Worker:
             num_failed=tally.num_failed,
             num_in_flight=num_in_flight,
             num_output_tokens=tally.num_output_tokens,
+            first_error=tally.first_error,
             cpu_ratio=tally.cpu_ratio,
             ttft_s=tally.take_ttft_s(),
         )
@@ -130,7 +134,7 @@ class Worker:
 
 
 def _one_line(error: Exception) -> str:
-    """Of a group, which is what a failed task comes as, its first member says what happened."""
+    """Returns the first member of a group, as which a failed task comes: it says what happened."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return f"{type(error).__name__}: {error}"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from suite.errors import RunDirectoryError
-from suite.judging.catalogue.latencies import FAMILIES
+from suite.judging.catalogue.table import ROWS
 from suite.judging.gate_syntax import Gate, parse_gates
 from suite.judging.gates import evaluate
 from suite.judging.published import reference_numbers
@@ -33,7 +33,9 @@ from suite.statistics.quantiles import CONFIDENCE_RATIO
 from workloads.plan import Plan
 
 Json = dict[str, Any]
-LATENCIES_BY_TURN = tuple(f"{each.name}_s" for each in FAMILIES if each.is_by_turn)
+LATENCIES_BY_TURN = tuple(
+    dict.fromkeys(row.path[0] for row in ROWS.values() if "turn" in row.scopes)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +180,7 @@ def _trust(engine: EngineRun) -> tuple[Json, list[str]]:
     return {
         "is_exact": engine.is_exact,
         "is_driver_valid": engine.is_driver_valid,
+        "tbt_doubt": engine.tbt_doubt,
         "pace": None if pace is None else pace.as_json(),
         "prefix_cache": cache.as_json(),
     }, [*([] if pace is None else pace.warnings()), *cache.warnings()]

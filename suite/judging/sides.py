@@ -76,7 +76,7 @@ class EngineSide:
 
     def doubt(self, metric: Metric) -> str | None:
         cache, pace = self.numbers.get("prefix_cache", {}), self.numbers.get("pace")
-        return reason_to_doubt(metric.row, cache, pace)
+        return reason_to_doubt(metric.row, cache, pace, self.numbers.get("tbt_doubt"))
 
     @property
     def num_conversations(self) -> int:
@@ -108,10 +108,15 @@ class EngineSide:
 
 
 def reason_to_doubt(
-    row: Row, prefix_cache: Mapping[str, Any], pace: Mapping[str, Any] | None
+    row: Row,
+    prefix_cache: Mapping[str, Any],
+    pace: Mapping[str, Any] | None,
+    tbt_doubt: str | None,
 ) -> str | None:
-    """Returns why a warm prefix cache or a missed pace falsifies a metric, None where neither does.
-    Both as in metrics.json; files of before they stood there have none."""
+    """Returns why gaps that were lost on the way, a warm prefix cache or a missed pace falsify a
+    metric, None where none does. All as in metrics.json; files of before have none of them."""
+    if row.is_of_gaps and tbt_doubt is not None:
+        return tbt_doubt
     if not row.is_true_of_a_warm_cache:
         why = cache_doubt(prefix_cache, with_solo=row.computed_from == "solo run")
         if why is not None:

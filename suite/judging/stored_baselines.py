@@ -48,6 +48,7 @@ class StoredEngine(_Stored):
     is_exact: bool
     is_driver_valid: bool | None
     pace: dict[str, Any] | None = None  # as in metrics.json
+    tbt_doubt: str | None = None
     prefix_cache: dict[str, Any] = {}  # as in metrics.json
     num_conversations: int
     repeats: int
@@ -80,7 +81,8 @@ class StoredSide:
         return self.stored.is_driver_valid
 
     def doubt(self, metric: Metric) -> str | None:
-        return reason_to_doubt(metric.row, self.stored.prefix_cache, self.stored.pace)
+        stored = self.stored
+        return reason_to_doubt(metric.row, stored.prefix_cache, stored.pace, stored.tbt_doubt)
 
     @property
     def num_conversations(self) -> int:
@@ -193,6 +195,7 @@ def _stored(numbers: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
         "is_exact": numbers["is_exact"],
         "is_driver_valid": numbers["is_driver_valid"],
         "pace": numbers["pace"],
+        "tbt_doubt": numbers.get("tbt_doubt"),
         "prefix_cache": numbers["prefix_cache"],
         "num_conversations": numbers["num_conversations"],
         "repeats": len(numbers["repeats"]),

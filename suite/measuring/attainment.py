@@ -9,7 +9,8 @@ A user is within SLO when the share of their planned turns that attain is at lea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -119,27 +120,57 @@ def attaining_turns(turns: TurnTable, user_classes: Sequence[UserClass]) -> Bool
 
 
 def judge_users(
-    users: Users, turns: TurnTable, attains: Bools, repeats: Sequence[int]
+    users: Users,
+    turns: TurnTable,
+    attains: Bools,
+    repeats: Sequence[int],
+    num_not_due: Ints | None = None,
 ) -> Attainment:
-    """Judges every planned user in every repeat that began; turns without a record count as
-    missed."""
+    """Judges every planned user in every repeat that began.
+
+    Turns without a record count as missed, but for `num_not_due` [num_users · num_repeats, users
+    first]: those are not counted, and who has no other ones is not judged.
+    """
     num_users, num_repeats = len(users.user_id), len(repeats)
+    if num_not_due is None:
+        num_not_due = np.zeros(num_users * num_repeats, dtype=np.int64)
     judged = Attainment(
         user_id=np.tile(users.user_id, num_repeats),
         user_class=np.tile(users.user_class, num_repeats),
         repeat=np.repeat(np.array(repeats, dtype=np.int64), num_users),
-        num_planned_turns=np.tile(users.num_planned_turns, num_repeats),
+        num_planned_turns=np.tile(users.num_planned_turns, num_repeats) - num_not_due,
         num_attained_turns=np.zeros(num_users * num_repeats, dtype=np.int64),
         is_within_slo=np.zeros(num_users * num_repeats, dtype=bool),
     )
     rows = judged.rows_of(turns)[attains]
     num_attained = np.bincount(rows, minlength=len(judged.repeat))
     target = np.tile(users.attainment_target, num_repeats)
-    return replace(
+    judged = replace(
         judged,
         num_attained_turns=num_attained,
         is_within_slo=num_attained >= target * judged.num_planned_turns - _ROUNDING,
     )
+    return judged.where(judged.num_planned_turns > 0) if num_not_due.any() else judged
+
+
+def turns_not_due(
+    plan: Plan, users: Users, turns: TurnTable, repeats: Sequence[int], stopped: Container[int]
+) -> Ints:
+    """[num_users · num_repeats]: planned turns of the stopped repeats that were not asked, but for
+    those that an earlier turn's failure kept from it."""
+    place = {user_id: number for number, user_id in enumerate(users.user_id)}
+    found = np.zeros((len(repeats), len(place)), dtype=np.int64)
+    for number, repeat in enumerate(repeats):
+        if repeat not in stopped:
+            continue
+        rows = turns.repeat == repeat
+        num_recorded = Counter(turns.conversation_id[rows].tolist())
+        failed = set(turns.conversation_id[rows & turns.has_failed].tolist())
+        for each in plan.conversations:
+            if each.turns and each.conversation_id not in failed:
+                missing = len(each.turns) - num_recorded[each.conversation_id]
+                found[number, place[each.user_id]] += missing
+    return found.ravel()
 
 
 def share_intervals(users: Attainment) -> dict[str, Interval | None]:

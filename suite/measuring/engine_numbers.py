@@ -13,7 +13,7 @@ import numpy as np
 from suite.measuring.attainment import Attainment, share_intervals
 from suite.measuring.context_switch import known_context_switch
 from suite.measuring.deadlines import deadlines
-from suite.measuring.engine_run import EngineRun, counts
+from suite.measuring.engine_run import EngineRun, counts, not_asked
 from suite.measuring.fairness import fairness_numbers
 from suite.measuring.latencies import latency_summaries
 from suite.measuring.steady_state import steady_state
@@ -51,6 +51,7 @@ def engine_numbers(engine: EngineRun, run: Path) -> Json:
         "users": {"worst": worst_users(turns, engine.users)} if has_users else None,
         "context_switch": switching,
         "counts": counts(engine),
+        "not_asked": not_asked(engine),
         "unavailable": unavailable,
     }
 

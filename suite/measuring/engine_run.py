@@ -11,7 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from suite.measuring.attainment import Attainment, attaining_turns, judge_users, planned_users
+from suite.measuring.attainment import (
+    Attainment,
+    attaining_turns,
+    judge_users,
+    planned_users,
+    turns_not_due,
+)
 from suite.measuring.deadlines import headroom
 from suite.measuring.slowdown import SoloLatencies, solo_latencies
 from suite.measuring.window import Measured
@@ -52,9 +58,15 @@ class EngineRun:
 
     @property
     def is_driver_valid(self) -> bool | None:
-        """None where no driver took part."""
+        """Whether the driver was within its bounds in all trials; None where none took part."""
         drivers = [trial.driver for trial in self.trials if trial.driver is not None]
         return all(each.is_valid for each in drivers) if drivers else None
+
+    @property
+    def tbt_doubt(self) -> str | None:
+        """Why gaps between tokens can not be judged; None where they can."""
+        drivers = [trial.driver for trial in self.trials if trial.driver is not None]
+        return next((each.tbt_doubt for each in drivers if each.tbt_doubt), None)
 
     def only(self, trial: Trial) -> EngineRun:
         """Returns one repeat of the engine as an engine of its own."""
@@ -88,6 +100,7 @@ def read_engine(
     turns = all_turns.where(is_measured)
     attains = attains_all[is_measured]
     repeats = [trial.repeat for trial in trials]
+    users, stopped = planned_users(measured.plan), [each.repeat for each in trials if _is_cut(each)]
     return EngineRun(
         run=run,
         plan=plan,
@@ -98,10 +111,21 @@ def read_engine(
         all_turns=all_turns,
         turns=turns,
         attains=attains,
-        users=judge_users(planned_users(measured.plan), turns, attains, repeats),
+        users=judge_users(
+            users,
+            turns,
+            attains,
+            repeats,
+            turns_not_due(measured.plan, users, turns, repeats, stopped),
+        ),
         attains_all=attains_all,
         solo=solo_latencies(run, name),
     )
+
+
+def _is_cut(trial: Trial) -> bool:
+    """Stopped by the user's will, before all turns were due."""
+    return bool(trial.counts.cut or trial.counts.not_due)
 
 
 def _is_measured(turns: TurnTable, measured: Measured) -> Bools:
@@ -113,12 +137,28 @@ def _is_measured(turns: TurnTable, measured: Measured) -> Bools:
 
 def counts(engine: EngineRun) -> dict[str, int]:
     """planned = recorded + lost, over all planned repeats, also those that never began."""
-    planned, recorded = engine.plan.num_turns * engine.num_repeats, len(engine.all_turns)
+    planned = engine.plan.num_turns * engine.num_repeats
+    recorded = len(engine.all_turns) + not_asked(engine)["cut_short"]
     return {
         "planned": planned,
         "recorded": recorded,
         "failed": int(engine.all_turns.has_failed.sum()),
         "lost": planned - recorded,
+    }
+
+
+def not_asked(engine: EngineRun) -> dict[str, int]:
+    """Why turns were not asked, or not to their end: of the lost, an earlier turn of their
+    conversation had failed (they miss their SLO), or the run was stopped before they were due; of
+    the recorded, such that were cut short by that stop. The last two are in no other number."""
+    turns = engine.all_turns
+    num_turns = {each.conversation_id: len(each.turns) for each in engine.plan.conversations}
+    failed = np.flatnonzero(turns.has_failed)
+    places = zip(turns.conversation_id[failed], turns.turn[failed].tolist(), strict=True)
+    return {
+        "after_failure": sum(num_turns[conversation] - turn - 1 for conversation, turn in places),
+        "not_due": sum(part.counts.not_due for part in engine.trials),
+        "cut_short": sum(part.counts.cut for part in engine.trials),
     }
 
 
@@ -134,7 +174,7 @@ def status(engine: EngineRun) -> str:
 
 def _num_gone(engine: EngineRun) -> int:
     """Turns that the manifest counted and the files no longer hold."""
-    counted = sum(trial.counts.recorded for trial in engine.trials)
+    counted = sum(trial.counts.recorded - trial.counts.cut for trial in engine.trials)
     return max(0, counted - len(engine.all_turns))
 
 
@@ -162,13 +202,30 @@ def warnings(engine: EngineRun, load: Mapping[str, Any]) -> list[str]:
             f"{several(gone, 'turn')} that had been recorded cannot be found in {engine.run}: "
             "a turns.parquet of it is missing"
         )
-    if number["lost"]:
-        found.append(f"{number['lost']:,} of {number['planned']:,} planned turns left no record")
+    found += _of_not_asked(number, not_asked(engine))
     if number["failed"]:
         miss = "it misses its" if number["failed"] == 1 else "they miss their"
         failed = f"{several(number['failed'], 'turn')} failed; {miss} SLO"
         found.append(f"{failed}: {_reasons(engine)}")
     return found + _overload(load)
+
+
+def _of_not_asked(number: Mapping[str, int], unasked: Mapping[str, int]) -> list[str]:
+    found = []
+    of_planned = f"of {number['planned']:,} planned"
+    if after := unasked["after_failure"]:
+        found.append(
+            f"{several(after, 'turn')} {of_planned} were not asked, for an earlier one of the "
+            "conversation had failed: missed SLOs too"
+        )
+    if stopped := unasked["not_due"] + unasked["cut_short"]:
+        found.append(
+            f"{several(stopped, 'turn')} {of_planned} were not asked, or not to the end, for the "
+            "run was stopped: neither failed nor missed"
+        )
+    if gone := number["lost"] - unasked["after_failure"] - unasked["not_due"]:
+        found.append(f"{gone:,} {of_planned} turns left no record")
+    return found
 
 
 def _reasons(engine: EngineRun) -> str:

@@ -30,7 +30,7 @@ def check_models(engines: Mapping[str, EngineSettings], where: Path) -> None:
 
 
 def unheard_priorities(spec: WorkloadSpec, engines: Mapping[str, EngineSettings]) -> list[str]:
-    """Where priorities are written down and nobody will know of them; a sentence each."""
+    """Returns a sentence for each place whose priorities nobody will know of."""
     if spec.priorities.pattern == "none":
         named = [name for name, each in spec.users.items() if each.priority is not None]
         if not named:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from engines.errors import EngineInputError
+from suite.driver.open_files import check_open_files
 from suite.playing import environment
 from suite.playing.trial import Observer, play_trial, unfinished_trial
 from suite.playing.workload import Workload
@@ -26,6 +27,7 @@ class RunOutcome:
 
 def run(workload: Workload, *, root: Path, num_workers: int, observer: Observer) -> RunOutcome:
     """Plays the plan against every engine, `repeats` times, interleaved: A B A B."""
+    _check_driver(workload, num_workers)
     directory = new_directory(root, workload.spec.name)
     return run_in(directory, workload, num_workers=num_workers, observer=observer)
 
@@ -34,6 +36,7 @@ def run_in(
     directory: Path, workload: Workload, *, num_workers: int, observer: Observer
 ) -> RunOutcome:
     """Plays the workload into a directory that is there and empty."""
+    _check_driver(workload, num_workers)
     manifest = _open_manifest(workload, directory)
     is_input_error = False
     for repeat in range(1, workload.spec.repeats + 1):
@@ -57,6 +60,12 @@ def run_in(
                     directory=directory, manifest=manifest, is_input_error=is_input_error
                 )
     return RunOutcome(directory=directory, manifest=manifest, is_input_error=is_input_error)
+
+
+def _check_driver(workload: Workload, num_workers: int) -> None:
+    """That it can hold the planned turns. Raises OpenFilesError."""
+    if not workload.is_virtual:
+        check_open_files(workload.plan, num_workers=num_workers)
 
 
 def new_directory(root: Path, name: str) -> Path:

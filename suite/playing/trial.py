@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from engines.api import Endpoint, RunningEngine, VirtualEngine
 from engines.errors import EngineError, EngineInputError
+from suite.driver.early_stop import StopRule
 from suite.driver.play import Drive, DriveResult, play
 from suite.playing.isolation import isolated
 from suite.playing.workload import Workload, priority_updates
@@ -22,6 +23,7 @@ from suite.records.progress import Progress
 from suite.records.run_directory import Counts, Isolation, Trial
 from suite.virtual.play import Script, play_virtually
 from workloads.plan import Plan
+from workloads.spec import StopSpec
 
 CONNECT_TIMEOUT_S = 5.0
 SALT_BYTES = 8
@@ -127,7 +129,7 @@ def _why_unreachable(endpoint: Endpoint, counts: Counts) -> str | None:
     """
     if not counts.failed:
         return None
-    url = urlsplit(endpoint.base_url)
+    url = urlsplit(endpoint.proxy or endpoint.base_url)
     port = url.port or (443 if url.scheme == "https" else 80)
     try:
         socket.create_connection((url.hostname, port), timeout=CONNECT_TIMEOUT_S).close()
@@ -150,8 +152,15 @@ def _drive(
         directory=directory,
         num_workers=workers,
         turn_timeout_s=workload.spec.driver.turn_timeout,
+        stop_rule=_stop_rule(workload.spec.stop),
     )
     return drive, isolation
+
+
+def _stop_rule(spec: StopSpec | None) -> StopRule | None:
+    if spec is None:
+        return None
+    return StopRule(error_ratio=spec.error_ratio, after=spec.after, is_throughout=spec.throughout)
 
 
 def _script(workload: Workload, directory: Path) -> Script:
@@ -168,7 +177,7 @@ def _status(result: PlayResult) -> tuple[Status, str | None]:
             return "complete", None
         case "signal":
             return "interrupted", result.note
-        case "caller" | "driver":
+        case "caller" | "driver" | "errors":
             return "failed", result.note
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from suite.records.run_directory import Counts
 
-StoppedBy = Literal["signal", "caller", "driver"]
+StoppedBy = Literal["signal", "caller", "driver", "errors"]
 
 
 def signal_note(number: int) -> str:

@@ -21,7 +21,11 @@ SOLO_FOLDER = "solo"  # inside a run: the run directory of the same plan without
 
 
 class Counts(BaseModel):
-    """planned = recorded + lost; failed are those of the recorded that carry an error."""
+    """planned = recorded + lost; failed are those of the recorded that carry an error.
+
+    Turns that were cut short, and those that were not due yet when a run was stopped, are neither
+    failures nor missed SLOs. A turn that its conversation's failure kept from being asked is
+    missed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,6 +33,9 @@ class Counts(BaseModel):
     recorded: int
     failed: int
     lost: int
+    cut: int = 0  # of the recorded: under way when the run was stopped
+    not_asked: int = 0  # of the lost: an earlier turn of their conversation had failed
+    not_due: int = 0  # of the lost: the run was stopped before them
 
 
 class DriverQuality(BaseModel):
@@ -40,7 +47,10 @@ class DriverQuality(BaseModel):
     time_source: str  # "kernel", "user", or "mixed"
     max_cpu_ratio: float  # the busiest worker's share of a core, 0–1
     lag_p99_s: float | None
-    coalesced_ratio: float
+    coalesced_ratio: float  # chunks of tokens that share a read with another / all chunks
+    merged_ratio: float | None = None  # … that came in packets of their own: the driver was late
+    own_time_p99_s: float | None = None  # of the client, from an answer's end to the next turn
+    tbt_doubt: str | None = None  # why gaps between tokens can not be judged; all else can
     is_valid: bool
     warnings: list[str]  # each says what to do
 

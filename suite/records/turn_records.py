@@ -32,18 +32,25 @@ class TurnRecord:
     user_class: str
     priority: int | None  # as sent; None when the workload has none
     planned_output_tokens: int
-    scheduled_at: float  # planned start, or previous answer's end + think time
+    scheduled_at: float  # due; after an answer not before the client has digested it
     sent_at: float | None  # just before the request's first byte went out; None = never sent
     token_at: tuple[float, ...]  # receive instant of each chunk that carried at least one token
     tokens_per_chunk: tuple[int, ...]  # same length as token_at
     done_at: float | None  # last byte received, or the failure
     num_prompt_tokens: int | None  # as counted by the server, history included
     num_cached_tokens: int | None  # of those, how many the server says it did not recompute
-    num_output_tokens: int | None  # as counted by the server
+    num_output_tokens: int | None  # as counted by the server, without hidden ones
     num_coalesced: int  # reads that carried more than one token event: their gaps are merged
     time_source: str  # "kernel" (SO_TIMESTAMPNS), "user", or "virtual"
     finish_reason: str | None
     error: str | None  # one line; None = the turn succeeded
+    # What older files do not tell:
+    error_source: str | None = None  # "server", "driver", or "stop": it was cut short by the user
+    planned_at: float | None = None  # planned start, or previous answer's end + think time
+    num_hidden_tokens: int | None = None  # thought that the server counted and did not stream
+    counted_by: str | None = None  # "usage", "token_ids", or "chunks", of one or more tokens each
+    num_shared_chunks: int | None = None  # chunks with tokens that share a read with another
+    num_merged_chunks: int | None = None  # of those, such that came in packets of their own
 
 
 TURN_SCHEMA = pa.schema(
@@ -66,6 +73,12 @@ TURN_SCHEMA = pa.schema(
         pa.field("time_source", pa.string(), nullable=False),
         pa.field("finish_reason", pa.string()),
         pa.field("error", pa.string()),
+        pa.field("error_source", pa.string()),
+        pa.field("planned_at", pa.float64()),
+        pa.field("num_hidden_tokens", pa.int32()),
+        pa.field("counted_by", pa.string()),
+        pa.field("num_shared_chunks", pa.int32()),
+        pa.field("num_merged_chunks", pa.int32()),
     ]
 )
 _COLUMNS = tuple(TURN_SCHEMA.names)
@@ -91,7 +104,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def column_names(path: Path) -> list[str]:
-    """Of a Parquet file of a run. Raises InputError where it is damaged."""
+    """Reads a Parquet file of a run. Raises RunDirectoryError where it is damaged."""
     with _damage_named(path):
         names: list[str] = pq.read_schema(path).names
         return names
@@ -110,7 +123,7 @@ def _damage_named(path: Path) -> Iterator[None]:
 
 
 def read_shards(directory: Path) -> pa.Table:
-    """Every flushed row of every worker, in order of `scheduled_at`. Empty if there is none."""
+    """Reads every flushed row of every worker, in order of `scheduled_at`; may be empty."""
     paths = shard_paths(directory)
     try:
         table = read_arrow_logs(paths)
@@ -120,7 +133,7 @@ def read_shards(directory: Path) -> pa.Table:
 
 
 def time_source_of(table: pa.Table) -> str:
-    """`kernel`, `user` or `virtual` if all rows agree, else `mixed`; `none` without rows."""
+    """Returns `kernel`, `user` or `virtual` if all rows agree, else `mixed`; `none` if empty."""
     sources = sorted(set(table["time_source"].to_pylist()))
     if not sources:
         return "none"
@@ -158,7 +171,7 @@ def _write(
         metadata[STARTED_AT_KEY] = repr(started_at_monotonic_s).encode()
     schema = TURN_SCHEMA.with_metadata(metadata)
     # Instants pack best with their bytes split.
-    instants = ["scheduled_at", "sent_at", "done_at", "token_at.list.element"]
+    instants = ["planned_at", "scheduled_at", "sent_at", "done_at", "token_at.list.element"]
     partial = path.with_name(path.name + ".partial")
     with pq.ParquetWriter(
         partial,
@@ -168,8 +181,16 @@ def _write(
         column_encoding=dict.fromkeys(instants, "BYTE_STREAM_SPLIT"),
     ) as writer:
         for group in groups:
-            writer.write_table(group.cast(schema))
+            writer.write_table(_with_all_columns(group).cast(schema))
     partial.replace(path)
+
+
+def _with_all_columns(table: pa.Table) -> pa.Table:
+    """Rows that tell less, as those of older versions, get nulls for the rest."""
+    for field in TURN_SCHEMA:
+        if field.nullable and field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(_COLUMNS)
 
 
 def write_turns(
@@ -180,6 +201,7 @@ def write_turns(
 
 
 def read_turns(path: Path) -> list[TurnRecord]:
+    """Also those of older versions, which tell less."""
     return [_record(row) for row in pq.read_table(path).to_pylist()]
 
 

@@ -36,6 +36,7 @@ COLUMNS = (
     "tokens_per_chunk",
     "error",
 )
+ERROR_SOURCE = "error_source"  # not in older files, where nothing was told apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ class TurnTable:
 
     @property
     def first_chunk(self) -> Ints:
-        """[num_turns + 1]: the chunks of row i are first_chunk[i] … first_chunk[i + 1] − 1."""
+        """[num_turns + 1]: row i has the chunks first_chunk[i] … first_chunk[i + 1] − 1."""
         return np.concatenate([[0], np.cumsum(self.num_chunks)])
 
     @property
@@ -113,7 +114,8 @@ class TurnTable:
 
 
 def read_turns(trials: Sequence[tuple[int, Path]]) -> TurnTable:
-    """Returns the turns of (repeat, trial directory) pairs; an empty directory adds no rows."""
+    """Returns the turns of (repeat, trial directory) pairs; an empty directory adds no rows, nor
+    does a turn that was cut short by the user."""
     tables = [_trial(directory) for _, directory in trials]
     empty = TURN_SCHEMA.empty_table().select(list(COLUMNS))
     repeats = np.repeat([repeat for repeat, _ in trials], [len(table) for table in tables])
@@ -128,10 +130,21 @@ def _trial(directory: Path) -> pa.Table:
     flushed."""
     finished = directory / "turns.parquet"
     if finished.exists():
-        _check_columns(finished, column_names(finished))
-        return read_table(finished, COLUMNS)
+        names = column_names(finished)
+        _check_columns(finished, names)
+        wanted = [*COLUMNS, *(name for name in (ERROR_SOURCE,) if name in names)]
+        return _without_cut(read_table(finished, wanted))
     table = read_shards(directory)
     _check_columns(directory, table.column_names)
+    return _without_cut(table)
+
+
+def _without_cut(table: pa.Table) -> pa.Table:
+    """Turns that were under way when the run was stopped say nothing of the engine."""
+    if ERROR_SOURCE in table.column_names:
+        is_cut = pc.equal(table[ERROR_SOURCE], "stop").fill_null(False)
+        if pc.any(is_cut).as_py():
+            table = table.filter(pc.invert(is_cut))
     return table.select(list(COLUMNS))
 
 

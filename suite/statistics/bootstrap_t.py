@@ -78,8 +78,8 @@ def standard_errors(squares: Floats, num_clusters: int) -> Floats:
 
 
 def _num_degrees(influences: Floats) -> float:
-    """Degrees of freedom of a variance, 2 / its squared relative error (Satterthwaite 1946); at
-    most C − 1, which is that of alike clusters."""
+    """Returns a variance's degrees of freedom, 2 / its squared relative error (Satterthwaite 1946);
+    at most C − 1, as clusters that are alike have."""
     squares = np.square(influences / np.abs(influences).max())
     excess = float(squares @ squares) / float(squares.sum()) ** 2 - 1 / len(squares)
     return max(1.0, min(len(squares) - 1.0, 2 / max(excess, 1e-300)))

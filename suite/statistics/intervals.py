@@ -51,14 +51,14 @@ class Clusters:
         return len(self.sizes)
 
     def sums(self, values: Values) -> Floats:
-        """Σ of the values in each cluster; of flags, how many are true."""
+        """Returns Σ of the values in each cluster; of flags, how many are true."""
         return sums_by_label(self.of_sample, values, len(self))
 
 
 def sums_by_label(
     labels: Labels, values: Floats | npt.NDArray[np.bool_] | None, num: int
 ) -> Floats:
-    """Σ of the values (None: how many) by label; a stretch at a time, for numpy copies them."""
+    """Returns Σ of the values (None: how many) by label, a stretch at a time: numpy copies them."""
     total = np.zeros(num)
     for first in range(0, len(labels), CHUNK):
         stretch = slice(first, first + CHUNK)
@@ -106,7 +106,7 @@ def clusters_needed(q: float) -> float:
 def clustered_percentile(
     samples: Floats, ascending: Floats, q: float | Fraction, clusters: Clusters
 ) -> tuple[float, Interval]:
-    """(effective number, interval) of the q-quantile; `ascending`: the samples sorted.
+    """Returns (effective number, interval) of the q-quantile; `ascending`: the samples sorted.
 
     Few clusters tell little of a tail's design effect, and mostly too small a one. So it is also
     taken where the interval begins, with more samples beyond, and the larger counts (variances at

@@ -19,12 +19,12 @@ _TAIL = (1 - CONFIDENCE_RATIO) / 2
 
 @lru_cache(maxsize=4096)
 def student_t(num_degrees: float) -> float:
-    """The two-sided quantile at the stated confidence."""
+    """Returns the two-sided quantile at the stated confidence."""
     return float(special.stdtrit(num_degrees, 1 - _TAIL))
 
 
 def mean_of_repeats_interval(values: Floats) -> Interval | None:
-    """Mean of independent repeats ± t · standard error; None below three."""
+    """Returns the mean of independent repeats ± t · standard error; None below three."""
     if len(values) < MIN_REPEATS:
         return None
     half = student_t(len(values) - 1) * float(values.std(ddof=1)) / sqrt(len(values))

@@ -9,12 +9,15 @@ import numpy as np
 from engines.arrow_log import ArrowLog
 from suite.records.progress import Progress
 from suite.records.run_directory import Counts
+from suite.records.turn_counts import TurnCounter
 from suite.records.turn_records import TurnRecord, turn_row
+from workloads.plan import Plan
 
 
 class Journal:
-    def __init__(self, log: ArrowLog) -> None:
+    def __init__(self, log: ArrowLog, plan: Plan) -> None:
         self._log = log
+        self._counter = TurnCounter(plan)
         self._num_done = 0
         self._num_failed = 0
         self._num_output_tokens = 0
@@ -23,21 +26,22 @@ class Journal:
 
     def record(self, record: TurnRecord) -> None:
         self._log.append(turn_row(record))
+        self._counter.add(
+            record.conversation_id,
+            record.turn,
+            error=record.error,
+            error_source=record.error_source,
+        )
         self._num_done += 1
-        self._num_failed += record.error is not None
+        self._num_failed += record.error is not None and record.error_source != "stop"
         self._num_output_tokens += len(record.token_at)
         if record.token_at:
             self._ttft_s.append(record.token_at[0] - record.scheduled_at)
         assert record.done_at is not None, record
         self.ended_at = max(self.ended_at, record.done_at)
 
-    def counts(self, num_planned: int) -> Counts:
-        return Counts(
-            planned=num_planned,
-            recorded=self._num_done,
-            failed=self._num_failed,
-            lost=num_planned - self._num_done,
-        )
+    def counts(self, *, is_stopped: bool) -> Counts:
+        return self._counter.counts(is_stopped=is_stopped)
 
     def progress(self, *, num_planned: int, num_in_flight: int, elapsed_s: float) -> Progress:
         """Returns how far playing has come; seconds are virtual."""

@@ -43,7 +43,7 @@ def play_virtually(
     num_planned = script.plan.num_turns
     shard = script.directory / "turns-0.arrows"
     with ArrowLog(shard, TURN_SCHEMA, rows_per_batch=ROWS_PER_BATCH) as log:
-        journal = Journal(log)
+        journal = Journal(log, script.plan)
         player = VirtualPlayer(
             script.plan, engine, turn_timeout_s=script.turn_timeout_s, on_turn=journal.record
         )
@@ -64,7 +64,7 @@ def play_virtually(
     return PlayResult(
         started_at_monotonic_s=0.0,
         duration_s=journal.ended_at,
-        counts=journal.counts(num_planned),
+        counts=journal.counts(is_stopped=stop is not None),
         stopped_by=stop.by if stop else None,
         note=stop.note if stop else None,
     )

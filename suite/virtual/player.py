@@ -30,7 +30,7 @@ class _Asked:
 class VirtualPlayer:
     """Plays the plan step by step.
 
-    A turn that fails ends its conversation; what that would still have asked is lost.
+    A turn that fails ends its conversation; what that would still have asked is not.
     """
 
     def __init__(
@@ -82,9 +82,10 @@ class VirtualPlayer:
                     asked.history += token.token_ids
 
     def stop(self, reason: str) -> None:
-        """Ends playing: what is in flight is recorded with what came, what waits is lost."""
+        """Ends playing: what is in flight is recorded with what came, what waits is not asked."""
         for asked in self._asked.values():
-            self._record(asked, self._engine.now(), error=f"cut short: {reason}")
+            error = f"cut short: {reason}"
+            self._record(asked, self._engine.now(), error=error, error_source="stop")
         self._asked.clear()
 
     def _ask(self, due: Due) -> None:
@@ -129,7 +130,7 @@ class VirtualPlayer:
             del self._asked[request_id]
             self._engine.abort(request_id)
             error = f"the answer was not complete after {self._turn_timeout_s:g} s"
-            self._record(asked, deadline, error=error)
+            self._record(asked, deadline, error=error, error_source="server")
             self._agenda.ended(deadline)
 
     def _record(
@@ -139,6 +140,7 @@ class VirtualPlayer:
         *,
         last: VirtualToken | None = None,
         error: str | None = None,
+        error_source: str | None = None,
     ) -> None:
         conversation = self._plan.conversations[asked.due.conversation]
         num_received = len(asked.token_at)
@@ -162,5 +164,10 @@ class VirtualPlayer:
                 time_source="virtual",
                 finish_reason=str(last.finish_reason) if last else None,
                 error=error,
+                error_source=error_source,
+                planned_at=asked.due.at,
+                num_shared_chunks=0,
+                num_merged_chunks=0,
+                counted_by="token_ids" if num_received else None,
             )
         )

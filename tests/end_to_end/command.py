@@ -51,13 +51,18 @@ def workload(**changes: Any) -> dict[str, Any]:
 
 
 def start(
-    arguments: Sequence[str], directory: Path, spec: dict[str, Any] | None = None
+    arguments: Sequence[str],
+    directory: Path,
+    spec: dict[str, Any] | None = None,
+    *,
+    through: Sequence[str] = (),
 ) -> subprocess.Popen[str]:
-    """In `directory`, with `spec` as w.yaml; the repository stays importable."""
+    """In `directory`, with `spec` as w.yaml, and as the end of the command `through`; the
+    repository stays importable."""
     if spec is not None:
         (directory / "w.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
     return subprocess.Popen(
-        [*FSBENCH, *arguments],
+        [*through, *FSBENCH, *arguments],
         cwd=directory,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,

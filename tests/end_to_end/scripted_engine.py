@@ -8,9 +8,11 @@ endpoint's `extra_body`.
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -32,6 +34,12 @@ from suite.driver.truthful_server import (
 class Script(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
+    # (seconds after the request, text, how many chunks with tokens are in it): the whole answer
+    writes: list[tuple[float, str, int]] | None = None
+    content_type: str = "text/event-stream"
+    is_left_open: bool = False  # the body has no end
+    is_hang_up: bool = False  # the connection ends without it
+
     first_after_s: float = 0.02
     gap_s: float = 0.01
     splits_events: bool = False  # half of each event 5 ms before its end
@@ -46,10 +54,25 @@ class Script(BaseModel):
 
 def scripted(asked: Asked) -> Sequence[Step]:
     script = Script.model_validate(asked.body.get("script", {}))
+    if script.writes is not None:
+        return _verbatim(script, script.writes)
     if script.fault is not None and asked.turn == script.fault_turn:
         return _faulty(asked, script)
     tokens = _tokens(asked, script, asked.body["max_tokens"])
     return [*_opening(asked, script), *tokens, _closing(asked, script)]
+
+
+def _verbatim(script: Script, writes: Sequence[tuple[float, str, int]]) -> list[Step]:
+    opening = head().replace(b"text/event-stream", script.content_type.encode())
+    steps = [Step(0.0, opening)]
+    for after_s, together in itertools.groupby(writes, key=itemgetter(0)):
+        texts = list(together)  # one write
+        content = b"".join(framed(text.encode()) for _, text, _ in texts)
+        steps.append(Step(after_s, content, num_chunks=sum(num for _, _, num in texts)))
+    if not script.is_left_open:
+        last = b"" if script.is_hang_up else LAST_CHUNK
+        steps.append(Step(steps[-1].after_s, last, is_hang_up=script.is_hang_up))
+    return steps
 
 
 def _frame(script: Script, data: bytes) -> bytes:

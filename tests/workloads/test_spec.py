@@ -111,6 +111,9 @@ def test_a_valid_file_is_read_with_its_defaults(tmp_path: Path) -> None:
         ),
         ("gates: [ttft.p99 <= 1.5s]", "gates: [3]", "gates.0 must be text, got 3"),
         ("gates: [ttft.p99 <= 1.5s]", "repeats: 0", "repeats must be ≥ 1, got 0"),
+        ("seed: 7", "seed: 7\nstop: {afterr: 3}", "stop.afterr is unknown; did you mean after?"),
+        ("seed: 7", "seed: 7\nstop: {error_ratio: 2}", "stop.error_ratio must be ≤ 1, got 2"),
+        ("seed: 7", "seed: 7\nstop: sometimes", "stop must be a mapping (key: value), got"),
         (
             "process: poisson, rate: 2.0",
             "process: trace",

@@ -38,16 +38,17 @@ class Attention(Protocol):
 
     @property
     def slots(self) -> Tensor:
-        """[num_rows]: where each row's K and V are written to."""
+        """Returns where each row's K and V are written to, [num_rows]."""
         ...
 
     def layers(self, kv: Tensor) -> Iterator[LayerKv]:
-        """kv: `KvPool.by_layer`."""
+        """Returns what `attend` wants of each layer; kv: `KvPool.by_layer`."""
         ...
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor, kv: LayerKv) -> Tensor:
-        """queries [num_rows, num_heads, head_dim]; keys, values: the step's own rows, which were
-        written to `kv` before. Returns [num_rows, num_heads, head_dim], contiguous."""
+        """Returns what each row finds, [num_rows, num_heads, head_dim], contiguous. queries
+        [num_rows, num_heads, head_dim]; keys, values: the step's own rows, which were written to
+        `kv` before."""
         ...
 
 
@@ -69,7 +70,8 @@ class PlannedAttention:
 
 
 def layers_of(kv: Tensor, plan: AttentionPlan) -> Iterator[LayerKv]:
-    """kv: [layers, K | V, num_blocks, block_size, num_kv_heads, head_dim].
+    """Returns each layer's views; kv: [layers, K | V, num_blocks, block_size, num_kv_heads,
+    head_dim].
 
     Views are cut out for all layers together: a call a group, and not one a group and layer.
     """
@@ -99,7 +101,7 @@ def token_slots(kv: Tensor) -> Tensor:
 
 
 def _views(parts: Tensor, group: DecodeGroup, block_size: int) -> list[Context] | None:
-    """parts: [layers * (K | V), 1, num_kv_heads, num_slots, head_dim]. Gives them by layer."""
+    """Returns views by layer; parts: [layers * (K | V), 1, num_kv_heads, num_slots, head_dim]."""
     if not isinstance(group.blocks, slice):
         return None
     start = group.blocks.start * block_size
@@ -108,7 +110,8 @@ def _views(parts: Tensor, group: DecodeGroup, block_size: int) -> list[Context] 
 
 
 def write_kv(rows: Tensor, kv: LayerKv, slots: Tensor) -> None:
-    """rows: [num_rows, 2 num_kv_heads, head_dim], a token's K and then its V."""
+    """Writes the rows to their slots; rows: [num_rows, 2 num_kv_heads, head_dim], a token's K and
+    then its V."""
     num_rows, num_heads, head_dim = rows.shape
     parts = rows.view(num_rows, 2, num_heads // 2, head_dim)
     kv.slots.index_copy_(1, slots, parts.transpose(0, 1))
@@ -117,9 +120,9 @@ def write_kv(rows: Tensor, kv: LayerKv, slots: Tensor) -> None:
 def attend(
     queries: Tensor, keys: Tensor, values: Tensor, kv: LayerKv, plan: AttentionPlan
 ) -> Tensor:
-    """queries [num_rows, num_heads, head_dim]; keys, values: this step's own rows, already written.
+    """Returns what each row finds, [num_rows, num_heads, head_dim].
 
-    Returns [num_rows, num_heads, head_dim].
+    queries [num_rows, num_heads, head_dim]; keys, values: this step's own rows, already written.
     """
     outputs = [_attend_decodes(queries, kv, plan.decode_groups)] if plan.decode_groups else []
     for chunk in plan.prefill_chunks:
@@ -134,7 +137,7 @@ def attend(
 
 
 def gather(kv: Tensor, blocks: Blocks) -> Tensor:
-    """A layer's K and V of these blocks, [K | V, num_tokens, num_kv_heads, head_dim]; of
+    """Returns a layer's K and V of these blocks, [K | V, num_tokens, num_kv_heads, head_dim]; of
     neighbours a view."""
     if isinstance(blocks, slice):
         return kv[:, blocks].flatten(1, 2)
@@ -169,7 +172,8 @@ def _attend_decodes(queries: Tensor, kv: LayerKv, groups: Sequence[DecodeGroup])
 def _attend_prefill(
     queries: Tensor, keys: Tensor, values: Tensor, causal_mask: Tensor | None
 ) -> Tensor:
-    """queries [num_rows, …] are the last of the context's tokens, keys and values [context, …]."""
+    """Returns what a chunk's rows find: queries [num_rows, …] are the last of the context's tokens,
+    keys and values [context, …]."""
     num_rows, num_tokens = len(queries), len(keys)
     if num_rows == num_tokens:
         return _attend_whole(queries, keys, values, mask=None, is_causal=True)

@@ -70,8 +70,8 @@ def plan_attention(
     device: torch.device,
     dtype: torch.dtype,
 ) -> AttentionPlan:
-    """`block_stride`: tokens from one block's first to the next one's, in one layer's K or V; as
-    many as a block holds unless said otherwise."""
+    """Returns which rows read which blocks. `block_stride`: tokens from one block's first to the
+    next one's, in one layer's K or V; as many as a block holds unless said otherwise."""
     block_stride = block_stride or block_size
     num_decodes = count_decodes(chunks)
     # A view needs a layer's blocks side by side; on CUDA a gather costs less than a call.
@@ -110,7 +110,7 @@ def plan_attention(
 
 
 def count_decodes(chunks: Sequence[SequenceChunk]) -> int:
-    """Length of the leading run of one-token chunks; a later one counts as prefill."""
+    """Returns the length of the leading run of one-token chunks; a later one counts as prefill."""
     for index, chunk in enumerate(chunks):
         if len(chunk.token_ids) != 1:
             return index
@@ -120,7 +120,8 @@ def count_decodes(chunks: Sequence[SequenceChunk]) -> int:
 def group_by_length(
     lengths: dict[int, int], block_size: int, device_type: str = "cpu"
 ) -> list[list[int]]:
-    """`lengths` by row. Longest first, cut where a group would grow too large or too ragged."""
+    """Returns rows in groups, longest first, cut where a group would grow too large or too ragged;
+    `lengths` by row."""
     max_tokens = MAX_GROUP_TOKENS[device_type]
     groups: list[list[int]] = []
     longest = 0  # blocks, of the open group

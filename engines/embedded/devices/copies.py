@@ -48,7 +48,7 @@ class Copier(Protocol):
         stats: TransferStats,
         batches: Sequence[Sequence[BlockRun]],
     ) -> Transfer:
-        """Have the queue's threads copy them. Asked on the thread that runs the model."""
+        """Lets the queue's threads copy them. Called on the thread that runs the model."""
         ...
 
 
@@ -100,15 +100,15 @@ class CpuCopier:
     def _jobs(
         self, direction: Direction, batches: Sequence[Sequence[BlockRun]]
     ) -> Sequence[Callable[[], None]]:
-        """One for each batch, which returns when the batch is copied; for any thread, in any
-        order."""
+        """Returns a job for each batch, which returns when the batch is copied; for any thread, in
+        any order."""
         if self._copy == "batched":
             return [partial(copy_as_one, *self._tensors[direction], runs) for runs in batches]
         return [partial(_copy_parts, *self._bytes[direction], runs) for runs in batches]
 
 
 def copy_as_one(source: Tensor, target: Tensor, runs: Sequence[BlockRun]) -> None:
-    """CPU tensors [parts, blocks, values]; one call for all runs and parts.
+    """Copies all runs and parts of CPU tensors [parts, blocks, values] in one call.
 
     Twice as fast as a gather and a scatter, which move everything twice.
     """
@@ -158,7 +158,8 @@ def _grouped(pieces: Sequence[BlockRun], shape: BlockShape) -> Iterator[list[Blo
 
 
 def _packed(runs: Sequence[BlockRun], max_blocks: int) -> Iterator[list[BlockRun]]:
-    """Batches of exactly `max_blocks` blocks but for the last; runs are cut where one is full."""
+    """Yields batches of exactly `max_blocks` blocks but for the last; runs are cut where one is
+    full."""
     batch: list[BlockRun] = []
     room = max_blocks
     for run in runs:

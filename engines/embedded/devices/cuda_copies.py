@@ -123,7 +123,7 @@ def _by_kernel(
 
 
 def _burst_events(stream: Stream) -> tuple[Any, Any]:
-    """Events that exist: torch makes one when it is first recorded."""
+    """Returns events that exist: torch makes one when it is first recorded."""
     events = torch.cuda.Event(blocking=True), torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
     for event in events:
         event.record(stream)

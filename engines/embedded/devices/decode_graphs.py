@@ -66,7 +66,8 @@ class DecodeGraphs:
         self._graphs: dict[int, Function] = {}
 
     def record_all(self) -> None:
-        """Before anybody waits; the largest first, whose memory the others then share."""
+        """Records all sizes before anybody waits; the largest first, whose memory the others then
+        share."""
         for size in reversed(self._sizes):
             self._graph(size)
 
@@ -81,7 +82,7 @@ class DecodeGraphs:
         )
 
     def run(self, chunks: Sequence[SequenceChunk]) -> Decoded:
-        """One row for each chunk; valid until the next run."""
+        """Returns one row for each chunk; valid until the next run."""
         size = next(size for size in self._sizes if size >= len(chunks))
         graph = self._graph(size)
         self._fill(chunks, size)
@@ -114,7 +115,7 @@ class DecodeGraphs:
         )
 
     def _step(self, size: int) -> Function:
-        """The step over the buffer, whatever it holds; it sees no value of one batch."""
+        """Computes the step over the buffer, whatever it holds; it sees no value of one batch."""
         num_tables = self._inputs.num_values - 5 * size
         columns = self._inputs.views([size] * 5 + [num_tables])
         token_ids, positions, slots, lengths, starts, tables = columns
@@ -135,7 +136,7 @@ class DecodeGraphs:
 
 
 def batch_sizes(max_rows: int) -> tuple[int, ...]:
-    """1, 2, 4, 8 … and `max_rows`, of which no more than MAX_ROWS."""
+    """Returns 1, 2, 4, 8 … and `max_rows`, of which no more than MAX_ROWS."""
     largest = min(max_rows, MAX_ROWS)
     powers = [1 << exponent for exponent in range(largest.bit_length())]
     return tuple(sorted({*powers, largest}))

@@ -16,7 +16,7 @@ class Event(Protocol):
     def synchronize(self) -> None: ...
 
     def elapsed_time(self, end_event: Event, /) -> float:
-        """Milliseconds."""
+        """Returns the milliseconds from this event to the other."""
         ...
 
 

@@ -50,7 +50,7 @@ class HeadShape:
 
     @property
     def prefill_rows(self) -> int:
-        """Of one tile."""
+        """Returns how many rows one tile has."""
         return max(1, PREFILL_GROUP // self.heads_per_kv)
 
 
@@ -129,7 +129,7 @@ class KernelAttention:
 
     @cached_property
     def num_splits(self) -> int:
-        """A power of two, from the number of decodes alone: a recorded step keeps it."""
+        """Returns a power of two, from the number of decodes alone: a recorded step keeps it."""
         num_programs = max(1, len(self.lengths) * self.shape.num_kv_heads)
         wanted = ENOUGH_PROGRAMS // num_programs
         return min(MAX_SPLITS, 1 << max(0, wanted.bit_length() - 1))
@@ -140,7 +140,7 @@ class KernelAttention:
             yield LayerKv(blocks, slots, ())
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor, kv: LayerKv) -> Tensor:
-        """See `Attention.attend`; K and V are read from the blocks."""
+        """Returns what `Attention.attend` says; K and V are read from the blocks."""
         outputs = queries.new_empty(queries.shape)
         num_decodes = len(self.lengths)
         if num_decodes:
@@ -212,8 +212,8 @@ def kernel_constants(shape: HeadShape, dtype: torch.dtype) -> dict[str, float | 
 def kernel_step(
     chunks: Sequence[SequenceChunk], shape: HeadShape, block_stride: int, inputs: StepInputs
 ) -> tuple[Tensor, Tensor, KernelAttention, Tensor]:
-    """Bring a step's integers to the device. Returns token ids, positions, attention and the rows
-    that sample."""
+    """Brings a step's integers to the device, and returns token ids, positions, attention and the
+    rows that sample."""
     columns = step_columns(chunks, shape, block_stride).in_order
     inputs.grow(sum(map(len, columns)))
     token_ids, positions, slots, sample_rows, *rest = inputs.fill(columns)
@@ -234,11 +234,11 @@ def head_shape(config: ModelConfig, block_size: int) -> HeadShape:
 
 
 def _strides(queries: Tensor, blocks: Tensor) -> tuple[int, ...]:
-    """Of rows and heads; of K | V, blocks, tokens and heads."""
+    """Returns the strides of rows and heads; of K | V, blocks, tokens and heads."""
     assert queries.stride(2) == blocks.stride(4) == 1, (queries.stride(), blocks.stride())
     return (*queries.stride()[:2], *blocks.stride()[:4])
 
 
 def _power_of_two(number: int) -> int:
-    """The least that is not below it."""
+    """Returns the least power of two that is not below it."""
     return 1 << (number - 1).bit_length()

@@ -27,8 +27,8 @@ def blocks_of(runs: Sequence[BlockRun]) -> Tensor:
 
 
 def move_by_kernel(source: Tensor, target: Tensor, blocks: Tensor) -> None:
-    """Pools are [parts, blocks, values]; `blocks` lies where the kernel runs, on the current
-    stream."""
+    """Moves blocks between pools [parts, blocks, values]; `blocks` lies where the kernel runs, on
+    the current stream."""
     source, target = as_words(source), as_words(target)
     move_blocks[(NUM_PROGRAMS,)](
         source,
@@ -44,7 +44,7 @@ def move_by_kernel(source: Tensor, target: Tensor, blocks: Tensor) -> None:
 
 
 def as_words(pool: Tensor) -> Tensor:
-    """The same memory in the largest numbers that a block's part is a multiple of."""
+    """Returns the same memory in the largest numbers that a block's part is a multiple of."""
     num_bytes = pool.shape[2] * pool.element_size()
     word = next(word for word in WORDS if num_bytes % word.itemsize == 0)
     return pool.view(torch.uint8).view(word)

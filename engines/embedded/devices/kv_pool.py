@@ -33,18 +33,18 @@ class BlockShape:
 
     @property
     def num_bytes(self) -> int:
-        """K and V of all layers."""
+        """Returns the bytes of K and V of all layers."""
         num_values = 2 * self.num_layers * self.block_size * self.num_kv_heads * self.head_dim
         return num_values * self.dtype.itemsize
 
     @property
     def num_parts(self) -> int:
-        """A block's pieces in memory."""
+        """Returns how many pieces in memory a block has."""
         return 1 if self.layout == "cross_layer" else 2 * self.num_layers
 
     @property
     def stride_tokens(self) -> int:
-        """From a block's first token to the next block's, in one layer's K or V."""
+        """Returns the tokens from a block's first to the next block's, in one layer's K or V."""
         return self.block_size * 2 * self.num_layers // self.num_parts
 
 
@@ -75,7 +75,7 @@ class KvPool:
         return self.by_part.shape[1]
 
     def close(self) -> None:
-        """Not pinned from here on. May be called twice."""
+        """Unpins the memory. May be called twice."""
         if self.pinned is not None:
             self.pinned.close()
 
@@ -83,7 +83,7 @@ class KvPool:
 def allocate_pool(
     shape: BlockShape, num_blocks: int, device: torch.device, *, pin_memory: bool = False
 ) -> KvPool:
-    """Zeroed, because padding reads block 0 and a NaN there would survive its mask.
+    """Returns zeroed memory, because padding reads block 0 and a NaN there would survive its mask.
 
     Raises EngineInputError: the memory is not to be had.
     """

@@ -38,7 +38,8 @@ class LoadedModel:
 def load_model(
     name_or_path: str, *, dtype: DType, seed: int, torch_device: str = "cpu"
 ) -> LoadedModel:
-    """`seed` makes the weights of a preset; trained ones ignore it. Raises EngineInputError."""
+    """Returns the model with its tokenizer. `seed` makes the weights of a preset; trained ones
+    ignore it. Raises EngineInputError."""
     device = _usable_device(torch_device)
     config, source, tokenizer = _open(name_or_path, seed)
     if tokenizer.vocab_size > config.vocab_size:

@@ -60,10 +60,10 @@ class Decoder:
         kv: Tensor,
         sample_rows: Tensor | None,
     ) -> Tensor:
-        """token_ids, positions: [num_rows], in the attention's order; kv: `KvPool.by_layer`.
+        """Returns logits [len(sample_rows), vocab]: only the rows that sample go through the head,
+        all where `sample_rows` is None.
 
-        Returns logits [len(sample_rows), vocab]: only the rows that sample go through the head.
-        None: all of them.
+        token_ids, positions: [num_rows], in the attention's order; kv: `KvPool.by_layer`.
         """
         rotation = self._rotation(positions)
         hidden = F.embedding(token_ids, self.weights.embedding)
@@ -104,7 +104,7 @@ class Decoder:
         return F.rms_norm(hidden, weight.shape, weight, self.config.rms_norm_eps)
 
     def _rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """cos, and sin with the sign it has for each half: each [num_rows, 1, head_dim]."""
+        """Returns cos, and sin with the sign it has for each half: each [num_rows, 1, head_dim]."""
         angles = (positions.float()[:, None] * self._frequencies)[:, None, :]
         cos, sin = angles.cos(), angles.sin()
         return (
@@ -114,7 +114,7 @@ class Decoder:
 
 
 def rotate_(heads: Tensor, rotation: tuple[Tensor, Tensor]) -> None:
-    """RoPE in place: dimension i turns with dimension i + head_dim / 2.
+    """Applies RoPE in place: dimension i turns with dimension i + head_dim / 2.
 
     heads: [num_rows, n, head_dim].
     """

@@ -36,11 +36,11 @@ class StepResult:
 
 class ModelSteps(Protocol):
     def run(self, chunks: Sequence[SequenceChunk]) -> StepResult:
-        """Compute a batch: K and V into its blocks. The result is valid until the next run."""
+        """Computes a batch: K and V into its blocks. The result is valid until the next run."""
         ...
 
     def prepare(self) -> None:
-        """Do what would hold up a first request; on the thread that will run the steps."""
+        """Does what would hold up a first request; on the thread that will run the steps."""
         ...
 
 
@@ -121,8 +121,9 @@ def model_steps(
     max_graph_rows: int = 0,
     record: Record | None = None,
 ) -> ModelSteps:
-    """`attention`: None for whatever fits the device. With `max_graph_rows` > 0 the pool's last
-    block is the graphs' own; `record` says how they are recorded, None: by CUDA."""
+    """Returns the way of computing steps that fits. `attention`: None for whatever fits the device.
+    With `max_graph_rows` > 0 the pool's last block is the graphs' own; `record` says how they are
+    recorded, None: by CUDA."""
     if (attention or default_attention(decoder.device)) == "torch":
         return PlannedSteps(decoder, pool)
     graphs = decode_graphs(decoder, pool, max_graph_rows, record) if max_graph_rows else None
@@ -159,5 +160,5 @@ def _positions(chunk: SequenceChunk) -> range:
 
 
 def _last_rows(chunks: Sequence[SequenceChunk]) -> list[int]:
-    """The row of the last token of each, where their rows lie one after the other."""
+    """Returns the row of the last token of each, where their rows lie one after the other."""
     return [stop - 1 for stop in accumulate(len(chunk.token_ids) for chunk in chunks)]

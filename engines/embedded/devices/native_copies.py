@@ -78,7 +78,8 @@ class Pieces:
 
 
 def pieces_of(source: Tensor, target: Tensor, runs: Sequence[BlockRun]) -> Pieces:
-    """A piece for each run and part. Pools are [parts, blocks, values], their blocks dense."""
+    """Returns a piece for each run and part. Pools are [parts, blocks, values], their blocks
+    dense."""
     table = np.array(runs, dtype=np.uint64).reshape(-1, 3)
     num_parts = len(source)
     block_bytes = np.uint64(source.shape[2] * source.element_size())
@@ -91,7 +92,7 @@ def pieces_of(source: Tensor, target: Tensor, runs: Sequence[BlockRun]) -> Piece
 
 
 def _addresses(pool: Tensor, blocks: Words) -> Words:
-    """Of these blocks, part after part of each."""
+    """Returns the addresses of these blocks, part after part of each."""
     part_stride, block_stride, _ = (np.uint64(n * pool.element_size()) for n in pool.stride())
     parts = np.arange(len(pool), dtype=np.uint64) * part_stride
     return (np.uint64(pool.data_ptr()) + blocks[:, None] * block_stride + parts).ravel()
@@ -206,7 +207,7 @@ class BatchCall:
 
 
 def cuda_runtime(version: str) -> tuple[ctypes.CDLL, tuple[int, int]]:
-    """The library that torch has loaded already. `version`: `torch.version.cuda`."""
+    """Returns the library that torch has loaded already. `version`: `torch.version.cuda`."""
     major, minor = (int(part) for part in version.split(".")[:2])
     return ctypes.CDLL(f"libcudart.so.{major}"), (major, minor)
 
@@ -219,7 +220,7 @@ def check(error: int, runtime: ctypes.CDLL) -> None:
 
 
 def address_of(function: Any) -> int:
-    """Of a function in a library."""
+    """Returns the address of a function in a library."""
     address = ctypes.cast(function, ctypes.c_void_p).value
     assert address is not None
     return address

@@ -68,13 +68,14 @@ class PacedDevice:
         self._clock = clock
 
     def execute(self, batch: Batch) -> list[int | None]:
-        """See `Device.execute`; the tokens are the real device's."""
+        """Returns the real device's tokens, as `Device.execute` says, when the modelled step has
+        ended."""
         token_ids = self._device.execute(batch)
         self._modelled.execute(batch)
         return token_ids
 
     def transfer(self, direction: Direction, runs: Sequence[BlockRun]) -> Transfer:
-        """See `Device.transfer`."""
+        """Queues copies, as `Device.transfer` says."""
         copies = self._device.transfer(direction, runs)
         return PacedTransfer(copies, self._modelled.transfer(direction, runs), self._clock)
 

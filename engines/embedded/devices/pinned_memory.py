@@ -56,7 +56,7 @@ class PinnedMemory:
         self._is_registered = True
 
     def close(self) -> None:
-        """May be called twice. Nothing may be under way."""
+        """Unpins the memory, where nothing may be under way. May be called twice."""
         if self._is_registered:
             self._is_registered = False
             self._unregister(self.values.data_ptr())

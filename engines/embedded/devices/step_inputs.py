@@ -32,7 +32,7 @@ class StepInputs:
             self._allocate(max(num_values, 2 * self.num_values))
 
     def fill(self, columns: Sequence[Sequence[int]]) -> list[Tensor]:
-        """The columns on the device, as views of the buffer. They have to fit."""
+        """Returns the columns on the device, as views of the buffer. They have to fit."""
         if self._is_copied is not None:
             self._is_copied.synchronize()  # of the last step: long since
         values: list[int] = []
@@ -47,7 +47,7 @@ class StepInputs:
         return self.views([len(column) for column in columns])
 
     def views(self, lengths: Sequence[int]) -> list[Tensor]:
-        """Where columns of such lengths lie."""
+        """Returns where columns of such lengths lie."""
         return list(torch.split(self._on_device[: sum(lengths)], list(lengths)))
 
     def _allocate(self, num_values: int) -> None:

@@ -83,7 +83,7 @@ class TorchDevice:
         return self._shape.num_bytes
 
     def execute(self, batch: Batch) -> list[int | None]:
-        """See `Device.execute`."""
+        """Runs the model, as `Device.execute` says."""
         chunks = batch.chunks
         assert chunks, "an empty batch was executed"
         result = self._steps.run(chunks)
@@ -100,12 +100,12 @@ class TorchDevice:
         return [None if chunk.sampling is None else next(remaining) for chunk in chunks]
 
     def prepare(self) -> None:
-        """Compile and record what would hold up a first request, on the thread that will call
+        """Compiles and records what would hold up a first request, on the thread that will call
         `execute`: libraries keep what they set up by thread."""
         self._steps.prepare()
 
     def transfer(self, direction: Direction, runs: Sequence[BlockRun]) -> Transfer:
-        """See `Device.transfer`; what `num_copies` counts is in `copies`."""
+        """Queues copies, as `Device.transfer` says; what `num_copies` counts is in `copies`."""
         sizes = self.num_device_blocks, self.num_host_blocks
         _assert_within(runs, *(sizes if direction is Direction.SWAP_OUT else reversed(sizes)))
         batches = batches_of(runs, self._shape, self._copy_mode)
@@ -113,14 +113,15 @@ class TorchDevice:
         return self._copier.submit(self._queue, direction, stats, batches)
 
     def close(self) -> None:
-        """See `Device.close`."""
+        """Finishes what is queued, as `Device.close` says."""
         self._queue.close()
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)  # nothing may read what is let go
         self._host_pool.close()
 
     def block_content(self, pool: Literal["device", "host"], block: int) -> Tensor:
-        """The block itself, not a copy: [layers, K | V, block_size, num_kv_heads, head_dim]."""
+        """Returns the block itself, not a copy: [layers, K | V, block_size, num_kv_heads,
+        head_dim]."""
         return (self._device_pool if pool == "device" else self._host_pool).by_layer[:, :, block]
 
 
@@ -136,7 +137,8 @@ def _copier(device_pool: KvPool, host_pool: KvPool, copy: Copy) -> Copier:
 
 
 def single_core_queue(num_threads: int, clock: Callable[[], float]) -> CopyQueue:
-    """Each thread keeps to one core: teams of helpers would take the others from the model."""
+    """Returns a queue each of whose threads keeps to one core: teams of helpers would take the
+    others from the model."""
     num_compute_threads = torch.get_num_threads()
     queue = CopyQueue(num_threads, clock=clock, set_up_thread=_keep_to_one_core)
     # What a thread sets holds for itself and for all that start later.

@@ -26,6 +26,7 @@ class Latency:
     remark: str = ""
     is_explained: bool = True  # in the page's glossary
     is_timed: bool = True
+    is_of_gaps: bool = False
     is_compared: bool = True
     is_by_turn: bool = False
     # Statistic ▸ where it is shown besides comparisons.
@@ -64,6 +65,7 @@ FAMILIES = (
     ),
     Latency(
         name="tbt",
+        is_of_gaps=True,
         label="TBT",
         title="TBT, time between tokens",
         definition="The pause between one arrival of tokens and the next within one answer (also "
@@ -87,6 +89,7 @@ FAMILIES = (
     ),
     Latency(
         name="max_tbt",
+        is_of_gaps=True,
         label="Longest gap of a turn",
         title="Longest gap of a turn",
         definition="The longest pause between two arrivals of tokens in one answer, one value a "
@@ -142,12 +145,13 @@ def _row(family: Latency, statistic: str) -> Row:
         key=statistic,
         label=f"{family.label} {TITLES[statistic]}",
         prose=f"{TITLES[statistic]} {family.label}",
-        definition=f"{TITLES[statistic].capitalize()} of: {family.definition}",
+        definition=family.definition,
         kind="time",
         unit="s",
         better="lower",
         computed_from="turns",
         is_timed=family.is_timed,
+        is_of_gaps=family.is_of_gaps,
         is_true_of_a_warm_cache=not family.is_timed,  # the driver's own
         interval=_interval(statistic),
         is_latency=True,

@@ -142,6 +142,7 @@ ATTAINMENT_ROWS = (
         label="Service difference in a window, variance",
         definition="The variance over windows of the largest difference in service between two "
         "waiting users.",
+        unit="weighted tokens²",
     ),
     Row(
         group="fairness",
@@ -149,8 +150,7 @@ ATTAINMENT_ROWS = (
         label="Worst user's attainment",
         term="worst_user",
         title="Worst user",
-        definition="The SLO attainment of the user served worst, and of the 5th percentile of "
-        "users.",
+        definition="The SLO attainment of the user served worst.",
         kind="share",
         better="higher",
         computed_from="users",
@@ -241,6 +241,7 @@ FAIRNESS_ROWS = (
         label="Longest gap",
         term="longest_gap",
         definition="The longest pause between two tokens of one answer, failed turns included.",
+        is_of_gaps=True,
         kind="time",
         unit="s",
         better="lower",

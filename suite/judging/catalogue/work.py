@@ -256,7 +256,9 @@ TURN_COUNT_ROWS = (
         term="failed_lost",
         title="Failed and lost turns",
         definition="Failed: the server answered with an error or not at all.",
-        remark="Lost: planned, but the run holds no record of it. Both miss their SLO.",
+        remark="Not asked: an earlier turn of its conversation had failed, and it misses its SLO "
+        "too; or the run was stopped before it, and it is in no number. Lost: planned, but the run "
+        "holds no record of it; it misses.",
         shown_in=("terminal", "cards", "sweep", "compared"),
     ),
     _turns(

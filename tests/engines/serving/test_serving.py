@@ -4,6 +4,7 @@ import http.client
 import json
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -79,6 +80,28 @@ def test_a_stop_with_an_open_stream_tells_the_client_and_ends_with_0(tmp_path):
         assert "shutting down" in json.loads(last_event)["error"]["message"]
         _, errors = child.communicate(timeout=120)
         assert (child.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize("last_words", [b'"text"', b'"finish_reason":"', b"[DONE]"])
+def test_clients_that_leave_before_the_body_ends_leave_no_traceback(tmp_path, last_words):
+    """Twenty each, at the first token, the last one, and between it and the terminating chunk."""
+    body = json.dumps({"prompt": "abc", "stream": True}).encode()
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    reset = struct.pack("ii", 1, 0)
+    with process(tmp_path, engine="slow") as (child, ready_file):
+        port = port_of(child, ready_file)
+        for number in range(20):
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(head + body)
+                received = b""
+                while last_words not in received:
+                    received += client.recv(65_536)
+                if number % 2:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        assert ask(port, "GET", "/health")[0] == 200
+        child.terminate()
+        _, errors = child.communicate(timeout=60)
+    assert errors == ""
 
 
 def test_an_engine_that_dies_ends_the_process_with_1_and_a_last_line_that_says_why(tmp_path):

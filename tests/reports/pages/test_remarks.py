@@ -19,9 +19,9 @@ from reports.text.markdown import comparison_markdown
 from reports.text.sweep_tables import show_sweep
 from reports.text.terminal import show_comparison, show_gates, show_summary
 from suite.cli import app
+from suite.judging.judged_run import judge_run
 from suite.judging.metrics_file import write_metrics
 from suite.judging.run_comparison import compare_runs
-from suite.judging.run_gating import judge_run
 from suite.records.run_directory import Manifest
 from tests.reports.pages.test_html import Page
 from tests.reports.pages.test_sweep_page import manifest_of, runs_of

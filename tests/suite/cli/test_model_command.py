@@ -49,7 +49,7 @@ def test_the_embedded_engine_reads_the_same_model_back(folder: Path) -> None:
 
 
 def test_what_can_not_be_written_is_told(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(EngineInputError, match="preset 'big' is unknown; choose one of: tiny"):
+    with pytest.raises(EngineInputError, match="preset 'big' is unknown; choose one of: nano"):
         write_model_folder(tmp_path / "new", preset="big", seed=0)
     assert CliRunner().invoke(app, ["model", "write", str(folder)]).exception is not None
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -166,3 +168,19 @@ async def _stop_when(is_time: Callable[[], bool], plane: DataPlane) -> None:
 @pytest.fixture
 def as_chat() -> Callable[[Endpoint], Endpoint]:
     return lambda to: replace(to, api="chat", prompt_form="text")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Self-signed, for localhost: key and certificate in one file."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs the openssl command")
+    path, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command = [openssl, "req", "-x509", "-days", "2", *curve, *name]
+    command += ["-keyout", str(key), "-out", str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+    path.write_text(key.read_text() + path.read_text())
+    return path

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import ssl
-import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -15,7 +13,8 @@ import pytest
 import uvloop
 
 from suite.driver.connection import Connection, ConnectionFailedError, Exchange
-from suite.driver.pool import Pool, Target
+from suite.driver.pool import Pool
+from suite.driver.target import Target
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 REQUEST = b"POST /v1/x HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
@@ -172,22 +171,6 @@ def test_a_request_larger_than_the_socket_buffer_is_sent_whole() -> None:
 
     run(main())
     assert got == size
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """Self-signed, for localhost: key and certificate in one file."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs the openssl command")
-    path, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command = [openssl, "req", "-x509", "-days", "2", *curve, *name]
-    command += ["-keyout", str(key), "-out", str(path)]
-    subprocess.run(command, check=True, capture_output=True)
-    path.write_text(key.read_text() + path.read_text())
-    return path
 
 
 def test_tls_is_spoken_with_servers_that_can_be_trusted_and_no_others(

@@ -9,14 +9,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
 from engines.api import Endpoint
+from suite.driver.answer import Answer
 from suite.driver.calibrate import endpoint, read_truth, truth_rows
+from suite.driver.connection import Exchange, KernelConnection
 from suite.driver.data_plane import Shard
+from suite.driver.prompt import History
+from suite.driver.turn_record import PlayedTurn, turn_record
 from suite.records.turn_records import TurnRecord
 from tests.suite.driver.conftest import Played, Reads, ScriptedEngine
 from workloads.plan import Plan
@@ -67,6 +72,70 @@ def test_turns_are_sent_at_their_instants_and_not_before(
     for record in records:
         assert record.sent_at is not None
         assert record.sent_at >= record.scheduled_at
+
+
+def test_a_turn_that_follows_an_answer_is_due_once_the_client_could_have_digested_it(
+    engine: ScriptedEngine, make_plan: MakePlan, drive_in_process: DriveInProcess
+) -> None:
+    plan = make_plan(starts_at_s=(0.0,) * 3, num_turns=3, closed_concurrency=1)
+    records = drive_in_process(plan, engine.endpoint()).records
+    for before, after in pairwise(records):
+        assert before.done_at is not None
+        assert after.planned_at == before.done_at  # also that of the next conversation
+        assert after.scheduled_at > after.planned_at  # the client's own time
+        assert after.sent_at is not None
+        assert after.sent_at >= after.scheduled_at  # lateness is what comes on top
+
+
+def test_what_the_client_takes_to_digest_an_answer_is_no_lateness(
+    engine: ScriptedEngine,
+    make_plan: MakePlan,
+    drive_in_process: DriveInProcess,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hear = History.hear
+
+    def hear_slowly(history: History, answer: Answer) -> None:
+        hear(history, answer)
+        time.sleep(0.03)
+
+    monkeypatch.setattr(History, "hear", hear_slowly)
+    records = drive_in_process(make_plan(num_turns=6), engine.endpoint()).records[1:]
+    own_s = [record.scheduled_at - (record.planned_at or 0.0) for record in records]
+    lag_s = [(record.sent_at or 0.0) - record.scheduled_at for record in records]
+    assert min(own_s) >= 0.03
+    assert min(lag_s) < 0.03  # a busy machine delays many, never every one
+
+
+def test_turns_are_written_down_after_the_next_one_was_sent(
+    engine: ScriptedEngine,
+    make_plan: MakePlan,
+    drive_in_process: DriveInProcess,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[str] = []
+    start = KernelConnection.start
+
+    def start_and_tell(connection: KernelConnection, request: bytes, exchange: Exchange) -> None:
+        start(connection, request, exchange)
+        begun.append("sent")
+
+    def record_and_tell(played: PlayedTurn, started_at_ns: int) -> TurnRecord:
+        begun.append("recorded")
+        return turn_record(played, started_at_ns)
+
+    monkeypatch.setattr(KernelConnection, "start", start_and_tell)
+    monkeypatch.setattr("suite.driver.data_plane.turn_record", record_and_tell)
+    drive_in_process(make_plan(num_turns=3), engine.endpoint())
+    assert begun == ["sent", "sent", "recorded", "sent", "recorded", "recorded"]
+
+
+def test_a_turn_after_a_pause_is_due_at_its_end(
+    engine: ScriptedEngine, make_plan: MakePlan, drive_in_process: DriveInProcess
+) -> None:
+    plan = make_plan(num_turns=3, think_time_s=0.08)
+    for record in drive_in_process(plan, engine.endpoint()).records:
+        assert record.scheduled_at == record.planned_at
 
 
 def test_the_history_of_token_ids_is_what_the_server_answered(
@@ -244,6 +313,38 @@ def test_chunks_of_several_tokens_and_writes_of_several_chunks_are_told_apart(
     assert bursts.tokens_per_chunk == (1,) * 8
     assert bursts.num_coalesced == 2
     assert len(set(bursts.token_at)) == 2
+    # Each burst was one packet: it is the server that wrote four at once.
+    assert (bursts.num_shared_chunks, bursts.num_merged_chunks) == (8, 0)
+    assert (pairs.num_shared_chunks, pairs.num_merged_chunks) == (0, 0)
+
+
+def test_chunks_that_came_apart_and_were_read_together_are_the_drivers(
+    make_plan: MakePlan, drive_in_process: DriveInProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver stands still in its first read until the server has written all the rest."""
+    is_read, is_written, feed = threading.Event(), threading.Event(), Exchange.feed
+
+    def feed_and_stand_still(exchange: Exchange, data: bytes | memoryview, at_ns: int) -> None:
+        feed(exchange, data, at_ns)
+        is_read.set()
+        assert is_written.wait(60)
+        time.sleep(0.01)  # the rest lies there for so long
+
+    def write_apart(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.recv(65_536)
+        writes = [chunk(1)] * 4
+        connection.sendall(HEAD % len(b"".join(writes)) + writes[0])
+        assert is_read.wait(60)
+        for data in writes[1:]:
+            connection.sendall(data)
+        is_written.set()
+
+    monkeypatch.setattr(Exchange, "feed", feed_and_stand_still)
+    with server_of(write_apart) as (to, _):
+        [record] = drive_in_process(make_plan(num_output_tokens=4), to).records
+    assert record.tokens_per_chunk == (1,) * 4
+    assert (record.num_shared_chunks, record.num_merged_chunks) == (3, 3)
 
 
 def test_a_request_that_died_with_a_kept_connection_is_sent_once_more(

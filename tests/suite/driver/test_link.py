@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import socket
 
-from suite.driver.link import ParentEnd, Report, WorkerEnd
+from suite.driver.link import ParentEnd, Report, StopOrder, WorkerEnd
 
 
 def linked() -> tuple[ParentEnd, WorkerEnd]:
@@ -40,8 +40,9 @@ def test_a_parent_that_does_not_read_delays_nobody_and_loses_nothing() -> None:
 
 def test_a_reason_to_stop_goes_down() -> None:
     parent, worker = linked()
-    parent.send_stop("the engine died")
-    assert worker.read_stop_reason() == "the engine died"
+    order = StopOrder(reason="the engine died", source="server")
+    parent.send_stop(order)
+    assert worker.read_stop() == order
     worker.close()
     parent.close()
 
@@ -49,6 +50,8 @@ def test_a_reason_to_stop_goes_down() -> None:
 def test_a_parent_that_is_gone_is_a_reason_to_stop() -> None:
     parent, worker = linked()
     parent.close()
-    assert "is gone" in worker.read_stop_reason()
+    order = worker.read_stop()
+    assert "is gone" in order.reason
+    assert order.source == "stop"
     worker.send(Report(kind="progress"))  # to nobody
     worker.close()

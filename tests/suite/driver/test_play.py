@@ -19,6 +19,7 @@ import psutil
 
 from engines.api import Endpoint
 from suite.driver.calibrate import calibrate, read_truth
+from suite.driver.early_stop import StopRule
 from suite.driver.play import Drive, play
 from suite.records.progress import Progress
 from suite.records.turn_records import read_shards, read_started_at, read_turns, shard_paths
@@ -129,21 +130,40 @@ def test_a_reason_to_stop_keeps_what_was_measured(
     assert drivers() == []
 
 
+def test_a_run_whose_turns_are_all_refused_ends_early(
+    tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
+) -> None:
+    plan = make_plan(starts_at_s=(0.0,) * 30 + (600.0,))
+    drive = drive_of(tmp_path, plan, engine.endpoint(fault="429", fault_turn=0))
+    rule = StopRule(error_ratio=0.5, after=20, is_throughout=False)
+    result = play(replace(drive, stop_rule=rule))
+    assert result.stopped_by == "errors"
+    assert result.note is not None
+    assert "turns failed (stop: error_ratio 0.5 after 20)" in result.note
+    assert result.note.endswith("429 Too Many Requests: slow down (Retry-After: 3)")
+    assert result.counts.recorded >= 20
+    assert drivers() == []
+
+
 def test_ctrl_c_keeps_what_was_measured(
     tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
 ) -> None:
-    plan = make_plan(starts_at_s=(0.0, 600.0), num_output_tokens=3)
+    """One turn is done, the next of its conversation stalls, and others are not due yet."""
+    plan = make_plan(starts_at_s=(0.0, 600.0), num_turns=3, num_output_tokens=3)
 
     def press_when_one_is_done(progress: Progress) -> None:
-        if progress.num_done == 1:
+        if (progress.num_done, progress.num_in_flight) == (1, 1):
             os.kill(os.getpid(), signal.SIGINT)
 
-    drive = drive_of(tmp_path, plan, engine.endpoint())
+    drive = drive_of(tmp_path, plan, engine.endpoint(fault="stall", fault_turn=1))
     result = play(drive, on_progress=press_when_one_is_done)
     assert result.stopped_by == "signal"
-    assert (result.counts.recorded, result.counts.failed, result.counts.lost) == (1, 0, 1)
-    [record] = read_turns(drive.directory / "turns.parquet")
-    assert len(record.token_at) == 3
+    counts = result.counts
+    assert (counts.recorded, counts.failed, counts.lost) == (2, 0, 4)
+    assert (counts.cut, counts.not_asked, counts.not_due) == (1, 0, 4)
+    done, cut = read_turns(drive.directory / "turns.parquet")
+    assert len(done.token_at) == 3
+    assert (cut.error, cut.error_source) == ("cut short: stopped by Ctrl-C", "stop")
     assert drivers() == []
 
 

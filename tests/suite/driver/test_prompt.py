@@ -9,8 +9,8 @@ import pytest
 from engines.api import Endpoint
 from suite.driver.answer import Answer
 from suite.driver.calibrate import endpoint
-from suite.driver.pool import Target
 from suite.driver.prompt import History, PromptError, RequestWriter
+from suite.driver.target import Target
 from suite.driver.words import render
 from workloads.plan_parts import Turn
 

@@ -28,6 +28,10 @@ GOOD = TurnRecord(
     time_source="kernel",
     finish_reason="length",
     error=None,
+    planned_at=1.0,
+    counted_by="usage",
+    num_shared_chunks=0,
+    num_merged_chunks=0,
 )
 
 
@@ -59,12 +63,60 @@ def test_a_tight_slo_tightens_the_bound_on_lag() -> None:
     assert not quality_of(late, slo_s=0.01).is_valid
 
 
-def test_merged_reads_make_a_run_invalid() -> None:
-    assert quality_of(*[GOOD] * 999, replace(GOOD, num_coalesced=2)).is_valid
-    quality = quality_of(*[GOOD] * 99, replace(GOOD, num_coalesced=1))
+def shared(num: int, *, merged: int | None) -> TurnRecord:
+    return replace(GOOD, num_coalesced=1, num_shared_chunks=num, num_merged_chunks=merged)
+
+
+def test_chunks_read_together_late_are_doubts_of_tbt_alone() -> None:
+    few = quality_of(*[GOOD] * 999, shared(3, merged=3))
+    assert few.tbt_doubt is None
+    assert few.coalesced_ratio == few.merged_ratio == pytest.approx(3 / 3000)
+    quality = quality_of(*[GOOD] * 99, shared(3, merged=3))
+    assert quality.is_valid
+    assert quality.merged_ratio == pytest.approx(3 / 300)
+    assert quality.tbt_doubt is not None
+    assert "use more workers" in quality.tbt_doubt
+    assert quality.warnings == [quality.tbt_doubt]
+
+
+def test_chunks_of_which_nobody_knows_how_they_came_are_put_down_to_the_driver() -> None:
+    assert quality_of(shared(3, merged=None)).merged_ratio == 1.0
+
+
+def test_chunks_that_came_together_are_doubts_of_the_stream() -> None:
+    """A whole answer in one write is one read, but every one of its chunks shares it."""
+    quality = quality_of(shared(3, merged=0))
+    assert quality.is_valid
+    assert (quality.coalesced_ratio, quality.merged_ratio) == (1.0, 0.0)
+    assert quality.tbt_doubt is not None
+    assert "the stream is buffered on its way" in quality.tbt_doubt
+    assert "workers" not in quality.tbt_doubt
+    mostly = quality_of(*[shared(3, merged=0)] * 9, shared(3, merged=2))
+    assert mostly.tbt_doubt is not None
+    assert "workers" not in mostly.tbt_doubt  # it would not help
+    assert quality_of(*[GOOD] * 200, shared(2, merged=0)).tbt_doubt is None
+
+
+def test_turns_that_failed_in_the_driver_make_a_run_invalid() -> None:
+    own = replace(GOOD, error="no descriptor left (ulimit -n 64)", error_source="driver")
+    theirs = replace(GOOD, error="gone", error_source="server")
+    assert quality_of(GOOD, theirs).is_valid
+    quality = quality_of(GOOD, own)
     assert not quality.is_valid
-    assert quality.coalesced_ratio == pytest.approx(1 / 300)
-    assert "use more workers" in quality.warnings[0]
+    [warning] = quality.warnings
+    assert warning.startswith("1 turn failed in the driver itself")
+    assert "ulimit -n" in warning
+
+
+def test_the_clients_own_time_is_no_lateness() -> None:
+    quick = replace(GOOD, turn=1, planned_at=0.999)
+    assert quality_of(*[quick] * 9).warnings == []
+    slow = replace(GOOD, turn=1, planned_at=0.9)
+    quality = quality_of(*[slow] * 9)
+    assert quality.is_valid
+    assert quality.own_time_p99_s == pytest.approx(0.1)
+    [remark] = quality.warnings
+    assert "the client itself took up to 0.1000 s" in remark
 
 
 def test_a_worker_near_the_end_of_its_core_makes_a_run_invalid() -> None:
@@ -85,9 +137,32 @@ def test_counts_that_disagree_with_usage_or_plan_are_remarked() -> None:
     quality = quality_of(GOOD, replace(GOOD, num_output_tokens=4, planned_output_tokens=4))
     assert quality.is_valid
     [warning] = quality.warnings
-    assert warning.startswith("1 turns streamed another number of tokens")
+    assert warning.startswith("1 turn streamed another number of tokens")
     [warning] = quality_of(GOOD, replace(GOOD, planned_output_tokens=9)).warnings
-    assert warning.startswith("1 turns got another number of tokens than planned")
+    assert warning.startswith("1 turn got another number of tokens than planned")
+
+
+@pytest.mark.parametrize(("asks", "advice"), [(False, "let it ignore"), (True, "min_tokens")])
+def test_answers_that_the_server_ended_early_are_counted_and_said(asks: bool, advice: str) -> None:
+    early = replace(GOOD, planned_output_tokens=9, finish_reason="stop")
+    table = pa.Table.from_pylist([turn_row(early), turn_row(GOOD)], schema=TURN_SCHEMA)
+    quality = judge(
+        table, num_workers=1, max_cpu_ratio=0.1, tightest_ttft_slo_s=1.0, asks_ignore_eos=asks
+    )
+    [warning] = quality.warnings
+    assert warning.startswith("1 turn ended by the server's own choice before the planned length")
+    assert advice in warning
+
+
+def test_chunks_that_were_counted_for_tokens_are_said() -> None:
+    chunks = replace(GOOD, num_output_tokens=None, counted_by="chunks", planned_output_tokens=9)
+    [warning] = quality_of(GOOD, chunks, chunks).warnings
+    assert warning.startswith("2 turns came with neither usage nor token ids: chunks were counted")
+
+
+def test_hidden_thought_is_said() -> None:
+    [warning] = quality_of(replace(GOOD, num_hidden_tokens=500), GOOD).warnings
+    assert warning.startswith("1 turn had 500 tokens of hidden thought")
 
 
 def test_failed_turns_and_turns_without_usage_are_not_held_against_the_counts() -> None:

@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suite.driver.http1 import Response
-from suite.driver.sse import events
+from suite.driver.sse import Event, EventReader
+
+
+def events(response: Response) -> list[Event]:
+    reader = EventReader(response)
+    return list(iter(reader.next, None))
+
 
 EVENTS = st.lists(st.text(st.characters(codec="ascii", exclude_characters="\r\n"), max_size=12))
 

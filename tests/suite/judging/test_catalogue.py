@@ -35,18 +35,16 @@ def listed() -> str:
     lines = ["| metric | what | kind | better | by class | interval | pairs by |", "|" + "---|" * 7]
     for family in FAMILIES:
         row = ROWS[f"{family.name}.p99"]
-        lines.append(_line(f"{family.name}.STATISTIC", row, family.label))
-    lines += [
-        _line(name, ROWS[name], ROWS[name].label) for name in METRICS if not ROWS[name].is_latency
-    ]
+        lines.append(_line(f"{family.name}.STATISTIC", row))
+    lines += [_line(name, ROWS[name]) for name in METRICS if not ROWS[name].is_latency]
     return "\n".join(lines) + "\n"
 
 
-def _line(name: str, row: Row, label: str) -> str:
+def _line(name: str, row: Row) -> str:
     kind = f"{row.kind}, {row.unit}" if row.unit else row.kind
     cells = (
         f"`{name}`",
-        label,
+        row.definition,
         kind,
         row.better,
         "yes" if "class" in row.scopes else "",
@@ -125,6 +123,7 @@ def test_the_places_hold_what_their_readers_need() -> None:
     assert {row.term for row in ROWS.values() if row.term} <= GLOSSARY.keys()
     assert {row.term or row.group for row in shown_in("cards")} <= GLOSSARY.keys()
     assert len({row.label for row in ROWS.values()}) == len(ROWS)
+    assert all(row.definition.endswith(".") for row in ROWS.values())
     assert len(COLUMNS) == len(shown_in("sweep")) + 3
     assert all(row.is_gated for row in shown_in("compared"))
     assert all("class" in row.scopes for row in shown_in("compared by class"))

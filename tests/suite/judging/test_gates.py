@@ -217,3 +217,13 @@ def test_an_engine_that_never_ran_passes_no_gate():
     outcomes = judge_all(gates, {"fast": engine(THOUSAND), "base": never}, "base")
     assert [each.outcome for each in outcomes if each.engine == "base"] == [Outcome.INCONCLUSIVE]
     assert outcomes[-1].outcome is Outcome.INCONCLUSIVE
+
+
+def test_gaps_that_were_lost_on_the_way_are_doubts_of_gates_on_gaps_alone():
+    samples = summarise(THOUSAND).as_json()
+    mine = {**engine(THOUSAND), "tbt_s": samples, "tbt_doubt": "the stream is buffered"}
+    gates = [parse_gate("tbt.p50 <= 5s"), parse_gate("ttft.p50 <= 5s")]
+    of_gaps, of_ttft = judge_all(gates, {"a": mine})
+    assert (of_gaps.outcome, of_gaps.reason) == (Outcome.INCONCLUSIVE, "the stream is buffered")
+    assert of_gaps.more_conversations is None
+    assert of_ttft.outcome is Outcome.PASS

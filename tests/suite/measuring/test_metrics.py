@@ -13,7 +13,7 @@ import pytest
 
 from suite.errors import RunDirectoryError
 from suite.judging.metrics_file import measure, write_metrics
-from suite.records.run_directory import SCHEMA_VERSION, Manifest
+from suite.records.run_directory import SCHEMA_VERSION, Counts, Manifest
 from suite.records.turn_records import TurnRecord, write_turns
 from tests.reports.synthetic_run import FAST, SLOW, make_manifest, make_plan, make_trial, write_run
 from workloads.plan import Plan
@@ -269,6 +269,44 @@ def test_an_interrupted_part_says_so_and_repeats_not_begun_are_not_judged(tmp_pa
     assert engine["slo"]["num_users"] == 3
     assert "repeat 1 interrupted: Ctrl-C" in engine["warnings"]
     assert "1 of 2 repeats were begun" in engine["warnings"]
+
+
+def test_turns_that_a_stop_kept_from_being_asked_or_cut_short_are_neither_failed_nor_missed(
+    tmp_path,
+):
+    """Ann's second turn was under way, cat's second was not due yet; bob was never asked."""
+    cut = replace(ALL_WELL[1], error="cut short: Ctrl-C", error_source="stop", token_at=())
+    cut = replace(cut, tokens_per_chunk=(), finish_reason=None)
+    run = run_of(tmp_path, [ALL_WELL[0], cut, ALL_WELL[3]])
+    manifest = Manifest.read(run)
+    counts = Counts(planned=5, recorded=3, failed=0, lost=2, cut=1, not_due=2)
+    changes = {"status": "interrupted", "note": "Ctrl-C", "counts": counts}
+    trial = manifest.trials[0].model_copy(update=changes)
+    manifest.model_copy(update={"trials": [trial]}).write(run)
+    engine = measure(run)["engines"]["mine"]
+    assert engine["counts"] == {"planned": 5, "recorded": 3, "failed": 0, "lost": 2}
+    assert engine["not_asked"] == {"after_failure": 0, "not_due": 2, "cut_short": 1}
+    assert engine["slo"]["num_users"] == 2
+    assert engine["slo"]["users_within_slo_ratio"] == 1.0
+    assert engine["slo"]["turn_attainment_ratio"] == 1.0
+    assert engine["driver_lag_s"]["count"] == 2
+    [told] = [text for text in engine["warnings"] if "not asked" in text]
+    assert told.startswith("3 turns of 5 planned were not asked, or not to the end")
+    assert not [text for text in engine["warnings"] if "left no record" in text]
+
+
+def test_turns_after_a_failed_one_are_not_asked_and_miss_also_in_a_run_that_was_stopped(tmp_path):
+    failed = replace(ALL_WELL[0], error="refused", error_source="server")
+    run = run_of(tmp_path, [failed, *ALL_WELL[2:4]])
+    manifest = Manifest.read(run)
+    counts = Counts(planned=5, recorded=3, failed=1, lost=2, not_asked=1, not_due=1)
+    trial = manifest.trials[0].model_copy(update={"status": "interrupted", "counts": counts})
+    manifest.model_copy(update={"trials": [trial]}).write(run)
+    engine = measure(run)["engines"]["mine"]
+    assert engine["not_asked"] == {"after_failure": 1, "not_due": 1, "cut_short": 0}
+    assert engine["slo"]["num_users"] == 3
+    assert engine["slo"]["num_users_within_slo"] == 2  # ann is not
+    assert engine["slo"]["turn_attainment_ratio"] == 2 / 4
 
 
 def test_prompt_tokens_that_no_server_counted_leave_service_open(tmp_path):

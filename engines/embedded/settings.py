@@ -75,7 +75,7 @@ class FastSwitchSettings(CoreEngineSettings):
 
     def facts(self) -> EngineFacts:
         is_paced = self.pace is not None
-        return EngineFacts(is_paced=is_paced, is_modelled=is_paced, logs_real_steps=not is_paced)
+        return EngineFacts(is_modelled=is_paced, logs_real_steps=not is_paced)
 
     def remarks(self) -> list[str]:
         pace = self.named_pace

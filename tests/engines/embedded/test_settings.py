@@ -27,6 +27,12 @@ def test_an_engine_without_a_pace_has_nothing_to_remark() -> None:
     assert (settings().named_pace, settings().remarks()) == (None, [])
 
 
+def test_a_paced_engine_s_times_are_modelled_and_no_profile_can_be_fitted_to_its_log() -> None:
+    paced, free = settings(pace="a10-llama3-8b").facts(), settings().facts()
+    assert (paced.is_modelled, paced.logs_real_steps, paced.is_virtual) == (True, False, False)
+    assert (free.is_modelled, free.logs_real_steps) == (False, True)
+
+
 def test_a_pace_of_an_unknown_gpu_is_refused_when_the_file_is_read() -> None:
     with pytest.raises(EngineInputError, match="profile 'a11' is unknown"):
         settings(pace="a11").resolve("nano-llama")

@@ -36,7 +36,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[st
             "kind": "openai",
             "base_url": f"http://127.0.0.1:{port}/v1",
             "prompts": "token_ids",
-            "prefix_cache": "shared",  # no opening words: the server's account is told by its prompt
+            "prefix_cache": "shared",  # no opening words: an account is told by its prompt
             "extra_body": {"script": {"first_after_s": FIRST_AFTER_S, "gap_s": GAP_S}},
         }
         spec = workload(

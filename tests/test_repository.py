@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -158,3 +159,17 @@ def test_the_documents_table_of_presets_is_the_programs() -> None:
     }
     assert told == real
     assert {preset.policy for preset in PRESETS.values()} == {"priority"}
+
+
+RIDDLE = re.compile(r"^(Of|The same|So|Where) ")
+
+
+def test_no_docstring_begins_by_sending_its_reader_elsewhere() -> None:
+    found = []
+    for path in sorted(each for name in PACKAGES for each in (ROOT / name).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                text = ast.get_docstring(node) or ""
+                if RIDDLE.match(text):
+                    found.append(f"{path.relative_to(ROOT)}: {text.splitlines()[0]}")
+    assert found == []

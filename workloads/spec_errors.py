@@ -84,7 +84,7 @@ def _where(key: str, path: Path, settings: Sequence[Setting]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where in the file a problem is."""
+    """The place in the file at which a problem is."""
 
     key: str  # as a person wrote it, without pydantic's union tags
     kind: Any  # the type expected there

@@ -1,4 +1,4 @@
-"""Where each request's time goes, followed step by step and told when the request ends.
+"""Follows step by step what each request's time goes to, and tells it when the request ends.
 
 It looks once a step: a request that was in the step's batch was computing since the step began;
 one that has left it, was brought in or was sent away is what its phase says. Landed swap-ins are

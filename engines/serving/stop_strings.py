@@ -1,4 +1,4 @@
-"""Where an answer ends: text is let through only when no stop string can still begin in it."""
+"""Ends an answer: text is let through only when no stop string can still begin in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where tokenizers come from: a Hugging Face folder, a GGUF file's metadata, or nothing at all."""
+"""Makes tokenizers: from a Hugging Face folder, a GGUF file's metadata, or nothing at all."""
 
 from __future__ import annotations
 

@@ -51,7 +51,6 @@ def run(
 
     A file with a matrix is a sweep: each of its cells in turn, or over the cores."""
     from suite.cli.sweeping import run_sweep
-    from suite.playing.preflight import unheard_priorities
     from suite.playing.workload import resolve_workload
     from workloads.attach import base_url_of
     from workloads.matrix import read_matrix
@@ -67,17 +66,28 @@ def run(
     _refuse(sweeps_only, f"is for sweeps, and {named} has no matrix")
     plan = None if plan_file is None else Plan.read(plan_file)
     workload = resolve_workload(source.without_matrix(), plan=plan)
+    base_url = base_url_of(named)
+    raise typer.Exit(_run_once(workload, out, num_workers=workers, solo=solo, base_url=base_url))
+
+
+def _run_once(
+    workload: Workload, root: Path, *, num_workers: int, solo: bool, base_url: str | None
+) -> int:
+    """Plays and judges one workload and returns the exit code; `base_url`: of a server that was
+    named in place of a file."""
+    from suite.playing.preflight import unheard_priorities
+
     for note in unheard_priorities(workload.spec, workload.engines):
         typer.echo(f"! {note}", err=True)
-    if (base_url := base_url_of(named)) is not None:
+    if base_url is not None:
         meet_server(base_url, workload)
-    outcome = _play(workload, out, num_workers=workers)
+    outcome = _play(workload, root, num_workers=num_workers)
     if solo and all(trial.status == "complete" for trial in outcome.manifest.trials):
         _play_alone(workload, outcome.directory)
     code = _judge(outcome)
     if base_url is not None:
         say_how_to_change(base_url)
-    raise typer.Exit(code)
+    return code
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:

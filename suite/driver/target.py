@@ -1,4 +1,4 @@
-"""Where a server is asked: its address, its path, and a proxy in between if the file names one.
+"""The place at which a server is asked: address, path, and a proxy if the file names one.
 
 Proxies of the environment (HTTP_PROXY) are not heeded: what is measured is what the file says.
 """

@@ -107,7 +107,7 @@ class TorchDevice:
         self._steps.prepare()
 
     def _make_current(self) -> None:
-        """Of several GPUs kernels run on the thread's own one, wherever their arguments lie."""
+        """Makes this GPU the thread's own: kernels run there, wherever their arguments lie."""
         if self._device.type == "cuda":
             torch.cuda.set_device(self._device)
 

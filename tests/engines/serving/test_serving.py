@@ -86,7 +86,10 @@ def test_a_stop_with_an_open_stream_tells_the_client_and_ends_with_0(tmp_path):
 def test_clients_that_leave_before_the_body_ends_leave_no_traceback(tmp_path, last_words):
     """Twenty each, at the first token, the last one, and between it and the terminating chunk."""
     body = json.dumps({"prompt": "abc", "stream": True}).encode()
-    head = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    head = (
+        b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
     reset = struct.pack("ii", 1, 0)
     with process(tmp_path, engine="slow") as (child, ready_file):
         port = port_of(child, ready_file)

@@ -32,7 +32,7 @@ def write_result(
     results: Any,
     remark: str | None = None,
     origin: Origin | None = None,
-    folder: Path = DIRECTORY,
+    folder: Path | None = None,
 ) -> Path:
     """Writes NAME.json to benchmarks/results, or to another folder, and returns its path;
     `settings` are the script's own, as they were used."""
@@ -45,6 +45,7 @@ def write_result(
         "settings": dict(settings),
         "results": results,
     }
+    folder = folder or DIRECTORY
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}.json"
     path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")

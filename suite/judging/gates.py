@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from math import inf
 from typing import Any, Literal
 
+from suite.judging.catalogue.row import Row
 from suite.judging.catalogue.table import Metric
 from suite.judging.gate_syntax import Gate
 from suite.judging.gate_values import GateValue, value_of_gate
@@ -108,7 +110,7 @@ def _outcome(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcom
         operator=gate.operator,
         observed=number.value,
         bound=None if found.bound is None else found.bound * found.scale,
-        interval=_scaled(whole, found.scale),
+        interval=_in_its_unit(whole, found.scale, metric.row),
         num_samples=number.num_samples,
         unit=metric.row.unit_of_bounds,
         outcome=judged.outcome,
@@ -168,8 +170,13 @@ def _held_against_bound(
     return Outcome.INCONCLUSIVE, "its interval reaches over the bound"
 
 
-def _scaled(interval: Interval | None, scale: float) -> Interval | None:
+def _in_its_unit(interval: Interval | None, scale: float, row: Row) -> Interval | None:
+    """Returns the interval brought back from multiples of a baseline; a share's never passes 1,
+    however wide its ratio to the baseline may be."""
     if interval is None:
         return None
-    low, high = (None if end is None else end * scale for end in (interval.low, interval.high))
+    largest = 1.0 if row.is_never_above_1 else inf
+    low, high = (
+        None if end is None else min(end * scale, largest) for end in (interval.low, interval.high)
+    )
     return Interval(low=low, high=high)

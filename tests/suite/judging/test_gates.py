@@ -160,6 +160,15 @@ def test_a_ratio_is_simply_compared(bound, outcome):
     assert (found.outcome, found.interval) == (outcome, None)
 
 
+def test_an_interval_of_a_share_ends_at_1_however_wide_its_ratio_is():
+    engines = {"a": engine(THOUSAND, users_within=1.0), "b": engine(THOUSAND, users_within=0.5)}
+    for name, ends in (("a", [0.9, 1.0]), ("b", [0.3, 0.7])):
+        engines[name]["slo"]["interval"] = {"users_within_slo_ratio": ends}
+    (found,) = judge("a: slo.users_within_slo_ratio >= 1.1 * baseline", engines, "b")
+    assert found.outcome == "pass"
+    assert 0.5 < found.interval.low < 0.8 and found.interval.high == 1.0
+
+
 def test_a_class_gate_looks_at_that_class():
     engines = {"a": engine(THOUSAND, class_samples=THOUSAND * 5)}
     (latency,) = judge("ttft.p99[interactive] <= 2s", engines)

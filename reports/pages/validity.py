@@ -94,5 +94,5 @@ def _too_few(summary: Json) -> list[str]:
     missing = summary["unavailable"]
     if not summary["count"] or not missing:
         return []
-    names = ", ".join(name.replace("p999", "p99.9").upper() for name in missing)
-    return [f"too few samples for {names} ({list(missing.values())[-1]})"]
+    each = [f"{name.replace('p999', 'p99.9').upper()} ({why})" for name, why in missing.items()]
+    return [f"too few samples for {', '.join(each)}"]

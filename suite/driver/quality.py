@@ -13,14 +13,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy import special
 
 from suite.driver.turn_remarks import turn_remarks
 from suite.plurals import several
 from suite.records.run_directory import DriverQuality
 from suite.records.turn_records import time_source_of
+from suite.statistics.arrays import Floats
 
 MAX_LAG_S = 0.002
 MAX_LAG_SHARE_OF_SLO = 0.05
+LATE_RATIO = 0.01  # of the turns may be sent later than the bound: their P99 lies at it
+CHANCE_RATIO = 0.05  # so seldom may a driver that keeps to it be called late
 MAX_MERGED_RATIO = 0.001  # by the driver: chunks that came apart
 MAX_COALESCED_RATIO = 0.01  # by the server: chunks that came together
 MAX_CPU_RATIO = 0.7
@@ -31,6 +35,13 @@ def max_lag_s(tightest_ttft_slo_s: float | None) -> float:
     if tightest_ttft_slo_s is None:
         return MAX_LAG_S
     return min(MAX_LAG_S, MAX_LAG_SHARE_OF_SLO * tightest_ttft_slo_s)
+
+
+def is_beyond_chance(num: int, total: int, ratio: float) -> bool:
+    """Whether so many of `total` are more than a true share of `ratio` gives by chance (exact
+    binomial test, one-sided)."""
+    # bdtrc(k - 1, n, p) is P(at least k of n).
+    return num > 0 and bool(special.bdtrc(num - 1, total, ratio) < CHANCE_RATIO)
 
 
 @dataclass(slots=True)
@@ -54,10 +65,10 @@ def judge(
     lag_p99_s, own_time_p99_s = _lag_p99_s(turns), _own_time_p99_s(turns)
     coalesced_ratio, merged_ratio = _coalesced_ratio(turns), _merged_ratio(turns)
     doubts = _Doubts(remarks=turn_remarks(turns, asks_ignore_eos=asks_ignore_eos))
-    _doubt_lag(doubts, lag_p99_s, max_lag_s(tightest_ttft_slo_s))
+    _doubt_lag(doubts, _lags_s(turns), max_lag_s(tightest_ttft_slo_s))
     _doubt_failures(doubts, turns)
     _doubt_cpu(doubts, max_cpu_ratio)
-    _doubt_gaps(doubts, coalesced_ratio, merged_ratio)
+    _doubt_gaps(doubts, coalesced_ratio, merged_ratio, _num_chunks(turns))
     _remark_own_time(doubts, own_time_p99_s)
     _remark_stamps(doubts, turns)
     return DriverQuality(
@@ -74,9 +85,14 @@ def judge(
     )
 
 
+def _lags_s(turns: pa.Table) -> Floats:
+    lags_s: Floats = pc.drop_null(pc.subtract(turns["sent_at"], turns["scheduled_at"])).to_numpy()
+    return lags_s
+
+
 def _lag_p99_s(turns: pa.Table) -> float | None:
-    lag_s = pc.drop_null(pc.subtract(turns["sent_at"], turns["scheduled_at"]))
-    return float(np.quantile(lag_s.to_numpy(), 0.99)) if len(lag_s) else None
+    lags_s = _lags_s(turns)
+    return float(np.quantile(lags_s, 0.99)) if len(lags_s) else None
 
 
 def _own_time_p99_s(turns: pa.Table) -> float | None:
@@ -97,17 +113,28 @@ def _merged_ratio(turns: pa.Table) -> float:
     return _share_of_chunks(turns.append_column("num_own_chunks", own), "num_own_chunks")
 
 
+def _num_chunks(turns: pa.Table) -> int:
+    return pc.sum(pc.list_value_length(turns["token_at"])).as_py() or 0
+
+
 def _share_of_chunks(turns: pa.Table, column: str) -> float:
-    num_chunks = pc.sum(pc.list_value_length(turns["token_at"])).as_py() or 0
+    num_chunks = _num_chunks(turns)
     return (pc.sum(turns[column]).as_py() or 0) / num_chunks if num_chunks else 0.0
 
 
-def _doubt_lag(doubts: _Doubts, lag_p99_s: float | None, bound_s: float) -> None:
-    if lag_p99_s is not None and lag_p99_s > bound_s:
+def _doubt_lag(doubts: _Doubts, lags_s: Floats, bound_s: float) -> None:
+    """Doubts a driver of whose turns more are late than chance explains.
+
+    Few turns tell little of their P99: one late turn of 48 may come from a driver that is late once
+    in a hundred times.
+    """
+    num_late = int((lags_s > bound_s).sum())
+    if is_beyond_chance(num_late, len(lags_s), LATE_RATIO):
         doubts.invalidating.append(
-            f"turns were sent late: p99 of sent − scheduled is {lag_p99_s:.4f} s (bound "
-            f"{bound_s:g} s); use more workers, leave the driver a core, or let it run with "
-            "real-time priority (ulimit -r 1)"
+            f"turns were sent late: p99 of sent − scheduled is {np.quantile(lags_s, 0.99):.4f} s "
+            f"(bound {bound_s:g} s, {several(num_late, 'turn')} of {len(lags_s):,} above it); use "
+            "more workers, leave the driver a core, or let it run with real-time priority "
+            "(ulimit -r 1)"
         )
 
 
@@ -127,7 +154,9 @@ def _doubt_cpu(doubts: _Doubts, max_cpu_ratio: float) -> None:
         )
 
 
-def _doubt_gaps(doubts: _Doubts, coalesced_ratio: float, merged_ratio: float) -> None:
+def _doubt_gaps(
+    doubts: _Doubts, coalesced_ratio: float, merged_ratio: float, num_chunks: int
+) -> None:
     from_server = coalesced_ratio - merged_ratio
     if from_server > max(MAX_COALESCED_RATIO, merged_ratio):
         doubts.of_gaps.append(
@@ -137,7 +166,7 @@ def _doubt_gaps(doubts: _Doubts, coalesced_ratio: float, merged_ratio: float) ->
             "not be judged; have whatever stands between pass on every event at once (nginx: "
             "proxy_buffering off)"
         )
-    elif merged_ratio > MAX_MERGED_RATIO:
+    elif is_beyond_chance(round(merged_ratio * num_chunks), num_chunks, MAX_MERGED_RATIO):
         doubts.of_gaps.append(
             f"{merged_ratio:.2%} of the token chunks came apart and were read together, late "
             f"(bound {MAX_MERGED_RATIO:.1%}): their gaps are merged; use more workers or leave the "

@@ -55,6 +55,18 @@ def test_turns_sent_late_make_a_run_invalid() -> None:
     assert warning.startswith("turns were sent late: p99 of sent − scheduled is 0.0021 s")
 
 
+@pytest.mark.parametrize(
+    ("num_turns", "num_late", "is_valid"),
+    [
+        *[(48, 1, True), (48, 2, True), (48, 3, False), (104, 3, True), (104, 4, False)],
+        *[(1, 1, False), (1000, 15, True), (1000, 16, False)],  # by chance: 1 %, 8.2 %, 4.8 %
+    ],
+)
+def test_so_many_late_turns_may_be_chance(num_turns: int, num_late: int, is_valid: bool) -> None:
+    late = replace(GOOD, sent_at=1.05)
+    assert quality_of(*[GOOD] * (num_turns - num_late), *[late] * num_late).is_valid is is_valid
+
+
 def test_a_tight_slo_tightens_the_bound_on_lag() -> None:
     assert max_lag_s(None) == max_lag_s(1.0) == 0.002
     assert max_lag_s(0.01) == pytest.approx(0.0005)
@@ -77,6 +89,12 @@ def test_chunks_read_together_late_are_doubts_of_tbt_alone() -> None:
     assert quality.tbt_doubt is not None
     assert "use more workers" in quality.tbt_doubt
     assert quality.warnings == [quality.tbt_doubt]
+
+
+def test_a_single_merged_read_of_a_small_run_may_be_chance() -> None:
+    pair = shared(2, merged=2)
+    assert quality_of(*[GOOD] * 533, pair).tbt_doubt is None  # 2 of 1,602 chunks
+    assert quality_of(*[GOOD] * 533, *[pair] * 3).tbt_doubt is not None
 
 
 def test_chunks_of_which_nobody_knows_how_they_came_are_put_down_to_the_driver() -> None:

@@ -193,20 +193,13 @@ def _with_all_columns(table: pa.Table) -> pa.Table:
     return table.select(_COLUMNS)
 
 
-def write_turns(
-    path: Path, records: Sequence[TurnRecord], *, started_at_monotonic_s: float
-) -> None:
-    table = pa.Table.from_pylist([turn_row(record) for record in records], schema=TURN_SCHEMA)
-    write_table(path, table, started_at_monotonic_s=started_at_monotonic_s)
-
-
 def read_turns(path: Path) -> list[TurnRecord]:
-    """Also those of older versions, which tell less."""
+    """Returns the records of a turns.parquet, also of older versions, which tell less."""
     return [_record(row) for row in pq.read_table(path).to_pylist()]
 
 
 def read_started_at(path: Path) -> float | None:
-    """The run's start in absolute CLOCK_MONOTONIC seconds; None if it never started."""
+    """Returns the run's start in absolute CLOCK_MONOTONIC seconds; None if it never started."""
     started_at = pq.read_schema(path).metadata.get(STARTED_AT_KEY)
     return None if started_at is None else float(started_at)
 

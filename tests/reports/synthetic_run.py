@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from suite.records.run_directory import Counts, DriverQuality, Manifest, Trial
-from suite.records.turn_records import TurnRecord, write_turns
+from suite.records.turn_records import TurnRecord
 from tests.reports.synthetic_logs import (
     Behaviour,
     make_requests,
     make_steps,
     make_transfers,
 )
+from tests.turn_files import write_turns
 from workloads.plan import Plan
 from workloads.plan_parts import Conversation, Slo, Turn, UserClass
 

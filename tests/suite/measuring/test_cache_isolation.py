@@ -22,8 +22,9 @@ from suite.judging.verdicts import compare_sides
 from suite.measuring.cache_isolation import NOTE, SLACK_TOKENS
 from suite.measuring.shared_prefixes import shared_ratios
 from suite.records.run_directory import SOLO_FOLDER, Isolation, Manifest
-from suite.records.turn_records import TurnRecord, write_turns
+from suite.records.turn_records import TurnRecord
 from tests.reports.synthetic_run import make_manifest, make_trial
+from tests.turn_files import write_turns
 from workloads.plan import Plan
 from workloads.plan_parts import Conversation, Slo, Turn, UserClass
 

@@ -17,8 +17,9 @@ from suite.measuring.service import (
     service_gaps,
     service_rates,
 )
-from suite.records.turn_records import TurnRecord, write_turns
+from suite.records.turn_records import TurnRecord
 from suite.records.turn_table import read_turns
+from tests.turn_files import write_turns
 
 
 @pytest.mark.parametrize(

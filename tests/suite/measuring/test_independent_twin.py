@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from suite.cli import app
 from suite.judging.metrics_file import measure
-from suite.records.turn_records import TurnRecord, write_turns
+from suite.records.turn_records import TurnRecord
 from tests.end_to_end.command import REPOSITORY, only_run
 from tests.reports.synthetic_run import make_manifest, make_trial
 from tests.suite.measuring.naive_metrics import (
@@ -26,6 +26,7 @@ from tests.suite.measuring.naive_metrics import (
     percentile,
     slowdowns,
 )
+from tests.turn_files import write_turns
 from workloads.plan import Plan
 from workloads.plan_parts import Conversation, Slo, Turn, UserClass
 

@@ -14,8 +14,9 @@ import pytest
 from suite.errors import RunDirectoryError
 from suite.judging.metrics_file import measure, write_metrics
 from suite.records.run_directory import SCHEMA_VERSION, Counts, Manifest
-from suite.records.turn_records import TurnRecord, write_turns
+from suite.records.turn_records import TurnRecord
 from tests.reports.synthetic_run import FAST, SLOW, make_manifest, make_plan, make_trial, write_run
+from tests.turn_files import write_turns
 from workloads.plan import Plan
 from workloads.plan_parts import Conversation, Slo, Turn, UserClass
 

@@ -16,8 +16,8 @@ from suite.records.turn_records import (
     shard_paths,
     turn_row,
     write_table,
-    write_turns,
 )
+from tests.turn_files import write_turns
 
 INSTANTS = st.floats(0, 1e6, allow_nan=False)
 COUNTS = st.integers(0, 2**31 - 1)

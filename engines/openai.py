@@ -22,7 +22,7 @@ from engines.errors import EngineError, EngineInputError
 from engines.facts import EngineFacts
 from engines.proxied import opener_through
 from engines.separation import CacheSalt, PrefixCache, Server, check_prefix_cache, separate
-from engines.server_metrics import logged_server_metrics
+from engines.server_metrics import CounterWatch, logged_server_metrics
 
 WANTS_A_KEY = (401, 403)
 NO_SUCH_ROUTE = (404, 405, 501)  # some servers list no models; then the file's word counts
@@ -65,7 +65,8 @@ class OpenAISettings(EngineSettings):
     metrics_url: str | None = Field(
         None,
         pattern=r"^https?://",
-        description="its Prometheus page (/metrics, vLLM's names), read each second",
+        description="its Prometheus page (mostly /metrics), read each second; names as of vLLM, "
+        "llama.cpp, SGLang, TGI, LiteLLM",
     )
     proxy: str | None = Field(
         None,
@@ -96,20 +97,25 @@ class OpenAISettings(EngineSettings):
     ) -> Iterator[RunningEngine]:
         """Attaches to the server; nothing is started."""
         endpoint = find_endpoint(name, self)
-        with _watched_metrics(self, directory):
-            yield AttachedServer(endpoint)
+        with _watched_metrics(self, directory) as watch:
+            yield AttachedServer(endpoint, watch)
 
 
 @dataclass(frozen=True, slots=True)
 class AttachedServer:
     endpoint: Endpoint
-    version: str | None = None  # a server need not say
+    counters: CounterWatch | None = None
+    version: str | None = None  # told by the server's own pages, or by its answers
 
     def is_alive(self) -> bool:
         return True  # not ours to watch: a dead server shows as failed turns
 
     def death_note(self) -> str:
         return "a server that was attached to is not watched"
+
+    def remarks(self) -> list[str]:
+        remark = None if self.counters is None else self.counters.remark()
+        return [] if remark is None else [remark]
 
 
 def find_endpoint(name: str, settings: OpenAISettings) -> Endpoint:
@@ -143,7 +149,9 @@ def find_endpoint(name: str, settings: OpenAISettings) -> Endpoint:
     )
 
 
-def _watched_metrics(settings: OpenAISettings, directory: Path) -> AbstractContextManager[None]:
+def _watched_metrics(
+    settings: OpenAISettings, directory: Path
+) -> AbstractContextManager[CounterWatch | None]:
     url, timeout_s = settings.metrics_url, settings.timeout_s
     if url is None:
         return nullcontext()
@@ -157,7 +165,7 @@ def _watched_metrics(settings: OpenAISettings, directory: Path) -> AbstractConte
             raise OSError(str(error)) from None
         return page.decode(errors="replace")
 
-    return logged_server_metrics(directory, read_page)
+    return logged_server_metrics(directory, read_page, where=f"metrics_url {url}")
 
 
 def _api_key(name: str, settings: OpenAISettings) -> str | None:

@@ -196,6 +196,7 @@ def warnings(engine: EngineRun, load: Mapping[str, Any]) -> list[str]:
             found.append(f"repeat {trial.repeat} {trial.status}: {trial.note or 'no reason given'}")
         if trial.driver is not None:
             found += [f"repeat {trial.repeat}, driver: {text}" for text in trial.driver.warnings]
+    found += dict.fromkeys(remark for trial in engine.trials for remark in trial.remarks)
     number = counts(engine)
     if gone := _num_gone(engine):
         found.append(

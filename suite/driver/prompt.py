@@ -6,6 +6,7 @@ the JSON it is sent as, so that a next request costs no more than what was said 
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import orjson
 from engines.api import Endpoint
 from suite.driver.answer import Answer
 from suite.driver.event_json import whole_text
+from suite.driver.refusals import advice
 from suite.driver.target import Target
 from suite.driver.words import render
 from workloads.plan_parts import Turn
@@ -98,6 +100,7 @@ class RequestWriter:
 
     def __init__(self, endpoint: Endpoint, target: Target) -> None:
         self._endpoint = endpoint
+        self.sent_fields: Set[str] = frozenset()  # of the last request; all have the same
         path = "/chat/completions" if endpoint.api == "chat" else "/completions"
         key = f"Authorization: Bearer {endpoint.api_key}\r\n" if endpoint.api_key else ""
         self._head = (
@@ -110,10 +113,15 @@ class RequestWriter:
         self, history: History, turn: Turn, *, conversation_id: str, priority: int | None
     ) -> bytes:
         body = self._fields(turn, conversation_id, priority)
+        self.sent_fields = body.keys() | {history.field}
         content = orjson.dumps(body)
         if history.field not in body:  # else the file's own words stand there
             content = b'{"%b":%b,%b' % (history.field.encode(), history.json(), content[1:])
         return b"%b%d\r\n\r\n%b" % (self._head, len(content), content)
+
+    def advice_on(self, words: str, *, status: int) -> str | None:
+        """Returns which key of the workload file to change where a refusal names one of ours."""
+        return advice(words, status=status, api=self._endpoint.api, sent=self.sent_fields)
 
     def _fields(self, turn: Turn, conversation_id: str, priority: int | None) -> dict[str, Any]:
         """Returns the fields of a request's body but for the history."""

@@ -89,11 +89,11 @@ def turn_record(played: PlayedTurn, started_at_ns: int) -> TurnRecord:
         error_source=played.error_source if answer.error is not None else None,
         answered_model=answer.model,
         system_fingerprint=answer.system_fingerprint,
-        answered_server=_server_of(response),
+        answered_server=server_of(response),
     )
 
 
-def _server_of(response: Response | None) -> str | None:
+def server_of(response: Response | None) -> str | None:
     """Returns which software the answer's head names: a gateway's own header says more than
     `Server`, which is mostly that of a framework."""
     headers = {} if response is None else response.headers

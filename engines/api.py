@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from engines.facts import EngineFacts
 from engines.separation import Separation
+from engines.terms import UNKNOWN, Terms
 
 # Arrow streams an engine may leave in its directory: its steps, the requests that ended, the
 # transfers of KV; or what another engine's server told of itself each second. Instants in them
@@ -77,6 +78,7 @@ class VirtualRequest:
     num_output_tokens: int
     arrived_at: float  # virtual seconds, not after now
     priority: int
+    terms: Terms = UNKNOWN
 
 
 class VirtualToken(Protocol):

@@ -56,7 +56,7 @@ Ratio = Annotated[float, Field(gt=0, le=1)]
 class SloSpec(Spec):
     ttft: PositiveDuration = Field(description="Time to first token, at most.")
     tbt: PositiveDuration = Field(description="Time between tokens, at most.")
-    attainment: Ratio = Field(description="Share of a user's turns that must keep both (0–1].")
+    attainment: Ratio = Field(description="Share of a user's turns that must keep all of it (0–1].")
     tbt_percentile: Ratio = Field(
         default=0.99, description="Which percentile of a turn's gaps is held against tbt (0–1]."
     )

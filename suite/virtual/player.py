@@ -187,4 +187,9 @@ class VirtualPlayer:
 def promised(user_class: UserClass) -> Slo:
     """Returns what a class was promised, in an engine's words."""
     slo = user_class.slo
-    return Slo(ttft_s=slo.ttft_s, tbt_s=slo.tbt_s, tbt_percentile=slo.tbt_percentile)
+    return Slo(
+        ttft_s=slo.ttft_s,
+        tbt_s=slo.tbt_s,
+        tbt_percentile=slo.tbt_percentile,
+        max_gap_s=slo.max_gap_s,
+    )

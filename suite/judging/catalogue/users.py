@@ -276,7 +276,7 @@ FAIRNESS_ROWS = (
         better="lower",
         computed_from="turns",
         pooled_by="extreme",
-        shown_in=("terminal", "side by side", "sweep", "sweep table", "compared"),
+        shown_in=("side by side", "sweep", "sweep table", "sweep page", "compared"),
     ),
     Row(
         group="fairness",
@@ -290,7 +290,7 @@ FAIRNESS_ROWS = (
         better="lower",
         computed_from="turns",
         pooled_by="extreme",
-        shown_in=("terminal", "side by side", "sweep", "sweep table", "compared"),
+        shown_in=("side by side", "sweep", "sweep table", "sweep page", "compared"),
     ),
     Row(
         group="fairness",

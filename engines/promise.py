@@ -19,12 +19,17 @@ class Promise(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
-    ttft_ms: Milliseconds | None = Field(None, description="time to first token, at most")
-    tbt_ms: Milliseconds | None = Field(None, description="time between tokens, at most")
+    ttft_ms: Milliseconds | None = Field(default=None, description="time to first token, at most")
+    tbt_ms: Milliseconds | None = Field(default=None, description="time between tokens, at most")
     tbt_percentile: float | None = Field(
-        None, gt=0, le=1, description="which percentile of the gaps tbt_ms bounds; default 0.99"
+        default=None,
+        gt=0,
+        le=1,
+        description="which percentile of the gaps tbt_ms bounds; default 0.99",
     )
-    max_gap_ms: Milliseconds | None = Field(None, description="longest gap; default: no bound")
+    max_gap_ms: Milliseconds | None = Field(
+        default=None, description="longest gap; default: no bound"
+    )
 
     @model_validator(mode="after")
     def _cap_is_above_the_bound(self) -> Self:

@@ -38,6 +38,7 @@ class Endpoint:
     takes_priority: bool  # `priority` may stand in the request body
     proxy: str | None = None  # an HTTP proxy's URL; those of the environment are not heeded
     names_conversation: bool = False  # by `vllm_xargs`, for fsbench's scheduler plug-in
+    takes_terms: bool = False  # and heeds who asks and what was promised, said in the same place
     separation: Separation | None = None  # None: the server starts anew with each trial
     opening_token_ids: tuple[int, ...] = ()  # a trial's own, before each first prompt
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from suite.measuring.attainment import (
     Attainment,
-    attaining_turns,
+    attaining_uncapped,
     judge_users,
+    keeping_gaps,
     planned_users,
     turns_not_due,
 )
@@ -95,7 +96,8 @@ def read_engine(
     """Reads the records of all repeats of an engine that began. Raises RunDirectoryError."""
     trials = tuple(trial for trial in manifest.trials if trial.engine == name)
     all_turns = read_turns([(trial.repeat, trial.directory(run)) for trial in trials])
-    attains_all = attaining_turns(all_turns, plan.user_classes)
+    attains_uncapped = attaining_uncapped(all_turns, plan.user_classes)
+    attains_all = attains_uncapped & keeping_gaps(all_turns, plan.user_classes)
     is_measured = _is_measured(all_turns, measured)
     turns = all_turns.where(is_measured)
     attains = attains_all[is_measured]
@@ -115,8 +117,9 @@ def read_engine(
             users,
             turns,
             attains,
+            attains_uncapped[is_measured],
             repeats,
-            turns_not_due(measured.plan, users, turns, repeats, stopped),
+            num_not_due=turns_not_due(measured.plan, users, turns, repeats, stopped),
         ),
         attains_all=attains_all,
         solo=solo_latencies(run, name),

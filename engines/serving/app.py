@@ -124,7 +124,7 @@ class Api:
             prompt,
             request_id=f"cmpl-{uuid.uuid4().hex}",
             arrived_at=arrived_at,
-            conversation_header=http.headers.get("X-Conversation-Id"),
+            headers=http.headers,
         )
         return await self._answer(http, body, request, CompletionReply(self._header(body, request)))
 
@@ -137,7 +137,7 @@ class Api:
             await self._admission.chat_token_ids(body.messages),
             request_id=f"chatcmpl-{uuid.uuid4().hex}",
             arrived_at=arrived_at,
-            conversation_header=http.headers.get("X-Conversation-Id"),
+            headers=http.headers,
         )
         return await self._answer(http, body, request, ChatReply(self._header(body, request)))
 

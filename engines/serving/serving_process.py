@@ -82,6 +82,7 @@ def _endpoint(model_name: str, port: int) -> Endpoint:
         is_fsbench=True,
         applies_priority_trace=True,
         takes_priority=True,
+        takes_terms=True,
     )
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import orjson
 
 from engines.api import Endpoint
+from engines.promise import in_milliseconds
+from engines.terms import Terms
 from suite.driver.answer import Answer
 from suite.driver.event_json import whole_text
 from suite.driver.refusals import advice
@@ -110,9 +112,15 @@ class RequestWriter:
         ).encode()
 
     def write(
-        self, history: History, turn: Turn, *, conversation_id: str, priority: int | None
+        self,
+        history: History,
+        turn: Turn,
+        *,
+        conversation_id: str,
+        priority: int | None,
+        terms: Terms,
     ) -> bytes:
-        body = self._fields(turn, conversation_id, priority)
+        body = self._fields(turn, conversation_id, priority, terms)
         self.sent_fields = body.keys() | {history.field}
         content = orjson.dumps(body)
         if history.field not in body:  # else the file's own words stand there
@@ -123,7 +131,9 @@ class RequestWriter:
         """Returns which key of the workload file to change where a refusal names one of ours."""
         return advice(words, status=status, api=self._endpoint.api, sent=self.sent_fields)
 
-    def _fields(self, turn: Turn, conversation_id: str, priority: int | None) -> dict[str, Any]:
+    def _fields(
+        self, turn: Turn, conversation_id: str, priority: int | None, terms: Terms
+    ) -> dict[str, Any]:
         """Returns the fields of a request's body but for the history."""
         endpoint = self._endpoint
         body: dict[str, Any] = {
@@ -135,6 +145,8 @@ class RequestWriter:
         }
         if endpoint.is_fsbench:
             body |= {"conversation_id": conversation_id, "ignore_eos": True}
+            if endpoint.takes_terms:
+                body |= _body_terms(terms)
         if endpoint.is_fsbench or endpoint.prompt_form == "token_ids":
             body["return_token_ids"] = True
         if priority is not None:
@@ -142,5 +154,21 @@ class RequestWriter:
         body |= endpoint.extra_body
         if endpoint.names_conversation:
             xargs = {**body.get("vllm_xargs", {}), "conversation_id": conversation_id}
+            if endpoint.takes_terms:
+                xargs |= _flat_terms(terms)
             body["vllm_xargs"] = xargs
         return body
+
+
+def _body_terms(terms: Terms) -> dict[str, Any]:
+    """Returns who asks and what was promised as fields of a body, without what nobody said."""
+    slo = None if terms.slo is None else in_milliseconds(terms.slo)
+    said = {"user": terms.user_id, "user_class": terms.user_class, "slo": slo}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _flat_terms(terms: Terms) -> dict[str, Any]:
+    """Returns the same for `vllm_xargs`, which hold plain values only."""
+    said = _body_terms(terms)
+    slo = said.pop("slo", {})
+    return {**said, **slo}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 
+from engines.terms import Slo
 from suite.driver.answer import Answer
 from suite.driver.connection import Connection, ConnectionFailedError, Exchange, FailureSource
 from suite.driver.digest import Digest
@@ -13,6 +15,7 @@ from suite.driver.pacing import sleep_roughly_until, sleep_until
 from suite.driver.pool import Pool
 from suite.driver.prompt import History, PromptError, RequestWriter
 from suite.driver.turn_record import PlannedTurn, PlayedTurn
+from suite.terms import terms_of
 from workloads.plan_parts import PriorityTrace
 
 LEAD_NS = 50_000_000  # before its instant a turn's request is written and its connection made
@@ -29,12 +32,14 @@ class TurnPlayer:
         pool: Pool,
         writer: RequestWriter,
         priorities: PriorityTrace | None,
+        slos: Mapping[str, Slo],
         started_at_ns: int,
         timeout_s: float,
     ) -> None:
         self._pool = pool
         self._writer = writer
         self._priorities = priorities
+        self._slos = slos
         self._started_at_ns = started_at_ns
         self._timeout_s = timeout_s
         self._stop: tuple[str, FailureSource] | None = None
@@ -121,6 +126,7 @@ class TurnPlayer:
             planned.turn,
             conversation_id=planned.conversation.conversation_id,
             priority=played.priority,
+            terms=terms_of(planned.conversation, self._slos),
         )
 
     async def _send(

@@ -48,11 +48,14 @@ class DriverQuality(BaseModel):
     num_workers: int
     time_source: str  # "kernel", "user", or "mixed"
     max_cpu_ratio: float  # the busiest worker's share of a core, 0–1
-    lag_p99_s: float | None
+    lag_p99_s: float | None  # of sent − scheduled; None with fewer than 100 turns
+    lag_max_s: float | None = None
+    is_late: bool = False  # more turns were than chance gives: weighed where something is judged
     coalesced_ratio: float  # chunks of tokens that share a read with another / all chunks
     merged_ratio: float | None = None  # … that came in packets of their own: the driver was late
     own_time_p99_s: float | None = None  # of the client, from an answer's end to the next turn
-    tbt_doubt: str | None = None  # why gaps between tokens can not be judged; all else can
+    tbt_doubt: str | None = None  # why gaps between tokens can not be judged
+    tpot_doubt: str | None = None  # why TPOT can not be judged
     is_valid: bool
     warnings: list[str]  # each says what to do
 

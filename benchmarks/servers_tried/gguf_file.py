@@ -1,4 +1,4 @@
-"""Writes a model folder of ours as a GGUF file, for llama.cpp: weights, tokenizer, chat template."""
+"""Writes a model folder of ours as a GGUF file for llama.cpp: weights, tokenizer, template."""
 
 from __future__ import annotations
 

@@ -148,9 +148,15 @@ def judge_users(
     judged = replace(
         judged,
         num_attained_turns=num_attained,
-        is_within_slo=num_attained >= target * judged.num_planned_turns - _ROUNDING,
+        is_within_slo=num_attained >= needed_turns(judged.num_planned_turns, target),
     )
     return judged.where(judged.num_planned_turns > 0) if num_not_due.any() else judged
+
+
+def needed_turns(num_planned: Ints, target: Floats) -> Floats:
+    """Returns how many turns of those planned have to attain for the target share, not whole."""
+    needed: Floats = target * num_planned - _ROUNDING
+    return needed
 
 
 def turns_not_due(

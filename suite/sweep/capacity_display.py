@@ -133,7 +133,7 @@ class CapacityDisplay:
 
     def _so_far(self) -> str:
         if self._look is not None and self._look.num_users:
-            return self._look.words()
+            return f"{self._look.counts()} so far"
         if self._progress is None:
             return "starting the engine …"
         return f"{self._progress.num_done} turns, the server is filling"

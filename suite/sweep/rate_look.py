@@ -31,13 +31,13 @@ class RateLook:
     num_succeeded: int
     interval: Ends
 
+    def counts(self) -> str:
+        return f"{self.num_within_slo} of {self.num_users} users within SLO"
+
     def words(self) -> str:
-        """Returns the look in a line."""
+        """Returns the look in a line, with what is known of those to come."""
         low, high = self.interval
-        return (
-            f"{self.num_within_slo} of {self.num_users} users within SLO, "
-            f"in the long run {low:.0%} to {high:.0%}"
-        )
+        return f"{self.counts()}, in the long run {low:.0%} to {high:.0%}"
 
 
 def look_at(turns: TurnTable, plan: Plan, looks: ShareLooks) -> RateLook:

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from engines.api import Endpoint
+from engines.terms import UNKNOWN
 from suite.driver.answer import Answer
 from suite.driver.connection import ConnectionFailedError, Exchange
 from suite.driver.digest import Digest
@@ -92,7 +93,9 @@ class Asker:
             history.ask(turn)
         except PromptError as error:
             return Heard(answer=Answer(), response=None, sent_at_ns=0, failure=str(error))
-        request = writer.write(history, turn, conversation_id="doctor", priority=None)
+        request = writer.write(
+            history, turn, conversation_id="doctor", priority=None, terms=UNKNOWN
+        )
         heard = await self._exchange(request)
         if heard.failure is None or heard.response is None:
             return heard

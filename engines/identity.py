@@ -42,7 +42,8 @@ class ServerIdentity(BaseModel):
         if self.software is not None and self.server_header == self.software:
             others = []
         if not name:
-            return "; ".join([*others, *self.details]) or None
+            told = "; ".join([*others, *self.details])
+            return f"a server that does not name itself ({told})" if told else None
         return "; ".join([name, *others, *self.details])
 
 
@@ -216,7 +217,9 @@ def _tgi(page: Page) -> dict[str, Any] | None:
 
 def _openapi(page: Page) -> dict[str, Any] | None:
     """What FastAPI servers say of themselves in their description."""
-    info = page.get("info")
+    info, paths = page.get("info"), page.get("paths")
+    if isinstance(paths, dict) and paths.keys() >= {"/load_model", "/v1/chat/completions"}:
+        return {"software": "transformers serve"}
     title = _short(info.get("title")) if isinstance(info, dict) else None
     if title is None or title in _NO_NAME or not isinstance(info, dict):
         return None

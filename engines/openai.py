@@ -26,6 +26,7 @@ from engines.server_metrics import CounterWatch, logged_server_metrics
 
 WANTS_A_KEY = (401, 403)
 NO_SUCH_ROUTE = (404, 405, 501)  # some servers list no models; then the file's word counts
+IS_BROKEN = 500  # `transformers serve` lists its cache, which need not be there; likewise
 
 
 def _is_base(url: str) -> str:
@@ -188,7 +189,7 @@ def _served_models(name: str, settings: OpenAISettings, api_key: str | None) -> 
             return [str(entry["id"]) for entry in json.load(reply)["data"]]
     except urllib.error.HTTPError as error:
         with error:
-            if settings.model is not None and error.code in NO_SUCH_ROUTE:
+            if settings.model is not None and error.code in (*NO_SUCH_ROUTE, IS_BROKEN):
                 return [settings.model]
             refusal = EngineInputError if error.code in WANTS_A_KEY else EngineError
             advice = _advice(error.code, name, settings)
@@ -220,6 +221,11 @@ def _advice(status: int, name: str, settings: OpenAISettings) -> str:
         return (
             f"{_key(name, 'base_url')} mostly ends in /v1; where the server lists no models, set "
             f"{_key(name, 'model')}"
+        )
+    if status == IS_BROKEN:
+        return (
+            f"look at the server's log; where only its list of models is broken, set "
+            f"{_key(name, 'model')}, and {_key(name, 'api_key_env')} where it wants a key"
         )
     return f"look at the server's log, and at {_key(name, 'base_url')}"
 

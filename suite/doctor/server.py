@@ -122,7 +122,7 @@ class _Examination:
                 f"api: {api}", _words(SHORT), num_tokens=NUM_TOKENS, api=api, ignore_eos=None
             )
             outcome: Outcome = "yes" if heard.is_good else "no"
-            text = "gives a whole streamed answer" if heard.is_good else heard.failure or ""
+            text = "gives a whole streamed answer" if heard.is_good else _why_not(heard)
             self.findings.append(Finding(what=f"api: {api}", outcome=outcome, text=text))
             if heard.is_good:
                 self._asked.by_api[api] = heard
@@ -196,6 +196,10 @@ class _Examination:
                 )
             )
         self.findings += cache_findings(*heard)
+
+
+def _why_not(heard: Heard) -> str:
+    return f"{heard.failure}" + (f"; {heard.advice}" if heard.advice else "")
 
 
 def _words(num: int) -> str:

@@ -6,6 +6,7 @@ needs.
 
 from suite.cli import (
     attaching,
+    capacity,
     doctoring,
     judging,
     machine,
@@ -22,6 +23,7 @@ from suite.cli.app import app
 __all__ = [
     "app",
     "attaching",
+    "capacity",
     "doctoring",
     "judging",
     "machine",

@@ -78,7 +78,7 @@ class TurnPlayer:
             answer.fail("the answer has no token")
         elif played.planned.next_turn is not None:
             try:
-                history.hear(answer)
+                history.hear(answer, played.planned.next_turn)
             except PromptError as error:
                 answer.fail(str(error))
 

@@ -246,7 +246,8 @@ def warnings(engine: EngineRun, load: Mapping[str, Any]) -> list[str]:
             f"{several(gone, 'turn')} that had been recorded cannot be found in {engine.run}: "
             "a turns.parquet of it is missing"
         )
-    found += _of_not_asked(number, not_asked(engine))
+    is_stopped = any(trial.status != "complete" for trial in engine.trials)
+    found += _of_not_asked(number, not_asked(engine), is_stopped=is_stopped)
     if number["failed"]:
         miss = "it misses its" if number["failed"] == 1 else "they miss their"
         failed = f"{several(number['failed'], 'turn')} failed; {miss} SLO"
@@ -254,7 +255,10 @@ def warnings(engine: EngineRun, load: Mapping[str, Any]) -> list[str]:
     return found + _overload(load)
 
 
-def _of_not_asked(number: Mapping[str, int], unasked: Mapping[str, int]) -> list[str]:
+def _of_not_asked(
+    number: Mapping[str, int], unasked: Mapping[str, int], *, is_stopped: bool
+) -> list[str]:
+    """`is_stopped`: before what was asked for was known."""
     found = []
     of_planned = f"of {number['planned']:,} planned"
     if after := unasked["after_failure"]:
@@ -262,7 +266,8 @@ def _of_not_asked(number: Mapping[str, int], unasked: Mapping[str, int]) -> list
             f"{several(after, 'turn')} {of_planned} were not asked, for an earlier one of the "
             "conversation had failed: missed SLOs too"
         )
-    if stopped := unasked["not_due"] + unasked["cut_short"]:
+    stopped = unasked["not_due"] + unasked["cut_short"]
+    if stopped and is_stopped:
         found.append(
             f"{several(stopped, 'turn')} {of_planned} were not asked, or not to the end, for the "
             "run was stopped: neither failed nor missed"

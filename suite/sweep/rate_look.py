@@ -37,7 +37,12 @@ class RateLook:
     def words(self) -> str:
         """Returns the look in a line, with what is known of those to come."""
         low, high = self.interval
-        return f"{self.counts()}, in the long run {low:.0%} to {high:.0%}"
+        known = {
+            Answer.HOLDS: f"at least {low:.1%}",
+            Answer.FAILS: f"at most {high:.1%}",
+            Answer.UNSURE: f"{low:.1%} to {high:.1%}",
+        }
+        return f"{self.counts()}, in the long run {known[self.answer]}"
 
 
 def look_at(turns: TurnTable, plan: Plan, looks: ShareLooks) -> RateLook:

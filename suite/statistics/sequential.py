@@ -14,7 +14,7 @@ less than MIN_DESIGN_EFFECT: of few misses no d can be estimated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil, log
 
@@ -35,6 +35,10 @@ FIRST_BELOW = 30  # samples at the first look for a share below the bound: two i
 FIRST_ABOVE = 16  # at least, at the first look for one above
 
 
+def always(_: int) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShareLooks:
     """The looks at a growing row of samples, of which `most` are taken; `bound` is below 1."""
@@ -50,14 +54,19 @@ class ShareLooks:
         effective = log(2 * self._error(1)) / log(self.bound)
         return max(FIRST_ABOVE, ceil(MIN_DESIGN_EFFECT * effective))
 
-    def interval(self, outcomes: Outcomes) -> Ends:
+    def interval(self, outcomes: Outcomes, is_steady: Callable[[int], bool] = always) -> Ends:
         """Returns the interval of the share, from samples in their order of which some are OPEN:
-        whatever they will turn out to be, the interval lies within this one."""
+        whatever they will turn out to be, the interval lies within this one.
+
+        A look for a share above counts only where `is_steady` of its number of samples: a server
+        that falls behind serves the first well.
+        """
         row = np.full(self.most, OPEN, dtype=np.int8)
         row[: len(outcomes)] = outcomes[: self.most]
         lows = [
             _low(row[:num] == HIT, self._error(look))
             for look, num in enumerate(self._looks(self.fewest_above), start=1)
+            if is_steady(num)
         ]
         highs = [
             1 - _low(row[:num] == MISS, self._error(look))

@@ -16,8 +16,9 @@ from suite.sweep.budget import Budget
 from suite.sweep.crossing import Answer
 from workloads.plan import Plan
 
-PAUSE_S = 1.0  # between two looks, and …
-PAUSE_RATIO = 20.0  # … so many times what the last one took
+PAUSE_S = 1.0  # between two looks, or …
+PAUSE_RATIO = 20.0  # … so many times what the last one took, but not …
+MAX_PAUSE_S = 10.0  # … for ever: the first one imports what it needs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +48,9 @@ class RateLook:
 
 def look_at(turns: TurnTable, plan: Plan, looks: ShareLooks) -> RateLook:
     """Returns what the turns of one trial tell that were recorded until now."""
-    judged = outcomes_of(turns, plan).judged[: looks.most]
-    interval = looks.interval(judged)
+    outcomes = outcomes_of(turns, plan)
+    judged = outcomes.judged[: looks.most]
+    interval = looks.interval(judged, outcomes.is_steady)
     is_above = looks.is_above(interval)
     return RateLook(
         answer=Answer.UNSURE if is_above is None else Answer.HOLDS if is_above else Answer.FAILS,
@@ -85,7 +87,8 @@ class RateWatch:
             look = look_at(read_turns([(1, directory)]), self._plan, self._looks)
             self._on_look(look)
             ended_at = self._clock()
-            self._next_at = ended_at + max(PAUSE_S, PAUSE_RATIO * (ended_at - began_at))
+            pause_s = max(PAUSE_S, PAUSE_RATIO * (ended_at - began_at))
+            self._next_at = ended_at + min(pause_s, MAX_PAUSE_S)
             if look.answer is not Answer.UNSURE:
                 return Enough(note=f"enough is known: {look.words()}", is_complete=True)
         if self._budget.is_used_up:

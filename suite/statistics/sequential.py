@@ -40,6 +40,14 @@ def always(_: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the looks so far tell of a share."""
+
+    interval: Ends
+    is_above: bool | None  # the bound; None: that can not be told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShareLooks:
     """The looks at a growing row of samples, of which `most` are taken; `bound` is below 1."""
 
@@ -54,30 +62,27 @@ class ShareLooks:
         effective = log(2 * self._error(1)) / log(self.bound)
         return max(FIRST_ABOVE, ceil(MIN_DESIGN_EFFECT * effective))
 
-    def interval(self, outcomes: Outcomes, is_steady: Callable[[int], bool] = always) -> Ends:
-        """Returns the interval of the share, from samples in their order of which some are OPEN:
-        whatever they will turn out to be, the interval lies within this one.
+    def look(self, outcomes: Outcomes, is_steady: Callable[[int], bool] = always) -> Known:
+        """Returns what is known of the share, from samples in their order of which some are OPEN:
+        whatever they will turn out to be, its interval lies within this one.
 
-        A look for a share above counts only where `is_steady` of its number of samples: a server
-        that falls behind serves the first well.
+        That it is above is said only by a look whose number of samples `is_steady`: a server that
+        falls behind serves the first well.
         """
         row = np.full(self.most, OPEN, dtype=np.int8)
         row[: len(outcomes)] = outcomes[: self.most]
-        lows = [
-            _low(row[:num] == HIT, self._error(look))
+        lows = {
+            num: _low(row[:num] == HIT, self._error(look))
             for look, num in enumerate(self._looks(self.fewest_above), start=1)
-            if is_steady(num)
-        ]
+        }
         highs = [
             1 - _low(row[:num] == MISS, self._error(look))
             for look, num in enumerate(self._looks(FIRST_BELOW), start=1)
         ]
-        return max(lows, default=0.0), min(highs, default=1.0)
-
-    def is_above(self, interval: Ends) -> bool | None:
-        """Returns whether the share is above the bound; None where that can not be told."""
-        is_over, is_under = interval[0] > self.bound, interval[1] < self.bound
-        return None if is_over == is_under else is_over
+        low, high = max(lows.values(), default=0.0), min(highs, default=1.0)
+        is_over = any(each > self.bound and is_steady(num) for num, each in lows.items())
+        is_under = high < self.bound
+        return Known(interval=(low, high), is_above=None if is_over == is_under else is_over)
 
     def _looks(self, first: int) -> Iterator[int]:
         num = first

@@ -19,6 +19,7 @@ from workloads.plan import Plan
 PAUSE_S = 1.0  # between two looks, or …
 PAUSE_RATIO = 20.0  # … so many times what the last one took, but not …
 MAX_PAUSE_S = 10.0  # … for ever: the first one imports what it needs
+ANSWERS = {True: Answer.HOLDS, False: Answer.FAILS, None: Answer.UNSURE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,15 +51,14 @@ def look_at(turns: TurnTable, plan: Plan, looks: ShareLooks) -> RateLook:
     """Returns what the turns of one trial tell that were recorded until now."""
     outcomes = outcomes_of(turns, plan)
     judged = outcomes.judged[: looks.most]
-    interval = looks.interval(judged, outcomes.is_steady)
-    is_above = looks.is_above(interval)
+    known = looks.look(judged, outcomes.is_steady)
     return RateLook(
-        answer=Answer.UNSURE if is_above is None else Answer.HOLDS if is_above else Answer.FAILS,
+        answer=ANSWERS[known.is_above],
         num_users=int((judged != OPEN).sum()),
         num_within_slo=int((judged == HIT).sum()),
         num_turns=len(turns),
         num_succeeded=int((~turns.has_failed).sum()),
-        interval=interval,
+        interval=known.interval,
     )
 
 

@@ -1,4 +1,4 @@
-"""What was seen of an engine at a rate, in words: the share in the long run, what limited it."""
+"""What was seen of an engine at a rate, in words: its share in the long run, what limited it."""
 
 from __future__ import annotations
 

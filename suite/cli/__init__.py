@@ -7,6 +7,7 @@ needs.
 from suite.cli import (
     attaching,
     capacity,
+    doctoring,
     judging,
     machine,
     model,
@@ -23,6 +24,7 @@ __all__ = [
     "app",
     "attaching",
     "capacity",
+    "doctoring",
     "judging",
     "machine",
     "model",

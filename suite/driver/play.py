@@ -23,6 +23,7 @@ from suite.driver.live_view import LiveView
 from suite.driver.processes import DriverProcesses, WorkerProcess
 from suite.driver.prompt import asks_ignore_eos
 from suite.driver.quality import judge
+from suite.records.answerers import answerers
 from suite.records.play_result import (
     IsEnough,
     PlayResult,
@@ -225,4 +226,5 @@ def _result(drive: Drive, plan: Plan, view: LiveView, stop: _Stop | None) -> Dri
         quality=quality,
         stopped_by=None if stop is None else stop.by,
         note=None if stop is None else stop.note,
+        answered_by=answerers(turns),
     )

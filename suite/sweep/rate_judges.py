@@ -21,7 +21,7 @@ from suite.sweep.crossing import Answer
 from suite.sweep.rate_look import look_at
 from workloads.errors import InputError
 from workloads.source import WorkloadSource
-from workloads.spec_traffic import ConversationLimits, TraceConversations
+from workloads.spec_conversations import ConversationLimits, TraceConversations
 
 MORE_USERS = 1.25  # times those who are judged: the first fill the server and are not
 

@@ -51,7 +51,9 @@ class VllmSettings(ServeSettings):
     kind: Literal["vllm"] = "vllm"
     weights_seed: int = Field(0, description="of a preset's weights")
     executable: str | None = Field(
-        None, description="default: FSBENCH_VLLM, .venv-vllm/bin/vllm, or vllm on the PATH"
+        None,
+        description="default: FSBENCH_VLLM, .venv-vllm/bin/vllm, beside fsbench's Python, or on "
+        "the PATH",
     )
     num_warmup_requests: int = Field(2, ge=0, le=64)
     start_timeout_s: float = Field(600.0, gt=0, description="compiling can take minutes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -56,6 +57,10 @@ def server(ways: Ways) -> Iterator[str]:
                 self._reply(404, b"{}")
 
         def do_POST(self) -> None:
+            with contextlib.suppress(ConnectionError):  # nobody waits for ever
+                self._answer()
+
+        def _answer(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             api = "chat" if self.path.endswith("/chat/completions") else "completions"
             refused = sorted(ways.refuses & body.keys())

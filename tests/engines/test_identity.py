@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -27,9 +28,10 @@ def pages(told: dict[str, Any], header: str | None = None, delay_s: float = 0.0)
             time.sleep(delay_s)
             found = told.get(self.path)
             content = found if isinstance(found, bytes) else json.dumps(found).encode()
-            self.send_response(404 if found is None else 200)
-            self.end_headers()
-            self.wfile.write(content)
+            with contextlib.suppress(ConnectionError):  # nobody waits for ever
+                self.send_response(404 if found is None else 200)
+                self.end_headers()
+                self.wfile.write(content)
 
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=httpd.serve_forever)

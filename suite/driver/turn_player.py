@@ -76,7 +76,7 @@ class TurnPlayer:
             answer.fail("the stream ended before the answer did (no finish_reason, no [DONE])")
         elif not answer.token_reads:
             answer.fail("the answer has no token")
-        elif played.planned.next_turn is not None:
+        elif played.planned.next_turn is not None or played.planned.is_left:
             try:
                 history.hear(answer, played.planned.next_turn)
             except PromptError as error:

@@ -26,6 +26,7 @@ from suite.plurals import several
 from suite.records.run_directory import DriverQuality, Manifest, Trial
 from suite.records.turn_table import TurnTable, read_turns
 from suite.statistics.arrays import Bools, Floats
+from workloads.branches import Branches
 from workloads.plan import Plan
 
 NUM_REASONS = 3  # of failed turns, shown
@@ -196,10 +197,14 @@ def not_asked(engine: EngineRun) -> dict[str, int]:
     the recorded, such that were cut short by that stop. The last two are in no other number."""
     turns = engine.all_turns
     num_turns = {each.conversation_id: len(each.turns) for each in engine.plan.conversations}
+    branches = Branches(engine.plan.conversations)
     failed = np.flatnonzero(turns.has_failed)
     places = zip(turns.conversation_id[failed], turns.turn[failed].tolist(), strict=True)
     return {
-        "after_failure": sum(num_turns[conversation] - turn - 1 for conversation, turn in places),
+        "after_failure": sum(
+            num_turns[conversation] - turn - 1 + branches.num_turns_behind(conversation, turn)
+            for conversation, turn in places
+        ),
         "not_due": sum(part.counts.not_due for part in engine.trials),
         "cut_short": sum(part.counts.cut for part in engine.trials),
     }

@@ -15,12 +15,12 @@ from suite.playing.workload import Workload
 from suite.sweep.cells import CellLoader, SweepCell
 from workloads.errors import InputError
 from workloads.source import WorkloadSource
+from workloads.spec_conversations import TraceConversations
 from workloads.spec_traffic import (
     ClosedArrivals,
     ConstantArrivals,
     GammaArrivals,
     PoissonArrivals,
-    TraceConversations,
 )
 from workloads.yaml_file import Setting
 

@@ -25,7 +25,7 @@ from suite.driver.turn_record import PlayedTurn, turn_record
 from suite.records.turn_records import TurnRecord
 from tests.suite.driver.conftest import Played, Reads, ScriptedEngine
 from workloads.plan import Plan
-from workloads.plan_parts import PriorityPattern, PriorityTrace
+from workloads.plan_parts import PriorityPattern, PriorityTrace, Turn
 
 MakePlan = Callable[..., Plan]
 DriveInProcess = Callable[..., Played]
@@ -95,8 +95,8 @@ def test_what_the_client_takes_to_digest_an_answer_is_no_lateness(
 ) -> None:
     hear = History.hear
 
-    def hear_slowly(history: History, answer: Answer) -> None:
-        hear(history, answer)
+    def hear_slowly(history: History, answer: Answer, following: Turn | None) -> None:
+        hear(history, answer, following)
         time.sleep(0.03)
 
     monkeypatch.setattr(History, "hear", hear_slowly)

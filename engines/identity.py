@@ -45,14 +45,14 @@ class ServerIdentity(BaseModel):
         return "; ".join([name, *others, *self.details])
 
 
-def identify(server: Server, model: str | None) -> ServerIdentity:
+def identify(server: Server, model: str | None, *, is_thorough: bool = False) -> ServerIdentity:
     """Returns what the server tells of itself and of the model; asks a few pages, each for a
-    moment, and gives up at once where it hangs."""
+    moment, and gives up at once where it hangs. Thorough: also pages that cost a server work."""
     looked = _Look(server)
     listed = looked.page(f"{server.base_url.rstrip('/')}/models")
     entry = _entry(listed, model)
     found = _of_entry(entry)
-    for known in _likely_first(str(entry.get("owned_by", "")).lower()):
+    for known in _likely_first(str(entry.get("owned_by", "")).lower(), is_thorough):
         told = looked.page(f"{server.root}{known.path}")
         mine = None if told is None else known.read(told)
         if mine is not None:
@@ -121,7 +121,11 @@ def _of_entry(entry: Page) -> dict[str, Any]:
     return {key: each for key, each in found.items() if each is not None}
 
 
-def _likely_first(owner: str) -> Sequence[KnownPage]:
+def _likely_first(owner: str, is_thorough: bool) -> Sequence[KnownPage]:
     """Returns the pages to ask: those of the model's owner first."""
-    asked = [each for each in PAGES if each.owner == owner or not each.needs_owner]
+    asked = [
+        each
+        for each in PAGES
+        if each.owner == owner or not (each.needs_owner or (each.is_costly and not is_thorough))
+    ]
     return sorted(asked, key=lambda known: known.owner != owner)

@@ -19,6 +19,7 @@ class KnownPage:
     read: Reader  # None: the page is another's
     owner: str | None = None  # as `owned_by` in the list of models; None = it does not say
     needs_owner: bool = False  # many have such a page
+    is_costly: bool = False  # LiteLLM builds its description for seconds and answers nobody
 
 
 def software_of_header(header: str) -> dict[str, Any]:
@@ -117,7 +118,7 @@ PAGES: tuple[KnownPage, ...] = (
     KnownPage(path="/api/version", read=_ollama, owner="library"),
     KnownPage(path="/health/readiness", read=_litellm),
     KnownPage(path="/v1/version", read=_nim),
-    KnownPage(path="/openapi.json", read=_openapi),
+    KnownPage(path="/openapi.json", read=_openapi, is_costly=True),
 )
 
 

@@ -23,7 +23,7 @@ def workload_entry(
     with their values."""
     found = {each.what: each for each in findings}
     given = settings.model_dump(mode="json", exclude_defaults=True, by_alias=True)
-    entry: dict[str, Any] = {"kind": "openai", "base_url": settings.base_url, "api": settings.api}
+    entry: dict[str, Any] = {"kind": settings.kind, "base_url": settings.base_url, "api": settings.api}
     entry |= {"model": endpoint.model, **given}
     comments: dict[str, str] = {}
     _choose_api(entry, comments, found)

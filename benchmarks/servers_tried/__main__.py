@@ -86,7 +86,13 @@ def play_fsbench(
         "arrivals": {"process": "closed", "concurrency": 1},
         "users": {"all": {"share": 1.0, "slo": {"ttft": "10s", "tbt": "1s", "attainment": 0.9}}},
         "engines": {
-            "tried": {"kind": "openai", "base_url": tried.base_url, "api": "chat", **tried.engine}
+            "tried": {
+                "kind": "openai",
+                "base_url": tried.base_url,
+                "api": "chat",
+                "prefix_cache": "shared",  # no words before a prompt: both ask for as many
+                **tried.engine,
+            }
         },
     }
     path = folder / "tried.yaml"

@@ -221,7 +221,7 @@ def try_server(name: str, args: argparse.Namespace, model: Path, work: Path) -> 
         "server": name,
         "versions": tried.versions,
         "told": examined.identity.text,
-        "answered": examined.answered,
+        "answered": (examined.answered or "").replace(f"{model.parent}/", "") or None,
         "findings": {each.what: each.outcome for each in examined.findings},
         **summarised(rounds),
     }

@@ -1,5 +1,5 @@
-"""The digest of a whole schedule: every step with its instants, chunks and block tables, every copy,
-every end. Two engines with the same digest did the same, call by call."""
+"""The digest of a whole schedule: every step with its instants, chunks and block tables, every
+copy, every end. Two engines with the same digest did the same, call by call."""
 
 from __future__ import annotations
 

@@ -137,18 +137,17 @@ POLICIES: dict[str, type[PolicySettings]] = {
 
 
 def _settings(choice: Any) -> Any:
-    """Returns a name as the settings it stands for. Raises ValueError: there is no such policy."""
-    if isinstance(choice, str):
-        choice = {"name": choice}
-    if isinstance(choice, dict) and choice.get("name") not in POLICIES:
-        raise ValueError(
-            f"policy {choice.get('name')!r} is unknown; choose one of: {', '.join(POLICIES)}"
-        )
-    return choice
+    """Returns a name alone as the settings it stands for."""
+    return {"name": choice} if isinstance(choice, str) else choice
 
 
+_Any = FcfsSettings | PrioritySettings | VtcSettings | EdfSettings | SloSettings
+_Tagged = Annotated[_Any, Field(discriminator="name")]
+# A name alone, or a mapping with it.
 PolicyChoice = Annotated[
-    FcfsSettings | PrioritySettings | VtcSettings | EdfSettings | SloSettings,
-    Field(discriminator="name"),
-    BeforeValidator(_settings),
+    _Tagged,
+    BeforeValidator(
+        _settings,
+        json_schema_input_type=Literal["fcfs", "priority", "vtc", "edf", "slo"] | _Tagged,
+    ),
 ]

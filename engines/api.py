@@ -38,6 +38,7 @@ class Endpoint:
     takes_priority: bool  # `priority` may stand in the request body
     proxy: str | None = None  # an HTTP proxy's URL; those of the environment are not heeded
     names_conversation: bool = False  # by `vllm_xargs`, for fsbench's scheduler plug-in
+    takes_terms: bool = False  # and heeds who asks and what was promised, said in the same place
     separation: Separation | None = None  # None: the server starts anew with each trial
     opening_token_ids: tuple[int, ...] = ()  # a trial's own, before each first prompt
 
@@ -65,6 +66,11 @@ class RunningEngine(Protocol):
     def death_note(self) -> str:
         """Returns one line on why it is gone (exit code, the log's last lines); only asked once it
         is."""
+        ...
+
+    def remarks(self) -> list[str]:
+        """Returns what a reader has to know of how it was watched, one line each; asked once, after
+        it has been left."""
         ...
 
 

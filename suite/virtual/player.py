@@ -12,11 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engines.api import VirtualEngine, VirtualRequest, VirtualToken
-from engines.terms import Slo, Terms
 from suite.records.turn_records import TurnRecord
+from suite.terms import promised, terms_of
 from suite.virtual.agenda import Agenda, Due
 from workloads.plan import Plan
-from workloads.plan_parts import Conversation, UserClass
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -48,7 +47,7 @@ class VirtualPlayer:
         self._turn_timeout_s = turn_timeout_s
         self._on_turn = on_turn
         self._agenda = Agenda(plan)
-        self._slos = {each.name: promised(each) for each in plan.user_classes}
+        self._slos = promised(plan.user_classes)
         self._asked: OrderedDict[str, _Asked] = OrderedDict()  # the one sent first, first
         self._histories: dict[int, list[int]] = {}  # of conversations between two turns
 
@@ -110,15 +109,8 @@ class VirtualPlayer:
                 num_output_tokens=turn.num_output_tokens,
                 arrived_at=due.at,
                 priority=priority or 0,
-                terms=self._terms(conversation),
+                terms=terms_of(conversation, self._slos),
             )
-        )
-
-    def _terms(self, conversation: Conversation) -> Terms:
-        return Terms(
-            user_id=conversation.user_id,
-            user_class=conversation.user_class,
-            slo=self._slos.get(conversation.user_class),
         )
 
     def _finish(self, asked: _Asked, last: VirtualToken, now: float) -> None:
@@ -182,9 +174,3 @@ class VirtualPlayer:
                 counted_by="token_ids" if num_received else None,
             )
         )
-
-
-def promised(user_class: UserClass) -> Slo:
-    """Returns what a class was promised, in an engine's words."""
-    slo = user_class.slo
-    return Slo(ttft_s=slo.ttft_s, tbt_s=slo.tbt_s, tbt_percentile=slo.tbt_percentile)

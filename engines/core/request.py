@@ -54,6 +54,7 @@ class Request:
     arrived_at: float
     serial: int = 0  # in the order of submission; the engine sets it
     priority: int = 0  # smaller = more urgent
+    rank: float = 0.0  # smaller = more urgent; a policy's, that goes by it
     conversation_id: str | None = None
     terms: Terms = UNKNOWN  # who asks, and what was promised
 

@@ -22,7 +22,14 @@ from math import log
 from pathlib import Path
 from statistics import median
 
-from benchmarks.fairness_arms import ARMS, CAPACITY_SCENES, FIXED_ARMS, FIXED_SCENES, Scene
+from benchmarks.fairness_arms import (
+    ARMS,
+    CAPACITY_SCENES,
+    FIXED_ARMS,
+    FIXED_SCENES,
+    REFERENCE,
+    Scene,
+)
 from benchmarks.fairness_cells import Cell, Cells, play
 from benchmarks.fairness_summary import show, summary
 from benchmarks.results import DIRECTORY, write_result
@@ -97,13 +104,28 @@ def _search(cells: Cells, scene: str, arm: str, seed: int, goal: Goal) -> Iterat
 
 
 def _guess(cells: Cells, scene: str, arm: str, goal: Goal) -> int:
-    """Returns where other seeds of this arm crossed, else where the scene is thought to."""
+    """Returns where other seeds of this arm crossed; else about where the scene's reference does,
+    times what the arm was worth in another scene."""
+    if found := _usual(cells, scene, arm, goal):
+        return place_of(found)
+    rate = _usual(cells, scene, REFERENCE, goal) or CAPACITY_SCENES[scene].rate
+    worth = [
+        mine / base
+        for other in CAPACITY_SCENES
+        if (mine := _usual(cells, other, arm, goal))
+        and (base := _usual(cells, other, REFERENCE, goal))
+    ]
+    return place_of(rate * (worth[0] if worth else 1.0))
+
+
+def _usual(cells: Cells, scene: str, arm: str, goal: Goal) -> float | None:
+    """Returns the median over the seeds that crossed; None where none did yet."""
     found = [
         rate
         for seed in cells.seeds(scene, arm)
         if (rate := crossing(cells.shares(scene, arm, seed, goal.share), goal.target))
     ]
-    return place_of(median(found) if found else CAPACITY_SCENES[scene].rate)
+    return median(found) if found else None
 
 
 def fixed(cells: Cells, seeds: list[int]) -> Iterator[Cell]:

@@ -25,7 +25,6 @@ from statistics import median
 from benchmarks.fairness_arms import (
     ARMS,
     CAPACITY_SCENES,
-    FIXED_ARMS,
     FIXED_SCENES,
     REFERENCE,
     Scene,
@@ -132,7 +131,7 @@ def fixed(cells: Cells, seeds: list[int]) -> Iterator[Cell]:
     """Yields the missing cells of the scenes at one rate."""
     for seed in seeds:
         for name, scene in FIXED_SCENES.items():
-            for arm in FIXED_ARMS:
+            for arm in scene.arms:
                 place = place_of(scene.rate)
                 if place not in cells.shares(name, arm, seed, "users_within_slo"):
                     yield Cell(scene=name, arm=arm, seed=seed, place=place, rate=STEP**place)

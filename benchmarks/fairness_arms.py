@@ -18,6 +18,10 @@ MECHANISMS: dict[str, dict[str, Any]] = {
     "recompute-prefix": {"preset": "recompute-prefix", "swap_tokens": 0},
     "fastswitch": {"preset": "fastswitch"},
 }
+# A policy under a name of its own here, for its settings.
+WEIGHTED: dict[str, dict[str, Any]] = {
+    "vtc 2:1": {"name": "vtc", "weights": {"gold": 2.0, "silver": 1.0}}
+}
 # The most telling first: a run that is stopped has lost the least.
 ARMS = (
     REFERENCE,
@@ -37,11 +41,19 @@ ARMS = (
     "fastswitch + srpt",
 )
 
+FIXED_ARMS = (
+    "fastswitch + fcfs",
+    "fastswitch + priority",
+    "fastswitch + vtc",
+    "fastswitch + edf",
+    "fastswitch + slo",
+)
+
 
 def arm_settings(arm: str) -> dict[str, Any]:
     """Returns an engine's settings that an arm adds to its scene's."""
     mechanisms, policy = arm.split(" + ")
-    return {**MECHANISMS[mechanisms], "policy": policy}
+    return {**MECHANISMS[mechanisms], "policy": WEIGHTED.get(policy, policy)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +64,7 @@ class Scene:
     rate: float
     engine: Mapping[str, Any] | None = None  # beside those of the base's engine
     change: Callable[[Plan], Plan] = lambda plan: plan
+    arms: tuple[str, ...] = FIXED_ARMS  # of a scene at one rate
 
 
 _H100_70B = {
@@ -121,11 +134,15 @@ FIXED_SCENES = {
     "huge prompts": Scene(
         settings=_two_classes(0.010989, 40, "huge"), rate=0.12, change=huge_prompts
     ),
+    # More than it can carry, so that service is what the policy makes of it.
+    "unequal weights": Scene(
+        settings={
+            "users": {
+                name: {"share": 0.5, "conversations_per_user": 4, "slo": _SLO}
+                for name in ("gold", "silver")
+            }
+        },
+        rate=0.2,
+        arms=("fastswitch + vtc", "fastswitch + vtc 2:1"),
+    ),
 }
-FIXED_ARMS = (
-    "fastswitch + fcfs",
-    "fastswitch + priority",
-    "fastswitch + vtc",
-    "fastswitch + edf",
-    "fastswitch + slo",
-)

@@ -7,7 +7,7 @@ from math import exp, log
 from statistics import fmean, median
 from typing import Any, Protocol
 
-from benchmarks.fairness_arms import ARMS, CAPACITY_SCENES, FIXED_ARMS, FIXED_SCENES, REFERENCE
+from benchmarks.fairness_arms import ARMS, CAPACITY_SCENES, FIXED_SCENES, REFERENCE
 from benchmarks.fairness_cells import Cells
 from benchmarks.results import print_table
 from suite.statistics.student import paired_ratio_interval
@@ -108,7 +108,7 @@ def _mean(values: Sequence[float]) -> float:
 def _fixed(cells: Cells, scene: str) -> Json:
     """Returns, by arm, the mean over seeds of each class's numbers."""
     found = {}
-    for arm in FIXED_ARMS:
+    for arm in FIXED_SCENES[scene].arms:
         rows = list(cells.of(scene, arm))
         if rows:
             classes = rows[0]["by_class"]

@@ -68,6 +68,11 @@ class RunningEngine(Protocol):
         is."""
         ...
 
+    def remarks(self) -> list[str]:
+        """Returns what a reader has to know of how it was watched, one line each; asked once, after
+        it has been left."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualRequest:

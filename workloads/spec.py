@@ -19,23 +19,22 @@ from pydantic import (
 
 from workloads.errors import WorkloadError
 from workloads.source import WorkloadSource
-from workloads.spec_errors import describe
-from workloads.spec_references import ReferenceSpec, check_engines
-from workloads.spec_traffic import (
+from workloads.spec_base import PositiveDuration, Spec
+from workloads.spec_conversations import (
     TRACES_WITH_GAPS,
     TRACES_WITH_INSTANTS,
-    ArrivalsSpec,
     ConversationsSpec,
-    NoThinkTime,
-    PositiveDuration,
-    Spec,
-    ThinkTimeSpec,
+    TraceConversations,
 )
+from workloads.spec_errors import describe
+from workloads.spec_references import ReferenceSpec, check_engines
+from workloads.spec_traffic import ArrivalsSpec, NoThinkTime, ThinkTimeSpec
 from workloads.units import Duration, parse_duration
 
 RUN_DIRECTORY_FILES = frozenset(
     {"manifest.json", "plan.parquet", "metrics.json", "report.html", "solo"}
 )
+CHANGING = ("steps", "ramp")  # arrivals that say themselves how long they take
 FOLDER_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 
 
@@ -258,6 +257,23 @@ class WorkloadSpec(Spec):
         description="Sweep: setting (`engines.*.kv_tokens`) by its values; a cell for each "
         "combination.",
     )
+
+    @model_validator(mode="after")
+    def _number_is_known(self) -> WorkloadSpec:
+        conversations, process = self.conversations, self.arrivals.process
+        if process == "closed" and conversations.duration is not None:
+            raise ValueError(
+                "conversations.duration can not stand with arrivals.process closed, where a start "
+                "is the end of another conversation; give conversations.count"
+            )
+        has_none = conversations.duration is None and conversations.count is None
+        is_trace = isinstance(conversations, TraceConversations)
+        if has_none and not is_trace and process not in CHANGING:
+            raise ValueError(
+                "conversations.count is missing; write how many, or how long they start to come: "
+                "duration: 5m"
+            )
+        return self
 
     @model_validator(mode="after")
     def _trace_knows_instants(self) -> WorkloadSpec:

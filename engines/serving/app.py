@@ -7,6 +7,7 @@ import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
+from importlib import metadata
 
 import orjson
 from aiohttp import web
@@ -88,6 +89,7 @@ class Api:
         return [
             web.get("/health", self.health),
             web.get("/metrics", self.metrics),
+            web.get("/version", self.version),
             web.get("/v1/models", self.list_models),
             web.get("/v1/models/{name:.+}", self.show_model),
             web.post("/v1/completions", self.complete),
@@ -101,6 +103,9 @@ class Api:
     async def metrics(self, _: web.Request) -> web.Response:
         headers = {"Content-Type": CONTENT_TYPE_LATEST}
         return web.Response(body=self._metrics.exposition(), headers=headers)
+
+    async def version(self, _: web.Request) -> web.Response:
+        return web.json_response({"version": metadata.version("fsbench")})
 
     async def list_models(self, _: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [self._model_card()]})

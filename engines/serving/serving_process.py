@@ -55,6 +55,9 @@ class RunningServer:
     def death_note(self) -> str:
         return self.process.death_note()
 
+    def remarks(self) -> list[str]:
+        return []  # its own logs tell
+
 
 @contextmanager
 def serving_process(argv: list[str], config: ServingConfig) -> Iterator[RunningEngine]:

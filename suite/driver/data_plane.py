@@ -140,7 +140,7 @@ class DataPlane:
         self, index: int, conversation: Conversation, due_ns: int, *, follows_answer: bool
     ) -> int:
         """Returns the instant of its end."""
-        history = History(self._endpoint)
+        history = History(self._endpoint, conversation.tools)
         for number, turn in enumerate(conversation.turns):
             if number:
                 due_ns += round(turn.think_time_s * 1e9)  # after the previous answer's end

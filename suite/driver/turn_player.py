@@ -7,8 +7,10 @@ import time
 from collections.abc import Mapping
 
 from engines.terms import Slo
+from suite.driver.answer import Answer
 from suite.driver.connection import Connection, ConnectionFailedError, Exchange, FailureSource
 from suite.driver.digest import Digest
+from suite.driver.http1 import Response
 from suite.driver.pacing import sleep_roughly_until, sleep_until
 from suite.driver.pool import Pool
 from suite.driver.prompt import History, PromptError, RequestWriter
@@ -67,6 +69,7 @@ class TurnPlayer:
             played.done_at_ns = response.read_at_ns[end]
         if answer.error is not None:  # in the server's words, which say more than what followed
             played.error_source = "server"
+            self._advise(answer, response)
         elif failure is not None:
             answer.fail(failure)
         elif not answer.is_done:
@@ -75,9 +78,17 @@ class TurnPlayer:
             answer.fail("the answer has no token")
         elif played.planned.next_turn is not None:
             try:
-                history.hear(answer)
+                history.hear(answer, played.planned.next_turn)
             except PromptError as error:
                 answer.fail(str(error))
+
+    def _advise(self, answer: Answer, response: Response | None) -> None:
+        """Adds to a refusal which key of the workload file to change, where it names one."""
+        if response is None or answer.error is None or answer.token_reads:
+            return
+        found = self._writer.advice_on(answer.error, status=response.status)
+        if found is not None:
+            answer.error = f"{answer.error} (fsbench: {found})"
 
     async def _ask(self, history: History, played: PlayedTurn) -> str | None:
         """Wait for the instant, send, wait for the end. Returns what went wrong on the way."""

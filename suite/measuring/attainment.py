@@ -177,7 +177,8 @@ def judge_users(
         np.bincount(rows[each], minlength=len(judged.repeat))
         for each in (attains, attains_uncapped)
     )
-    needed = np.tile(users.attainment_target, num_repeats) * judged.num_planned_turns - _ROUNDING
+    target = np.tile(users.attainment_target, num_repeats)
+    needed = needed_turns(judged.num_planned_turns, target)
     judged = replace(
         judged,
         num_attained_turns=num_attained,
@@ -185,6 +186,12 @@ def judge_users(
         is_within_uncapped=num_uncapped >= needed,
     )
     return judged.where(judged.num_planned_turns > 0) if num_not_due.any() else judged
+
+
+def needed_turns(num_planned: Ints, target: Floats) -> Floats:
+    """Returns how many turns of those planned have to attain for the target share, not whole."""
+    needed: Floats = target * num_planned - _ROUNDING
+    return needed
 
 
 def turns_not_due(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.workloads.examples import SMALL, load_spec, write_small
 from workloads.errors import WorkloadError
 from workloads.spec import WorkloadSpec
-from workloads.spec_traffic import FixedConversations, TraceConversations
+from workloads.spec_conversations import FixedConversations, TraceConversations
 
 SHIPPED = Path(__file__).parents[2] / "workloads"
 
@@ -332,7 +332,7 @@ def test_the_schema_knows_units_choices_and_that_other_keys_are_refused() -> Non
     assert re.search(duration, "250ms")
     assert not re.search(duration, "250")
     assert set(schema["properties"]["arrivals"]["discriminator"]["mapping"]) >= {"poisson", "gamma"}
-    assert len(schema["properties"]["conversations"]["oneOf"]) == 3
+    assert len(schema["properties"]["conversations"]["oneOf"]) == 4
     assert schema["properties"]["engines"]["additionalProperties"]["required"] == ["kind"]
     assert set(schema["required"]) == {
         "name", "seed", "conversations", "arrivals", "users", "engines",

@@ -8,7 +8,7 @@ from suite.judging.catalogue.row import IntervalRule, Row
 from suite.measuring import user_influences
 
 _OF_USERS = partial(Row, computed_from="users", interval="bootstrap-t over users")
-_OF_SERVICE = partial(Row, group="fairness", computed_from="service")
+_OF_SERVICE = partial(Row, group="fairness", computed_from="service", is_monotone=False)
 _WINDOWED = partial(
     _OF_SERVICE, kind="amount", unit="weighted tokens", better="lower", shown_in=("compared",)
 )
@@ -105,6 +105,7 @@ ATTAINMENT_ROWS = (
     _OF_USERS(
         group="fairness",
         key="jain_index",
+        is_monotone=False,
         label="Jain's index (attainment)",
         term="jain",
         title="Jain's index",
@@ -126,6 +127,7 @@ ATTAINMENT_ROWS = (
     _OF_USERS(
         group="fairness",
         key="gini_index",
+        is_monotone=False,
         label="Gini (attainment)",
         definition="How unevenly SLO attainment is spread over users: 0 when all have the same, "
         "near 1 when one user has everything.",
@@ -231,6 +233,7 @@ ATTAINMENT_ROWS = (
     Row(
         group="fairness",
         key="headroom_top_decile_ratio",
+        is_monotone=False,
         label="Headroom of the best tenth",
         definition="The share of all headroom that the tenth of the users with the most have.",
         kind="share",

@@ -98,6 +98,7 @@ class Engine:
             self._trace.assign(request)
         self._tracker.submitted(request)
         self._reuse.claim(request)
+        request.num_findable_tokens = self.kv.num_findable_tokens(request)
         self._policy.submitted(request, self._clock())
         self._live[request.request_id] = request
         self._roster.enter(request)

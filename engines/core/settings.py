@@ -216,6 +216,11 @@ class CoreEngineSettings(EngineSettings):
                 f"preset {self.preset} is called {name} now: it is this engine with those "
                 "mechanisms, under a policy that displaces, not vLLM"
             )
+        if self.mechanisms().policy.name == "srpt":
+            found.append(
+                "policy srpt: an oracle, it takes each request's max_tokens for the length of its "
+                "answer; no real engine can know that"
+            )
         if self.mechanisms().admission == "backfill":
             found.append(
                 "admission backfill: requests come in past one that does not fit, so this engine "

@@ -15,11 +15,18 @@ class ServiceMeter:
     computed again after a preemption is not the user's to pay."""
 
     def __init__(
-        self, *, input_weight: float, output_weight: float, class_weights: Mapping[str, float]
+        self,
+        *,
+        input_weight: float,
+        output_weight: float,
+        class_weights: Mapping[str, float],
+        counts_cached: bool = True,
     ) -> None:
+        """Makes a meter; without `counts_cached` a prompt's tokens whose KV was there are free."""
         self._input_weight = input_weight
         self._output_weight = output_weight
         self._class_weights = class_weights
+        self._counts_cached = counts_cached
         self._had: dict[Request, float] = {}
 
     def take(self, request: Request) -> float:
@@ -36,6 +43,8 @@ class ServiceMeter:
 
     def _service(self, request: Request) -> float:
         num_prompt = min(request.num_computed, len(request.prompt_token_ids))
+        if not self._counts_cached:
+            num_prompt = max(0, num_prompt - request.num_cached_tokens)
         service = self._input_weight * num_prompt + self._output_weight * len(
             request.output_token_ids
         )

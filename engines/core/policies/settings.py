@@ -15,10 +15,14 @@ from pydantic import (
 )
 
 from engines.core.policies.by_priority import ByPriority
+from engines.core.policies.dlpm import DeficitLongestPrefixMatch
 from engines.core.policies.edf import EarliestDeadlineFirst
 from engines.core.policies.fcfs import FirstComeFirstServed
+from engines.core.policies.mlfq import FeedbackQueues
+from engines.core.policies.qoe import QualityOfExperience
 from engines.core.policies.service import ServiceMeter
 from engines.core.policies.slo import SloAware
+from engines.core.policies.srpt import ShortestRemainingTime
 from engines.core.policies.vtc import VirtualTokenCounters
 from engines.core.policy import Policy
 from engines.core.step_costs import StepCosts
@@ -98,6 +102,69 @@ class EdfSettings(Promising, Renewing):
         return EarliestDeadlineFirst(default=self.default, renew_every=self.renew_every)
 
 
+class DlpmSettings(Renewing):
+    name: Literal["dlpm"] = "dlpm"
+    input_weight: float = Field(1.0, ge=0, description="service of a prompt token, if computed")
+    output_weight: float = Field(2.0, gt=0, description="service of an output token")
+    quantum: float = Field(2048.0, gt=0, description="service that a user's turn is worth")
+    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default={}, description="by user class: who has 2 is due twice the service of who has 1"
+    )
+
+    def build(self, costs: StepCosts) -> Policy:
+        meter = ServiceMeter(
+            input_weight=self.input_weight,
+            output_weight=self.output_weight,
+            class_weights=self.weights,
+            counts_cached=False,
+        )
+        return DeficitLongestPrefixMatch(meter, quantum=self.quantum, renew_every=self.renew_every)
+
+
+class MlfqSettings(Renewing):
+    name: Literal["mlfq"] = "mlfq"
+    quantum_s: float = Field(0.01, gt=0, description="the top level's; each next one's is double")
+    num_levels: int = Field(10, ge=1, le=60, description="levels")
+    promote_after_s: float = Field(
+        3.0, gt=0, description="who was not served for so long goes back to the top level"
+    )
+
+    def build(self, costs: StepCosts) -> Policy:
+        return FeedbackQueues(
+            costs,
+            quantum_s=self.quantum_s,
+            num_levels=self.num_levels,
+            promote_after_s=self.promote_after_s,
+            renew_every=self.renew_every,
+        )
+
+
+class QoeSettings(Promising, Renewing):
+    name: Literal["qoe"] = "qoe"
+    horizon_s: float = Field(10.0, gt=0, description="how far ahead a choice is thought through")
+    switch_cost: float = Field(
+        0.5, ge=0, description="a newcomer has to be worth more than a holder by this share"
+    )
+
+    def build(self, costs: StepCosts) -> Policy:
+        return QualityOfExperience(
+            costs,
+            default=self.default,
+            horizon_s=self.horizon_s,
+            switch_cost=self.switch_cost,
+            renew_every=self.renew_every,
+        )
+
+
+class SrptSettings(Renewing):
+    """An oracle."""
+
+    name: Literal["srpt"] = "srpt"
+
+    def build(self, costs: StepCosts) -> Policy:
+        return ShortestRemainingTime(costs, renew_every=self.renew_every)
+
+
 class SloSettings(Promising, Renewing):
     name: Literal["slo"] = "slo"
     max_wait_s: float = Field(
@@ -131,24 +198,37 @@ POLICIES: dict[str, type[PolicySettings]] = {
     "fcfs": FcfsSettings,
     "priority": PrioritySettings,
     "vtc": VtcSettings,
+    "dlpm": DlpmSettings,
     "edf": EdfSettings,
+    "mlfq": MlfqSettings,
+    "qoe": QoeSettings,
+    "srpt": SrptSettings,
     "slo": SloSettings,
 }
 
 
 def _settings(choice: Any) -> Any:
-    """Returns a name as the settings it stands for. Raises ValueError: there is no such policy."""
-    if isinstance(choice, str):
-        choice = {"name": choice}
-    if isinstance(choice, dict) and choice.get("name") not in POLICIES:
-        raise ValueError(
-            f"policy {choice.get('name')!r} is unknown; choose one of: {', '.join(POLICIES)}"
-        )
-    return choice
+    """Returns a name alone as the settings it stands for."""
+    return {"name": choice} if isinstance(choice, str) else choice
 
 
+_Any = (
+    FcfsSettings
+    | PrioritySettings
+    | VtcSettings
+    | DlpmSettings
+    | EdfSettings
+    | MlfqSettings
+    | QoeSettings
+    | SrptSettings
+    | SloSettings
+)
+_Tagged = Annotated[_Any, Field(discriminator="name")]
+# A name alone, or a mapping with it.
 PolicyChoice = Annotated[
-    FcfsSettings | PrioritySettings | VtcSettings | EdfSettings | SloSettings,
-    Field(discriminator="name"),
-    BeforeValidator(_settings),
+    _Tagged,
+    BeforeValidator(
+        _settings,
+        json_schema_input_type=Literal[tuple(POLICIES)] | _Tagged,  # type: ignore[valid-type]
+    ),
 ]

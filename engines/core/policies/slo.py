@@ -171,7 +171,10 @@ class SloAware(Ranked):
     def _work_s(self, request: Request) -> float:
         """Returns how long its next token takes from here."""
         costs = self._costs
-        work_s = costs.step_s + request.num_uncomputed * costs.prefill_token_s
+        num_to_compute = request.num_uncomputed
+        if not request.num_computed:
+            num_to_compute -= request.num_findable_tokens
+        work_s = costs.step_s + num_to_compute * costs.prefill_token_s
         if not request.device_blocks:
             work_s += request.num_computed * costs.move_token_s
         return work_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,15 @@ def find_executable(configured: str | None) -> Path:
             source = "executable" if configured else "FSBENCH_VLLM"
             raise EngineInputError(f"{source}: {named} is no program that can be started")
         return path
-    for path in (Path(".venv-vllm/bin/vllm").absolute(), _BESIDE_THE_PROJECT):
+    beside_python = Path(sys.executable).parent / "vllm"  # installed with fsbench[vllm]
+    for path in (Path(".venv-vllm/bin/vllm").absolute(), _BESIDE_THE_PROJECT, beside_python):
         if os.access(path, os.X_OK):
             return path
     if (found := shutil.which("vllm")) is not None:
         return Path(found)
     raise EngineInputError(
-        "kind vllm finds no vllm; run `make vllm`, or name one by executable: or FSBENCH_VLLM"
+        "kind vllm finds no vllm; run `make vllm` for CPUs, pip install fsbench's extra vllm for a "
+        "GPU, or name one by executable: or FSBENCH_VLLM"
     )
 
 

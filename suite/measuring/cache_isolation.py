@@ -153,6 +153,9 @@ def _common_tokens(turns: TurnTable, plan: Plan) -> float:
 
 def _num_words(turn: Turn) -> int:
     """Counts a turn's words: no tokenizer makes fewer tokens of them."""
+    if turn.messages:
+        texts = ((each.text, each.num_tokens) for each in turn.messages)
+        return sum(num if text is None else len(text.split()) for text, num in texts)
     text = turn.prompt_text
     return len(turn.new_prompt_token_ids) if text is None else len(text.split())
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from suite.measuring.attainment import (
     Attainment,
-    attaining_turns,
+    attaining_uncapped,
     judge_users,
+    keeping_gaps,
     planned_users,
     turns_not_due,
 )
@@ -140,7 +141,8 @@ def _engine_run(
     all_turns: TurnTable,
     solo: SoloLatencies | None,
 ) -> EngineRun:
-    attains_all = attaining_turns(all_turns, plan.user_classes)
+    attains_uncapped = attaining_uncapped(all_turns, plan.user_classes)
+    attains_all = attains_uncapped & keeping_gaps(all_turns, plan.user_classes)
     is_measured = _is_measured(all_turns, measured)
     turns = all_turns.where(is_measured)
     attains = attains_all[is_measured]
@@ -157,7 +159,9 @@ def _engine_run(
         all_turns=all_turns,
         turns=turns,
         attains=attains,
-        users=judge_users(users, turns, attains, repeats, not_due),
+        users=judge_users(
+            users, turns, attains, attains_uncapped[is_measured], repeats, num_not_due=not_due
+        ),
         attains_all=attains_all,
         solo=solo,
     )
@@ -236,13 +240,15 @@ def warnings(engine: EngineRun, load: Mapping[str, Any]) -> list[str]:
             found.append(f"repeat {trial.repeat} {trial.status}: {trial.note or 'no reason given'}")
         if trial.driver is not None:
             found += [f"repeat {trial.repeat}, driver: {text}" for text in trial.driver.warnings]
+    found += dict.fromkeys(remark for trial in engine.trials for remark in trial.remarks)
     number = counts(engine)
     if gone := _num_gone(engine):
         found.append(
             f"{several(gone, 'turn')} that had been recorded cannot be found in {engine.run}: "
             "a turns.parquet of it is missing"
         )
-    found += _of_not_asked(number, not_asked(engine))
+    is_stopped = any(trial.status != "complete" for trial in engine.trials)
+    found += _of_not_asked(number, not_asked(engine), is_stopped=is_stopped)
     if number["failed"]:
         miss = "it misses its" if number["failed"] == 1 else "they miss their"
         failed = f"{several(number['failed'], 'turn')} failed; {miss} SLO"
@@ -250,7 +256,10 @@ def warnings(engine: EngineRun, load: Mapping[str, Any]) -> list[str]:
     return found + load_warnings(load)
 
 
-def _of_not_asked(number: Mapping[str, int], unasked: Mapping[str, int]) -> list[str]:
+def _of_not_asked(
+    number: Mapping[str, int], unasked: Mapping[str, int], *, is_stopped: bool
+) -> list[str]:
+    """`is_stopped`: before what was asked for was known."""
     found = []
     of_planned = f"of {number['planned']:,} planned"
     if after := unasked["after_failure"]:
@@ -258,7 +267,8 @@ def _of_not_asked(number: Mapping[str, int], unasked: Mapping[str, int]) -> list
             f"{several(after, 'turn')} {of_planned} were not asked, for an earlier one of the "
             "conversation had failed: missed SLOs too"
         )
-    if stopped := unasked["not_due"] + unasked["cut_short"]:
+    stopped = unasked["not_due"] + unasked["cut_short"]
+    if stopped and is_stopped:
         found.append(
             f"{several(stopped, 'turn')} {of_planned} were not asked, or not to the end, for the "
             "run was stopped: neither failed nor missed"

@@ -15,6 +15,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from engines.facts import EngineFacts, facts_of_old_run
+from engines.identity import ServerIdentity
+from suite.records.answerers import AnsweredBy
 
 SCHEMA_VERSION = 2
 SOLO_FOLDER = "solo"  # inside a run: the run directory of the same plan without neighbours
@@ -76,13 +78,17 @@ class Trial(BaseModel):
     engine: str
     repeat: int  # from 1
     status: Literal["complete", "interrupted", "failed"]
-    note: str | None  # one line on why it is not complete
+    note: str | None  # one line on why it is not complete, or that it ended before its plan did
     started_at_monotonic_s: float | None
     duration_s: float
     counts: Counts
     driver: DriverQuality | None
     engine_version: str | None = None  # what ran, where that was not this project's own engine
     isolation: Isolation | None = None  # None: the engine started anew, or an older fsbench ran
+    asked_model: str | None = None  # as the server was asked for it
+    server: ServerIdentity | None = None  # what it tells of itself; None: it has no URL
+    answered_by: list[AnsweredBy] = []  # as the answers say, the commonest first
+    remarks: list[str] = []  # what a reader has to know of how it went, one line each
 
     def directory(self, run: Path) -> Path:
         return run / self.engine / str(self.repeat)

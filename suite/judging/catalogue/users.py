@@ -20,7 +20,7 @@ SLO_ROWS = (
         label="Users within SLO",
         term="users_within_slo",
         definition="The share of users who got what they were promised: a user counts when enough "
-        "of their turns (the class's attainment) had both a first token and token gaps inside the "
+        "of their turns (the class's attainment) had their first token and token gaps inside the "
         "class's SLO.",
         remark="Failed and lost turns count as missed. This is what fairness is for: more users "
         "served as promised at the same cost.",
@@ -46,12 +46,31 @@ SLO_ROWS = (
     ),
     Row(
         group="slo",
+        key="users_within_slo_uncapped_ratio",
+        label="Users within SLO, gaps uncapped",
+        term="users_within_slo_uncapped",
+        definition="The share of users who would be within SLO were longest gaps left out of "
+        "account: what the class's `max_gap` takes away is the difference.",
+        remark="A percentile of the gaps says nothing of one gap in a hundred, so a scheduler can "
+        "win users by pausing single answers for minutes. Where both shares are near each other, "
+        "it did not.",
+        kind="share",
+        better="higher",
+        computed_from="users",
+        interval="mid-P over users",
+        influences=user_influences.users_within_uncapped,
+        scopes=("class",),
+        shown_in=("side by side", "class table", "sweep", "compared", "compared by class"),
+    ),
+    Row(
+        group="slo",
         key="turn_attainment_ratio",
         label="Turns within SLO",
         term="turn_attainment",
         title="Turn attainment",
         definition="The share of planned turns that met their SLO: first token in time, counted "
-        "from the planned instant, and the stated percentile of the turn's token gaps in time.",
+        "from the planned instant, the stated percentile of the turn's token gaps in time, and no "
+        "gap over the class's `max_gap`.",
         kind="share",
         better="higher",
         computed_from="users",
@@ -260,12 +279,13 @@ FAIRNESS_ROWS = (
         better="lower",
         computed_from="turns",
         pooled_by="extreme",
-        shown_in=("terminal", "side by side", "compared"),
+        shown_in=("side by side", "sweep", "sweep table", "sweep page", "compared"),
     ),
     Row(
         group="fairness",
         key="longest_wait_s",
         label="Longest wait",
+        term="longest_wait",
         definition="The longest time from a turn's planned instant to its first token, or to its "
         "end without any.",
         kind="time",
@@ -273,7 +293,7 @@ FAIRNESS_ROWS = (
         better="lower",
         computed_from="turns",
         pooled_by="extreme",
-        shown_in=("compared",),
+        shown_in=("side by side", "sweep", "sweep table", "sweep page", "compared"),
     ),
     Row(
         group="fairness",

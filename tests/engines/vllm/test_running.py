@@ -19,6 +19,7 @@ import pytest
 from engines.api import PriorityUpdates, RunningEngine
 from engines.arrow_log import read_arrow_logs
 from engines.errors import EngineError, EngineInputError
+from engines.vllm.command import find_executable
 from engines.vllm.settings import VllmSettings
 from tests.engines.vllm.conftest import FakeVllm
 
@@ -210,6 +211,23 @@ def test_no_vllm_at_all_says_how_to_get_one(
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("FSBENCH_VLLM", raising=False)
     monkeypatch.setattr("engines.vllm.command._BESIDE_THE_PROJECT", tmp_path / "none")
+    monkeypatch.setattr("sys.executable", str(tmp_path / "bin/python"))
     (fake.directory / "part").rmdir()
     with pytest.raises(EngineInputError, match="run `make vllm`"), running(fake, executable=None):
         pass
+
+
+def test_a_vllm_that_was_installed_with_fsbench_is_found_though_no_path_leads_to_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`pip install '.[vllm]'`, and `.venv/bin/fsbench` called by its path."""
+    program = tmp_path / "bin/vllm"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("FSBENCH_VLLM", raising=False)
+    monkeypatch.setattr("engines.vllm.command._BESIDE_THE_PROJECT", tmp_path / "none")
+    monkeypatch.setattr("sys.executable", str(tmp_path / "bin/python"))
+    assert find_executable(None) == program

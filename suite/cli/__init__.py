@@ -15,6 +15,7 @@ from suite.cli import (
     running,
     serving,
     sweeping,
+    training,
 )
 from suite.cli.app import app
 
@@ -30,4 +31,5 @@ __all__ = [
     "running",
     "serving",
     "sweeping",
+    "training",
 ]

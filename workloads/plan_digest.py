@@ -47,7 +47,9 @@ def plan_digest(
 def _of_user_class(user_class: UserClass) -> Iterator[bytes]:
     slo = user_class.slo
     ratios = (user_class.share_ratio, slo.tbt_percentile, slo.attainment_ratio)
-    yield _json(user_class.name, _us(slo.ttft_s), _us(slo.tbt_s), *map(_ppb, ratios))
+    # Only where it is promised: who never promised it keeps the digest of before there was one.
+    cap = () if slo.max_gap_s is None else (_us(slo.max_gap_s),)
+    yield _json(user_class.name, _us(slo.ttft_s), _us(slo.tbt_s), *map(_ppb, ratios), *cap)
 
 
 def _of_conversation(conversation: Conversation) -> Iterator[bytes]:

@@ -85,12 +85,13 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slo:
-    """What a user was promised. A turn attains it when both of its latencies are inside."""
+    """What a user was promised. A turn attains it when its latencies are inside."""
 
     ttft_s: float
     tbt_s: float
     tbt_percentile: float  # which percentile of the turn's gaps is held against tbt_s, 0–1
     attainment_ratio: float  # the share of a user's turns that must attain, 0–1
+    max_gap_s: float | None = None  # the longest any gap of a turn may be; None = no such promise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

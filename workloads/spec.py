@@ -55,10 +55,24 @@ Ratio = Annotated[float, Field(gt=0, le=1)]
 class SloSpec(Spec):
     ttft: PositiveDuration = Field(description="Time to first token, at most.")
     tbt: PositiveDuration = Field(description="Time between tokens, at most.")
-    attainment: Ratio = Field(description="Share of a user's turns that must keep both (0–1].")
+    attainment: Ratio = Field(description="Share of a user's turns that must keep all of it (0–1].")
     tbt_percentile: Ratio = Field(
         default=0.99, description="Which percentile of a turn's gaps is held against tbt (0–1]."
     )
+    max_gap: PositiveDuration | None = Field(
+        default=None,
+        description="The longest pause between two tokens of an answer, at most: a percentile "
+        "says nothing of one gap in a hundred. Default: no such promise.",
+    )
+
+    @model_validator(mode="after")
+    def _cap_is_above_the_bound(self) -> SloSpec:
+        if self.max_gap is not None and self.max_gap < self.tbt:
+            raise ValueError(
+                f"max_gap must be >= tbt ({self.tbt:g}s), got {self.max_gap:g}s; the longest gap "
+                "is never shorter than the percentile that tbt bounds"
+            )
+        return self
 
 
 class UserClassSpec(Spec):

@@ -8,11 +8,12 @@ is not asked (and counted, as planned − recorded).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from engines.api import Endpoint
+from engines.terms import Slo
 from suite.driver.connection import FailureSource
 from suite.driver.pacing import sleep_roughly_until
 from suite.driver.pool import Pool
@@ -21,6 +22,7 @@ from suite.driver.target import Target
 from suite.driver.turn_player import LEAD_NS, TurnPlayer
 from suite.driver.turn_record import PlannedTurn, PlayedTurn, turn_record
 from suite.records.turn_records import TurnRecord
+from suite.terms import promised
 from workloads.branches import Branches
 from workloads.plan import Plan
 from workloads.plan_parts import Conversation, PriorityTrace
@@ -37,6 +39,7 @@ class Shard:
     plan: Plan
     closed_concurrency: int | None
     priorities: PriorityTrace | None
+    slos: Mapping[str, Slo]  # by user class
 
     @classmethod
     def of(cls, plan: Plan, *, worker: int, num_workers: int) -> Shard:
@@ -49,6 +52,7 @@ class Shard:
             plan=plan,
             closed_concurrency=concurrency,
             priorities=plan.priorities,
+            slos=promised(plan.user_classes),
         )
 
 
@@ -78,6 +82,7 @@ class DataPlane:
             pool=self._pool,
             writer=RequestWriter(endpoint, target),
             priorities=shard.priorities if endpoint.takes_priority else None,
+            slos=shard.slos,
             started_at_ns=started_at_ns,
             timeout_s=turn_timeout_s,
         )

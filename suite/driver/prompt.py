@@ -6,6 +6,7 @@ the JSON it is sent as, so that a next request costs no more than what was said 
 
 from __future__ import annotations
 
+from collections.abc import Set
 from copy import copy
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ import numpy as np
 import orjson
 
 from engines.api import Endpoint
+from engines.promise import in_milliseconds
+from engines.terms import Terms
 from suite.driver.answer import Answer
 from suite.driver.event_json import whole_text
 from suite.driver.messages import (
@@ -23,6 +26,7 @@ from suite.driver.messages import (
     tools_fields,
     tools_of,
 )
+from suite.driver.refusals import advice
 from suite.driver.target import Target
 from workloads.plan_parts import TokenIds, Turn
 
@@ -151,6 +155,7 @@ class RequestWriter:
 
     def __init__(self, endpoint: Endpoint, target: Target) -> None:
         self._endpoint = endpoint
+        self.sent_fields: Set[str] = frozenset()  # of the last request; all have the same
         path = "/chat/completions" if endpoint.api == "chat" else "/completions"
         key = f"Authorization: Bearer {endpoint.api_key}\r\n" if endpoint.api_key else ""
         self._head = (
@@ -160,15 +165,29 @@ class RequestWriter:
         ).encode()
 
     def write(
-        self, history: History, turn: Turn, *, conversation_id: str, priority: int | None
+        self,
+        history: History,
+        turn: Turn,
+        *,
+        conversation_id: str,
+        priority: int | None,
+        terms: Terms,
     ) -> bytes:
-        body = {**tools_fields(history.tools), **self._fields(turn, conversation_id, priority)}
+        fields = self._fields(turn, conversation_id, priority, terms)
+        body = {**tools_fields(history.tools), **fields}
+        self.sent_fields = body.keys() | {history.field}
         content = orjson.dumps(body)
         if history.field not in body:  # else the file's own words stand there
             content = b'{"%b":%b,%b' % (history.field.encode(), history.json(), content[1:])
         return b"%b%d\r\n\r\n%b" % (self._head, len(content), content)
 
-    def _fields(self, turn: Turn, conversation_id: str, priority: int | None) -> dict[str, Any]:
+    def advice_on(self, words: str, *, status: int) -> str | None:
+        """Returns which key of the workload file to change where a refusal names one of ours."""
+        return advice(words, status=status, api=self._endpoint.api, sent=self.sent_fields)
+
+    def _fields(
+        self, turn: Turn, conversation_id: str, priority: int | None, terms: Terms
+    ) -> dict[str, Any]:
         """Returns the fields of a request's body but for the history."""
         endpoint = self._endpoint
         body: dict[str, Any] = {
@@ -180,6 +199,8 @@ class RequestWriter:
         }
         if endpoint.is_fsbench:
             body |= {"conversation_id": conversation_id, "ignore_eos": True}
+            if endpoint.takes_terms:
+                body |= _body_terms(terms)
         if endpoint.is_fsbench or endpoint.prompt_form == "token_ids":
             body["return_token_ids"] = True
         if priority is not None:
@@ -187,5 +208,21 @@ class RequestWriter:
         body |= endpoint.extra_body
         if endpoint.names_conversation:
             xargs = {**body.get("vllm_xargs", {}), "conversation_id": conversation_id}
+            if endpoint.takes_terms:
+                xargs |= _flat_terms(terms)
             body["vllm_xargs"] = xargs
         return body
+
+
+def _body_terms(terms: Terms) -> dict[str, Any]:
+    """Returns who asks and what was promised as fields of a body, without what nobody said."""
+    slo = None if terms.slo is None else in_milliseconds(terms.slo)
+    said = {"user": terms.user_id, "user_class": terms.user_class, "slo": slo}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _flat_terms(terms: Terms) -> dict[str, Any]:
+    """Returns the same for `vllm_xargs`, which hold plain values only."""
+    said = _body_terms(terms)
+    slo = said.pop("slo", {})
+    return {**said, **slo}

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from engines.api import VirtualEngine, VirtualRequest, VirtualToken
 from suite.records.turn_records import TurnRecord
+from suite.terms import promised, terms_of
 from suite.virtual.agenda import Agenda, Due
 from workloads.plan import Plan
 from workloads.plan_parts import Turn
@@ -47,6 +48,7 @@ class VirtualPlayer:
         self._turn_timeout_s = turn_timeout_s
         self._on_turn = on_turn
         self._agenda = Agenda(plan)
+        self._slos = promised(plan.user_classes)
         self._asked: OrderedDict[str, _Asked] = OrderedDict()  # the one sent first, first
         self._histories: dict[int, list[int]] = {}  # of conversations between two turns
         self._num_front: dict[int, int] = {}  # tokens of the system messages that they begin with
@@ -108,6 +110,7 @@ class VirtualPlayer:
                 num_output_tokens=turn.num_output_tokens,
                 arrived_at=due.at,
                 priority=priority or 0,
+                terms=terms_of(conversation, self._slos),
             )
         )
 

@@ -15,7 +15,7 @@ from workloads.units import parse_duration
 
 FIXED = "source: fixed, count: 2, turns: 3, prompt_tokens: 10, output_tokens: 4"
 SYNTHETIC = "source: synthetic, count: 2, turns: 3, prompt_tokens: 10, output_tokens: 4"
-ENGINE = "engines={any: {kind: simulated, profile: a10-llama3-8b, kv_tokens: 16384, swap_tokens: 16}}"
+ENGINE = (
     "engines={any: {kind: simulated, profile: a10-llama3-8b, kv_tokens: 16384, swap_tokens: 16384}}"
 )
 ALONE = ("--set", ENGINE, "--set", "baseline=null")

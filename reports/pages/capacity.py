@@ -13,7 +13,7 @@ from reports.pages.tables import Cell, Table, sort_key
 from reports.sections.capacity_rates import ANSWERS, rates_section
 from reports.sections.sweep_points import read_sweep
 from reports.words import units
-from reports.words.limiting import limited_by, limits_in_words, long_run
+from reports.words.limiting import limited_by, limits_in_words, long_run, why_unsure
 from suite.sweep.capacity_result import CapacityResult, EngineCapacity, RateSeen, SeedCapacity
 from suite.sweep.manifest import SweepManifest
 
@@ -102,19 +102,18 @@ def _rates_table(found: CapacityResult) -> TitledTable:
     """Returns a line an engine and rate, from the lowest on."""
     columns = ("Engine", "Conversations/s", "The target", "Users within SLO", "Turns", "Took")
     rows = tuple(
-        (Cell(text=engine.engine), *_rate_cells(seen))
+        (Cell(text=engine.engine), *_rate_cells(seen, found.target_ratio))
         for engine in found.engines
         for seen in engine.rates
     )
     return TitledTable(title="Rate by rate", table=Table(columns=columns, rows=rows))
 
 
-def _rate_cells(seen: RateSeen) -> tuple[Cell, ...]:
+def _rate_cells(seen: RateSeen, target_ratio: float) -> tuple[Cell, ...]:
     mark = {"holds": "better", "fails": "worse"}.get(seen.answer, "")
-    cut = "" if seen.is_finished else "cut short: the budget was used up"
     return (
         Cell(text=_rate(seen.rate), sort_key=seen.rate),
-        Cell(text=ANSWERS[seen.answer], detail=cut, mark=mark),
+        Cell(text=ANSWERS[seen.answer], detail=why_unsure(seen, target_ratio), mark=mark),
         Cell(
             text=f"{seen.num_within_slo} of {seen.num_users}",
             detail=f"in the long run {long_run(seen)}",

@@ -20,6 +20,17 @@ def long_run(seen: RateSeen) -> str:
     return units.percent_interval(seen.interval)
 
 
+def why_unsure(seen: RateSeen, target_ratio: float) -> str:
+    """Returns why it was not told whether the target holds at a rate; empty where it was."""
+    if seen.answer != "unsure":
+        return ""
+    if not seen.is_finished:
+        return "cut short: the budget was used up"
+    if seen.interval[0] > target_ratio:
+        return "waits went on growing, so that the share will fall"
+    return f"too near to the target for {units.count(seen.num_users)} users to tell"
+
+
 def limited_by(limits: Limits) -> str:
     """Returns the cause in a few words; what is only seen from outside is said so."""
     not_the_engine = {

@@ -49,7 +49,7 @@ def run_sweep(source: WorkloadSource, matrix: Matrix, where: Where, *, num_worke
     sweep.write_summary()
     show_sweep(sweep.manifest, sweep.path)
     write_page(sweep)
-    return _verdict(sweep, was_interrupted=was_interrupted)
+    return verdict_of(sweep, was_interrupted=was_interrupted)
 
 
 def write_page(sweep: SweepDirectory) -> None:
@@ -88,7 +88,7 @@ def report_sweep(path: Path) -> None:
     write_page(sweep)
 
 
-def _verdict(sweep: SweepDirectory, *, was_interrupted: bool) -> int:
+def verdict_of(sweep: SweepDirectory, *, was_interrupted: bool, can_resume: bool = True) -> int:
     """Returns the exit code of the worst cell, and tells which cells those are."""
     from suite.judging.gates import exit_code
 
@@ -100,7 +100,8 @@ def _verdict(sweep: SweepDirectory, *, was_interrupted: bool) -> int:
             "sweep.json says why",
             err=True,
         )
-        typer.echo(how_to_go_on(sweep.path), err=True)
+        if can_resume:
+            typer.echo(how_to_go_on(sweep.path), err=True)
         return ExitCode.INCOMPLETE
     outcomes = sweep.gate_outcomes()
     for outcome in ("fail", "inconclusive"):

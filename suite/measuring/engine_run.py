@@ -21,6 +21,7 @@ from suite.measuring.attainment import (
 )
 from suite.measuring.deadlines import headroom
 from suite.measuring.slowdown import SoloLatencies, solo_latencies
+from suite.measuring.steady_state import load_warnings
 from suite.measuring.window import Measured
 from suite.plurals import several
 from suite.records.run_directory import DriverQuality, Manifest, Trial
@@ -257,7 +258,7 @@ def warnings(engine: EngineRun, load: Mapping[str, Any]) -> list[str]:
         miss = "it misses its" if number["failed"] == 1 else "they miss their"
         failed = f"{several(number['failed'], 'turn')} failed; {miss} SLO"
         found.append(f"{failed}: {_reasons(engine)}")
-    return found + _overload(load)
+    return found + load_warnings(load)
 
 
 def _of_not_asked(
@@ -288,15 +289,3 @@ def _reasons(engine: EngineRun) -> str:
     shown = [f"{count:,} × {error}" for error, count in errors.most_common(NUM_REASONS)]
     rest = len(errors) - len(shown)
     return "; ".join(shown) + (f"; and {rest:,} other reasons" if rest else "")
-
-
-def _overload(load: Mapping[str, Any]) -> list[str]:
-    if not load["is_overloaded"]:
-        return []
-    backlog = load["backlog"]
-    return [
-        f"overloaded: the backlog grew from {backlog[len(backlog) // 2]:.0f} turns half-way to "
-        f"{backlog[-1]:.0f} at the last arrival, and in that time {load['served_ratio']:.0%} of "
-        "what would have been due without waiting was answered, so latencies grow with the length "
-        "of the run; ask for less"
-    ]

@@ -14,7 +14,7 @@ less than MIN_DESIGN_EFFECT: of few misses no d can be estimated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil, log
 
@@ -35,6 +35,18 @@ FIRST_BELOW = 30  # samples at the first look for a share below the bound: two i
 FIRST_ABOVE = 16  # at least, at the first look for one above
 
 
+def always(_: int) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the looks so far tell of a share."""
+
+    interval: Ends
+    is_above: bool | None  # the bound; None: that can not be told
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShareLooks:
     """The looks at a growing row of samples, of which `most` are taken; `bound` is below 1."""
@@ -50,25 +62,27 @@ class ShareLooks:
         effective = log(2 * self._error(1)) / log(self.bound)
         return max(FIRST_ABOVE, ceil(MIN_DESIGN_EFFECT * effective))
 
-    def interval(self, outcomes: Outcomes) -> Ends:
-        """Returns the interval of the share, from samples in their order of which some are OPEN:
-        whatever they will turn out to be, the interval lies within this one."""
+    def look(self, outcomes: Outcomes, is_steady: Callable[[int], bool] = always) -> Known:
+        """Returns what is known of the share, from samples in their order of which some are OPEN:
+        whatever they will turn out to be, its interval lies within this one.
+
+        That it is above is said only by a look whose number of samples `is_steady`: a server that
+        falls behind serves the first well.
+        """
         row = np.full(self.most, OPEN, dtype=np.int8)
         row[: len(outcomes)] = outcomes[: self.most]
-        lows = [
-            _low(row[:num] == HIT, self._error(look))
+        lows = {
+            num: _low(row[:num] == HIT, self._error(look))
             for look, num in enumerate(self._looks(self.fewest_above), start=1)
-        ]
+        }
         highs = [
             1 - _low(row[:num] == MISS, self._error(look))
             for look, num in enumerate(self._looks(FIRST_BELOW), start=1)
         ]
-        return max(lows, default=0.0), min(highs, default=1.0)
-
-    def is_above(self, interval: Ends) -> bool | None:
-        """Returns whether the share is above the bound; None where that can not be told."""
-        is_over, is_under = interval[0] > self.bound, interval[1] < self.bound
-        return None if is_over == is_under else is_over
+        low, high = max(lows.values(), default=0.0), min(highs, default=1.0)
+        is_over = any(each > self.bound and is_steady(num) for num, each in lows.items())
+        is_under = high < self.bound
+        return Known(interval=(low, high), is_above=None if is_over == is_under else is_over)
 
     def _looks(self, first: int) -> Iterator[int]:
         num = first

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Protocol
 
 from suite.measuring.limits import limits_of
+from suite.playing.workload import Workload
 from suite.records.reading import read_run
 from suite.records.turn_table import read_turns
 from suite.statistics.sequential import ShareLooks
 from suite.sweep.capacity_request import CapacityRequest
 from suite.sweep.capacity_result import RateSeen
 from suite.sweep.crossing import Answer
+from suite.sweep.how_many import so_many
 from suite.sweep.rate_look import look_at
 from workloads.errors import InputError
-from workloads.source import WorkloadSource
-from workloads.spec_conversations import ConversationLimits, TraceConversations
 
 MORE_USERS = 1.25  # times those who are judged: the first fill the server and are not
 
@@ -68,9 +68,7 @@ class ShareInTheLongRun:
 
     num_seeds = 1
 
-    def __init__(
-        self, request: CapacityRequest, source: WorkloadSource, conversations: ConversationLimits
-    ) -> None:
+    def __init__(self, request: CapacityRequest, workload: Workload) -> None:
         """Raises InputError where so few users could never show that the target holds."""
         if request.target_ratio == 1:
             raise InputError(
@@ -84,9 +82,12 @@ class ShareInTheLongRun:
                 f"{request.target_ratio:g}: fewer can not show that it holds, got "
                 f"{request.num_users}"
             )
-        self.changes: dict[str, object] = {"repeats": 1, "stop": None}
-        if not isinstance(conversations, TraceConversations):  # a trace has those it has
-            self.changes["conversations.count"] = round(MORE_USERS * request.num_users)
+        num_conversations = round(MORE_USERS * request.num_users)
+        self.changes: dict[str, object] = {
+            "repeats": 1,
+            "stop": None,  # turns that fail are what is to be seen
+            **so_many(num_conversations, workload),
+        }
 
     def answer(self, run: Path, engine: str) -> Answer | None:
         _, plan = read_run(run)

@@ -16,8 +16,10 @@ from suite.sweep.budget import Budget
 from suite.sweep.crossing import Answer
 from workloads.plan import Plan
 
-PAUSE_S = 1.0  # between two looks, and …
-PAUSE_RATIO = 20.0  # … so many times what the last one took
+PAUSE_S = 1.0  # between two looks, or …
+PAUSE_RATIO = 20.0  # … so many times what the last one took, but not …
+MAX_PAUSE_S = 10.0  # … for ever: the first one imports what it needs
+ANSWERS = {True: Answer.HOLDS, False: Answer.FAILS, None: Answer.UNSURE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,21 +39,26 @@ class RateLook:
     def words(self) -> str:
         """Returns the look in a line, with what is known of those to come."""
         low, high = self.interval
-        return f"{self.counts()}, in the long run {low:.0%} to {high:.0%}"
+        known = {
+            Answer.HOLDS: f"at least {low:.1%}",
+            Answer.FAILS: f"at most {high:.1%}",
+            Answer.UNSURE: f"{low:.1%} to {high:.1%}",
+        }
+        return f"{self.counts()}, in the long run {known[self.answer]}"
 
 
 def look_at(turns: TurnTable, plan: Plan, looks: ShareLooks) -> RateLook:
     """Returns what the turns of one trial tell that were recorded until now."""
-    judged = outcomes_of(turns, plan).judged[: looks.most]
-    interval = looks.interval(judged)
-    is_above = looks.is_above(interval)
+    outcomes = outcomes_of(turns, plan)
+    judged = outcomes.judged[: looks.most]
+    known = looks.look(judged, outcomes.is_steady)
     return RateLook(
-        answer=Answer.UNSURE if is_above is None else Answer.HOLDS if is_above else Answer.FAILS,
+        answer=ANSWERS[known.is_above],
         num_users=int((judged != OPEN).sum()),
         num_within_slo=int((judged == HIT).sum()),
         num_turns=len(turns),
         num_succeeded=int((~turns.has_failed).sum()),
-        interval=interval,
+        interval=known.interval,
     )
 
 
@@ -80,7 +87,8 @@ class RateWatch:
             look = look_at(read_turns([(1, directory)]), self._plan, self._looks)
             self._on_look(look)
             ended_at = self._clock()
-            self._next_at = ended_at + max(PAUSE_S, PAUSE_RATIO * (ended_at - began_at))
+            pause_s = max(PAUSE_S, PAUSE_RATIO * (ended_at - began_at))
+            self._next_at = ended_at + min(pause_s, MAX_PAUSE_S)
             if look.answer is not Answer.UNSURE:
                 return Enough(note=f"enough is known: {look.words()}", is_complete=True)
         if self._budget.is_used_up:

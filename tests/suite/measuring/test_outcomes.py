@@ -63,6 +63,7 @@ def outcomes(ended_at: list[float]) -> ConversationOutcomes:
         start_at=np.arange(len(ended_at), dtype=float),
         outcome=np.full(len(ended_at), HIT, dtype=np.int8),
         ended_at=np.array(ended_at),
+        delay_s=np.zeros(len(ended_at)),
     )
 
 
@@ -74,3 +75,30 @@ def test_nobody_is_judged_who_came_before_half_of_the_first_ten_had_gone() -> No
     many = outcomes(ended_at + [nan] * 10)
     assert NUM_FIRST == 10 and many.filled_at == 12.25
     assert len(many.judged) == 20 - 13
+
+
+def waiting(delay_s: np.ndarray) -> ConversationOutcomes:
+    """All but the first ten, who end at once, are judged."""
+    num = 10 + len(delay_s)
+    return ConversationOutcomes(
+        start_at=np.concatenate([np.zeros(10), 1.0 + np.arange(num - 10)]),
+        outcome=np.full(num, HIT, dtype=np.int8),
+        ended_at=np.full(num, 0.5),
+        delay_s=np.concatenate([np.zeros(10), delay_s]),
+    )
+
+
+def test_waits_that_grow_are_no_steady_state_and_waits_that_scatter_are_one() -> None:
+    rng = np.random.default_rng(3)
+    scattered = rng.exponential(0.3, 240)
+    growing = np.linspace(0.1, 0.6, 240) + scattered
+    assert waiting(scattered).is_steady(106) and waiting(scattered).is_steady(240)
+    assert not waiting(growing).is_steady(240)
+    falling = waiting(growing[::-1].copy())
+    assert falling.is_steady(240)
+
+
+def test_of_waits_that_do_not_grow_few_are_taken_to() -> None:
+    rng = np.random.default_rng(4)
+    taken = [not waiting(rng.exponential(0.3, 106)).is_steady(106) for _ in range(300)]
+    assert sum(taken) <= 9

@@ -39,7 +39,7 @@ def bursts(rng: np.random.Generator, share: float, length: float) -> Outcomes:
 def decided(outcomes: Outcomes, looks: ShareLooks = LOOKS) -> bool | None:
     """The first answer, looked for after every twelfth sample."""
     for num in range(12, len(outcomes) + 1, 12):
-        answer = looks.is_above(looks.interval(outcomes[:num]))
+        answer = looks.look(outcomes[:num]).is_above
         if answer is not None:
             return answer
     return None
@@ -81,13 +81,28 @@ def test_as_many_hits_as_are_needed_show_a_share_above_the_bound_and_no_fewer() 
     num = LOOKS.fewest_above
     assert num == 106
     all_hit = np.full(num, HIT, dtype=np.int8)
-    assert LOOKS.is_above(LOOKS.interval(all_hit)) is True
-    assert LOOKS.is_above(LOOKS.interval(all_hit[:-1])) is None
+    assert LOOKS.look(all_hit).is_above is True
+    assert LOOKS.look(all_hit[:-1]).is_above is None
+
+
+def test_a_share_above_is_told_only_by_a_look_at_a_steady_state() -> None:
+    all_hit = np.full(LOOKS.most, HIT, dtype=np.int8)
+    asked: list[int] = []
+
+    def is_steady(num: int) -> bool:
+        asked.append(num)
+        return num > LOOKS.fewest_above
+
+    assert LOOKS.look(all_hit, is_steady).is_above is True
+    assert asked == [LOOKS.fewest_above, 2 * LOOKS.fewest_above]
+    assert LOOKS.look(all_hit, lambda _: False).is_above is None
+    missed = np.full(LOOKS.most, MISS, dtype=np.int8)
+    assert LOOKS.look(missed, lambda _: False).is_above is False
 
 
 def test_of_nothing_nothing_is_known() -> None:
-    assert LOOKS.interval(np.zeros(0, dtype=np.int8)) == (0.0, 1.0)
-    low, high = LOOKS.interval(np.full(LOOKS.most, OPEN, dtype=np.int8))
+    assert LOOKS.look(np.zeros(0, dtype=np.int8)).interval == (0.0, 1.0)
+    low, high = LOOKS.look(np.full(LOOKS.most, OPEN, dtype=np.int8)).interval
     assert low == 0.0 and high == 1.0
 
 
@@ -97,11 +112,11 @@ def test_an_answer_given_early_stands_when_the_rest_is_known(
 ) -> None:
     """The worst that may yet come was taken for granted: no rest of one kind turns an answer."""
     known = np.array(hits[:num_known], dtype=np.int8)
-    early = LOOKS.is_above(LOOKS.interval(known))
+    early = LOOKS.look(known).is_above
     filled = np.full(LOOKS.most, HIT if rest else MISS, dtype=np.int8)
     filled[: len(known)] = known
     if early is not None:
-        assert LOOKS.is_above(LOOKS.interval(filled)) in (early, None)
+        assert LOOKS.look(filled).is_above in (early, None)
 
 
 def test_bursts_count_as_fewer_samples_and_scattered_misses_as_no_more_than_stated() -> None:

@@ -163,7 +163,7 @@ def test_openai_messages_with_tools_branches_and_system_prompts_of_turns(tmp_pat
     assert of["c00000", 2].planned_at == max(end for end in ends if end is not None)
     # the branch goes on from what its origin was asked and answered
     before = (question.num_prompt_tokens or 0) + (question.num_output_tokens or 0)
-    own = len("<user> a sub agent asks <assistant>".split())
+    own = 1 + 4 + 1  # <user>, its words, <assistant>
     assert of["c00001", 0].num_prompt_tokens == before + own
 
 

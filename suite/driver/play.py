@@ -21,8 +21,8 @@ from suite.driver.early_stop import EarlyStop, StopRule
 from suite.driver.link import StopOrder
 from suite.driver.live_view import LiveView
 from suite.driver.processes import DriverProcesses, WorkerProcess
-from suite.driver.prompt import asks_ignore_eos
 from suite.driver.quality import judge
+from suite.driver.request_writer import asks_ignore_eos
 from suite.records.play_result import PlayResult, StoppedBy, interrupt_note
 from suite.records.progress import Progress
 from suite.records.run_directory import Counts, DriverQuality

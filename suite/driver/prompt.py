@@ -1,4 +1,4 @@
-"""A conversation's side of the API: the history as the engine will see it, and request bodies.
+"""A conversation's side of the API: the history as the engine will see it.
 
 The history is the server's own: what it really answered, not what the plan expected. It is kept as
 the JSON it is sent as, so that a next request costs no more than what was said last.
@@ -6,21 +6,14 @@ the JSON it is sent as, so that a next request costs no more than what was said 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import orjson
 
 from engines.api import Endpoint
 from suite.driver.answer import Answer
 from suite.driver.event_json import whole_text
-from suite.driver.target import Target
 from suite.driver.words import render
 from workloads.plan_parts import Turn
-
-
-def asks_ignore_eos(endpoint: Endpoint) -> bool:
-    return bool(endpoint.extra_body.get("ignore_eos", endpoint.is_fsbench))
 
 
 class PromptError(Exception):
@@ -91,48 +84,3 @@ class History:
         if self._said and said and (self._is_chat or self._is_token_ids):
             self._said += b","
         self._said += said
-
-
-class RequestWriter:
-    """Whole HTTP requests for one endpoint, ready for the socket."""
-
-    def __init__(self, endpoint: Endpoint, target: Target) -> None:
-        self._endpoint = endpoint
-        path = "/chat/completions" if endpoint.api == "chat" else "/completions"
-        key = f"Authorization: Bearer {endpoint.api_key}\r\n" if endpoint.api_key else ""
-        self._head = (
-            f"POST {target.request_path}{path} HTTP/1.1\r\nHost: {target.host_header}\r\n"
-            f"Content-Type: application/json\r\nAccept: text/event-stream\r\n"
-            f"User-Agent: fsbench\r\n{target.proxy_header}{key}Content-Length: "
-        ).encode()
-
-    def write(
-        self, history: History, turn: Turn, *, conversation_id: str, priority: int | None
-    ) -> bytes:
-        body = self._fields(turn, conversation_id, priority)
-        content = orjson.dumps(body)
-        if history.field not in body:  # else the file's own words stand there
-            content = b'{"%b":%b,%b' % (history.field.encode(), history.json(), content[1:])
-        return b"%b%d\r\n\r\n%b" % (self._head, len(content), content)
-
-    def _fields(self, turn: Turn, conversation_id: str, priority: int | None) -> dict[str, Any]:
-        """Returns the fields of a request's body but for the history."""
-        endpoint = self._endpoint
-        body: dict[str, Any] = {
-            "model": endpoint.model,
-            "max_tokens": turn.num_output_tokens,
-            "temperature": 0,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        if endpoint.is_fsbench:
-            body |= {"conversation_id": conversation_id, "ignore_eos": True}
-        if endpoint.is_fsbench or endpoint.prompt_form == "token_ids":
-            body["return_token_ids"] = True
-        if priority is not None:
-            body["priority"] = priority
-        body |= endpoint.extra_body
-        if endpoint.names_conversation:
-            xargs = {**body.get("vllm_xargs", {}), "conversation_id": conversation_id}
-            body["vllm_xargs"] = xargs
-        return body

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
+from engines.templates import RequestFacts
 from suite.driver.connection import Connection, ConnectionFailedError, Exchange, FailureSource
 from suite.driver.digest import Digest
 from suite.driver.pacing import sleep_roughly_until, sleep_until
-from suite.driver.pool import Pool
-from suite.driver.prompt import History, PromptError, RequestWriter
+from suite.driver.prompt import History, PromptError
+from suite.driver.routes import Routes
 from suite.driver.turn_record import PlannedTurn, PlayedTurn
 from workloads.plan_parts import PriorityTrace
 
@@ -24,14 +26,14 @@ class TurnPlayer:
     def __init__(
         self,
         *,
-        pool: Pool,
-        writer: RequestWriter,
+        routes: Routes,
+        secrets: Sequence[str] = (),
         priorities: PriorityTrace | None,
         started_at_ns: int,
         timeout_s: float,
     ) -> None:
-        self._pool = pool
-        self._writer = writer
+        self._routes = routes
+        self._secrets = secrets
         self._priorities = priorities
         self._started_at_ns = started_at_ns
         self._timeout_s = timeout_s
@@ -46,10 +48,16 @@ class TurnPlayer:
     async def play(self, planned: PlannedTurn, history: History) -> PlayedTurn:
         """Whatever the server does ends up in what is returned."""
         priority = self._priority(planned)
-        played = PlayedTurn(planned=planned, priority=priority, scheduled_ns=planned.due_ns)
+        played = PlayedTurn(
+            planned=planned,
+            priority=priority,
+            scheduled_ns=planned.due_ns,
+            server=self._routes.next_place(planned.index),
+        )
         try:
             failure = await self._ask(history, played)
             self._understand(history, played, failure)
+            played.answer.hide(self._secrets)
             return played
         finally:
             self.sent.pop(_current_task(), None)
@@ -81,7 +89,7 @@ class TurnPlayer:
         try:
             request = self._request(history, played)
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                connection, was_used = await self._pool.take()
+                connection, was_used = await self._routes.at(played.server).pool.take()
             if planned.follows_answer:  # until it was digested, nobody could have sent
                 played.scheduled_ns = max(planned.due_ns, time.monotonic_ns())
             await _hold_until(played.scheduled_ns, connection)
@@ -105,12 +113,13 @@ class TurnPlayer:
         history.ask(planned.turn)
         if planned.next_turn is not None:  # in a later turn of the loop: once this one is sent
             asyncio.get_running_loop().call_soon(history.expect, planned.next_turn)
-        return self._writer.write(
-            history,
-            planned.turn,
+        facts = RequestFacts(
+            user_id=planned.conversation.user_id,
+            user_class=planned.conversation.user_class,
             conversation_id=planned.conversation.conversation_id,
             priority=played.priority,
         )
+        return self._routes.at(played.server).writer.write(history, planned.turn, facts)
 
     async def _send(
         self, connection: Connection, was_used: bool, request: bytes, played: PlayedTurn
@@ -124,7 +133,8 @@ class TurnPlayer:
             has_begun = response is not None and response.has_begun
             if not was_used or has_begun or self._stop is not None:
                 raise
-            await self._exchange(await self._pool.open(), request, played)
+            again = await self._routes.at(played.server).pool.open()
+            await self._exchange(again, request, played)
 
     async def _exchange(self, connection: Connection, request: bytes, played: PlayedTurn) -> None:
         if self._stop is not None:
@@ -139,7 +149,7 @@ class TurnPlayer:
             await exchange.done
         finally:
             if exchange.response.is_complete:
-                self._pool.give_back(connection)
+                self._routes.at(played.server).pool.give_back(connection)
             else:
                 connection.close()
             await digest.finish()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import uvloop
 
+from engines.api import Endpoint
 from engines.arrow_log import ArrowLog
 from engines.urgency import Claimant, claim_urgency
 from suite.driver.data_plane import DataPlane, Shard
@@ -39,17 +40,19 @@ class Worker:
     def __init__(
         self,
         config: WorkerConfig,
+        endpoint: Endpoint,
         *,
         on_turn: Callable[[TurnRecord], None],
         on_end: Callable[[], None],
     ) -> None:
         self._config = config
+        self._endpoint = endpoint
         self._on_turn = on_turn
         self._on_end = on_end
         self._link = WorkerEnd(config.link_fd)
         self._log = ArrowLog(config.shard_path, TURN_SCHEMA, rows_per_batch=ROWS_PER_BATCH)
         self._tally = Tally()
-        plan = opened(Plan.read(config.plan_path), config.endpoint.opening_token_ids)
+        plan = opened(Plan.read(config.plan_path), endpoint.opening_token_ids)
         self._shard = Shard.of(plan, worker=config.worker, num_workers=config.num_workers)
         gc.freeze()  # the plan stays; collections need not walk it
 
@@ -80,7 +83,7 @@ class Worker:
         self._tally = Tally()
         plane = DataPlane(
             self._shard,
-            endpoint=self._config.endpoint,
+            endpoint=self._endpoint,
             started_at_ns=started_at_ns,
             turn_timeout_s=self._config.turn_timeout_s,
             on_turn=self._record,

@@ -129,15 +129,16 @@ def _why_unreachable(endpoint: Endpoint, counts: Counts) -> str | None:
     """
     if not counts.failed:
         return None
-    url = urlsplit(endpoint.proxy or endpoint.base_url)
-    port = url.port or (443 if url.scheme == "https" else 80)
-    try:
-        socket.create_connection((url.hostname, port), timeout=CONNECT_TIMEOUT_S).close()
-    except OSError as error:
-        return (
-            f"nothing answers at {url.hostname}:{port} any more "
-            f"({error.strerror or error}); look at the server's own log for why it ended"
-        )
+    for asked in [endpoint.proxy] if endpoint.proxy else endpoint.base_urls:
+        url = urlsplit(asked)
+        port = url.port or (443 if url.scheme == "https" else 80)
+        try:
+            socket.create_connection((url.hostname, port), timeout=CONNECT_TIMEOUT_S).close()
+        except OSError as error:
+            return (
+                f"nothing answers at {url.hostname}:{port} any more "
+                f"({error.strerror or error}); look at the server's own log for why it ended"
+            )
     return None
 
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError, create_model
 from engines.api import EngineSettings, PriorityUpdates
 from engines.errors import EngineInputError
 from engines.registry import KINDS, settings_of_kind
+from engines.secrets import without_secrets
 from suite.judging.catalogue.table import METRICS, unknown_metric
 from suite.judging.gate_schema import gate_schema
 from suite.judging.gate_syntax import parse_gates
@@ -40,13 +41,15 @@ class Workload:
         return all(settings.is_virtual for settings in self.engines.values())
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the file as resolved, for the manifest, without the matrix it may be a cell
-        of."""
-        return self.spec.model_dump(mode="json", by_alias=True)
+        """Returns the file as resolved, for the manifest, without the matrix it may be a cell of
+        and without keys and passwords."""
+        written: dict[str, Any] = without_secrets(self.spec.model_dump(mode="json", by_alias=True))
+        return written
 
     def engines_as_json(self) -> dict[str, dict[str, Any]]:
+        """Returns the engines' settings as resolved, without keys and passwords."""
         return {
-            name: settings.model_dump(mode="json", by_alias=True)
+            name: without_secrets(settings.model_dump(mode="json", by_alias=True))
             for name, settings in self.engines.items()
         }
 
@@ -89,6 +92,11 @@ def resolve_workload(source: WorkloadSource, *, plan: Plan | None = None) -> Wor
             settings.check_longest(longest)
         except EngineInputError as error:
             raise WorkloadError(f"{path}: engines.{name}.{error}") from None
+        if plan.priorities is None and "priority" in settings.filled_places:
+            raise WorkloadError(
+                f"{path}: engines.{name} sends ${{priority}}, and the workload has none; leave it "
+                "out, or write priorities: {pattern: …}"
+            )
     return Workload(spec=spec, plan=plan, engines=engines)
 
 

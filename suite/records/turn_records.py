@@ -51,6 +51,7 @@ class TurnRecord:
     counted_by: str | None = None  # "usage", "token_ids", or "chunks", of one or more tokens each
     num_shared_chunks: int | None = None  # chunks with tokens that share a read with another
     num_merged_chunks: int | None = None  # of those, such that came in packets of their own
+    server: int | None = None  # its place in `base_urls`, where there are several
 
 
 TURN_SCHEMA = pa.schema(
@@ -79,6 +80,7 @@ TURN_SCHEMA = pa.schema(
         pa.field("counted_by", pa.string()),
         pa.field("num_shared_chunks", pa.int32()),
         pa.field("num_merged_chunks", pa.int32()),
+        pa.field("server", pa.int32()),
     ]
 )
 _COLUMNS = tuple(TURN_SCHEMA.names)

@@ -101,7 +101,7 @@ class AttachedSettings(EngineSettings, ABC):
         description="an HTTP proxy for the server and its metrics page, http://HOST:PORT; those of "
         "the environment (HTTP_PROXY) are never used",
     )
-    tls: Tls = Field(Tls(), description="how the certificate of an https server is checked")
+    tls: Tls = Field(default=Tls(), description="how the certificate of an https server is checked")
     timeout_s: float = Field(10.0, gt=0, description="for a look at the server")
 
     def resolve(self, model: str | None) -> Self:

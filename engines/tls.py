@@ -16,10 +16,10 @@ class Tls(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     verify: bool = Field(
-        True, description="false: whoever answers is believed, and the run's report says so"
+        default=True, description="false: whoever answers is believed, and the run's report says so"
     )
     ca_file: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         description="PEM file of the certificates that are believed, in place of the system's",
     )

@@ -19,6 +19,9 @@ from engines.tls import Tls
 
 # Who of several servers is asked: one for a whole conversation, or the next for each request.
 Balance = Literal["conversation", "round_robin"]
+# Who tells how many tokens a word makes; `words`: nobody, it is one each. `auto`: usage, else
+# /tokenize.
+CountTokens = Literal["auto", "usage", "tokenize", "words"]
 
 # Arrow streams an engine may leave in its directory: its steps, the requests that ended, the
 # transfers of KV; or what another engine's server told of itself each second. Instants in them
@@ -50,6 +53,8 @@ class Endpoint:
     omitted: tuple[str, ...] = ()  # fields that are not sent
     tls: Tls | None = None
     secrets: tuple[str, ...] = ()  # not to be written down, whoever says them
+    count_tokens: CountTokens = "words"  # by whom prompts of words are made as long as planned
+    tokenizer: str | None = None  # the file, or its folder, that counts in place of all others
 
     @property
     def base_urls(self) -> tuple[str, ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from engines.api import Balance, EngineSettings
+from engines.api import Balance, CountTokens, EngineSettings
 from engines.base_url import checked_base_url, checked_metrics_url, checked_proxy
 from engines.durations import Seconds
 from engines.errors import EngineInputError
@@ -86,6 +87,16 @@ class AttachedSettings(EngineSettings, ABC):
         AfterValidator(checked_omit),
         WithJsonSchema({"type": "array", "items": {"enum": list(OMITTABLE)}}),
     ] = Field(default_factory=list, description="fields that the server refuses")
+    count_tokens: CountTokens = Field(
+        "auto",
+        description="who tells, before the run, how many tokens a word makes, so that prompts are "
+        "as long as planned: the server's usage, its /tokenize, or nobody (words: a word a token)",
+    )
+    tokenizer: str | None = Field(
+        None,
+        min_length=1,
+        description="in place of that: the path of a tokenizer.json, or of its folder",
+    )
     prefix_cache: PrefixCache = Field(
         "isolate", description="what a trial may find there of another: isolate, shared, {reset: …}"
     )
@@ -113,6 +124,7 @@ class AttachedSettings(EngineSettings, ABC):
         if not self.asks_models and self.model is None:
             raise EngineInputError("check_model: false needs the model's name; set model")
         self._check_keys()
+        self._check_tokenizer()
         check_form(self.rename, self.omit, self.extra_body)
         check_prefix_cache(self.prefix_cache, self.cache_salt, self.extra_body)
         return self
@@ -159,6 +171,19 @@ class AttachedSettings(EngineSettings, ABC):
             raise EngineInputError(
                 "tls is for https, and the server has a URL with http://; mend one of them"
             )
+
+    def _check_tokenizer(self) -> None:
+        if self.tokenizer is None:
+            return
+        if self.prompts == "token_ids":
+            raise EngineInputError("tokenizer has no effect with prompts: token_ids; leave it out")
+        path = Path(self.tokenizer).expanduser()
+        if not (path / "tokenizer.json").is_file() and path.name != "tokenizer.json":
+            raise EngineInputError(
+                f"tokenizer: {path} is no folder with a tokenizer.json; name one, or that file"
+            )
+        if not path.exists():
+            raise EngineInputError(f"tokenizer: {path} is not there; name the file or its folder")
 
     def _check_keys(self) -> None:
         """Refuses two keys for one server."""

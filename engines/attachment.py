@@ -126,6 +126,8 @@ class Attachment:
             tls=settings.tls.absolute(),
             separation=self._separation(),
             secrets=self.secrets,
+            count_tokens=settings.count_tokens,
+            tokenizer=settings.tokenizer and str(Path(settings.tokenizer).expanduser().absolute()),
         )
 
     def _model(self) -> str:

@@ -9,6 +9,7 @@ token ids they come from what the plan itself asks.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil, log2
 
@@ -21,9 +22,10 @@ from workloads.plan_parts import Conversation, TokenIds
 NUM_BITS = 60  # so many different openings at least: 8 of the 253 words
 
 
-def opening_of(plan: Plan, salt: str) -> tuple[int, ...]:
-    """Returns token ids, as many for every salt; none where the plan's tokens are all the same."""
-    alphabet = _alphabet(plan)
+def opening_of(plan: Plan, salt: str, words: Sequence[str] = WORDS) -> tuple[int, ...]:
+    """Returns token ids, as many for every salt; none where the plan's tokens are all the same.
+    `words` are those that text is made of."""
+    alphabet = _alphabet(plan, len(words))
     if len(alphabet) < 2:
         return ()
     length = ceil(NUM_BITS / log2(len(alphabet)))
@@ -36,29 +38,33 @@ def opening_of(plan: Plan, salt: str) -> tuple[int, ...]:
     return tuple(found)
 
 
-def opened(plan: Plan, opening: tuple[int, ...]) -> Plan:
+def opened(plan: Plan, opening: tuple[int, ...], words: Sequence[str] = WORDS) -> Plan:
     """Returns the plan with these before the first prompt of each conversation."""
     if not opening:
         return plan
-    return replace(plan, conversations=tuple(_opened(each, opening) for each in plan.conversations))
+    return replace(
+        plan, conversations=tuple(_opened(each, opening, words) for each in plan.conversations)
+    )
 
 
-def _opened(conversation: Conversation, opening: tuple[int, ...]) -> Conversation:
+def _opened(
+    conversation: Conversation, opening: tuple[int, ...], words: Sequence[str]
+) -> Conversation:
     first, *others = conversation.turns
     ids, text = first.new_prompt_token_ids, first.prompt_text
     if len(ids):
         ids = np.concatenate([np.array(opening, dtype=np.int32), ids])
     if text is not None:
-        text = f"{render_ids(opening).strip()}\n{text}"
+        text = f"{render_ids(opening, words).strip()}\n{text}"
     first = replace(first, new_prompt_token_ids=ids, prompt_text=text)
     return replace(conversation, turns=(first, *others))
 
 
-def _alphabet(plan: Plan) -> TokenIds:
+def _alphabet(plan: Plan, num_words: int) -> TokenIds:
     """Ids that the plan uses, and that are different words too; in order."""
     prompts = [turn.new_prompt_token_ids for each in plan.conversations for turn in each.turns]
     ids = np.unique(np.concatenate([np.empty(0, dtype=np.int32), *prompts]))
     if not len(ids):  # real words only, which are never sent as ids
-        ids = np.arange(len(WORDS), dtype=np.int32)
-    _, first = np.unique(ids % len(WORDS), return_index=True)
+        ids = np.arange(num_words, dtype=np.int32)
+    _, first = np.unique(ids % num_words, return_index=True)
     return np.sort(ids[first])

@@ -23,6 +23,7 @@ from suite.driver.live_view import LiveView
 from suite.driver.processes import DriverProcesses, WorkerProcess
 from suite.driver.quality import judge
 from suite.driver.request_writer import asks_ignore_eos
+from suite.driver.wording import Wording
 from suite.records.play_result import PlayResult, StoppedBy, interrupt_note
 from suite.records.progress import Progress
 from suite.records.run_directory import Counts, DriverQuality
@@ -44,6 +45,7 @@ class Drive:
     turn_timeout_s: float  # from a turn's sending to its last byte
     num_workers: int = 1
     stop_rule: StopRule | None = None
+    wording: Wording | None = None  # of prompts in place of token ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,7 @@ def play(
         endpoint=drive.endpoint,
         num_workers=num_workers,
         turn_timeout_s=drive.turn_timeout_s,
+        wording=drive.wording,
     )
     stop: _Stop | None = None
     try:

@@ -23,6 +23,7 @@ import suite
 from engines.api import Endpoint
 from engines.process import signal_group
 from suite.driver.link import ParentEnd, StopOrder
+from suite.driver.wording import Wording
 from suite.driver.worker_config import ENDPOINT_VARIABLE, WorkerConfig, endpoint_as_text
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -56,12 +57,14 @@ class DriverProcesses:
         endpoint: Endpoint,
         num_workers: int,
         turn_timeout_s: float,
+        wording: Wording | None = None,
     ) -> None:
         self._directory = directory
         self._plan_path = plan_path.resolve()
         self._endpoint = endpoint
         self._num_workers = num_workers
         self._turn_timeout_s = turn_timeout_s
+        self._wording = wording
         self._processes: list[subprocess.Popen[bytes]] = []
         self.workers: list[WorkerProcess] = []
 
@@ -129,6 +132,7 @@ class DriverProcesses:
             worker=worker,
             num_workers=self._num_workers,
             turn_timeout_s=self._turn_timeout_s,
+            wording=self._wording,
             link_fd=fds[0] if fds else -1,
             parent_pid=os.getpid(),
         )

@@ -22,6 +22,8 @@ from suite.driver.link import Report, WorkerEnd
 from suite.driver.open_files import raise_limit
 from suite.driver.opening import opened
 from suite.driver.tally import Tally
+from suite.driver.wording import worded
+from suite.driver.words import WORDS
 from suite.driver.worker_config import WorkerConfig
 from suite.records.turn_records import TURN_SCHEMA, TurnRecord, turn_row
 from workloads.plan import Plan
@@ -52,7 +54,9 @@ class Worker:
         self._link = WorkerEnd(config.link_fd)
         self._log = ArrowLog(config.shard_path, TURN_SCHEMA, rows_per_batch=ROWS_PER_BATCH)
         self._tally = Tally()
-        plan = opened(Plan.read(config.plan_path), endpoint.opening_token_ids)
+        plan, wording = worded(Plan.read(config.plan_path), config.wording), config.wording
+        words = WORDS if wording is None else wording.words
+        plan = opened(plan, endpoint.opening_token_ids, words)
         self._shard = Shard.of(plan, worker=config.worker, num_workers=config.num_workers)
         gc.freeze()  # the plan stays; collections need not walk it
 

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from engines.api import Endpoint
+from suite.driver.wording import Wording
 
 ENDPOINT_VARIABLE = "FSBENCH_ENDPOINT"
 _ENDPOINT = TypeAdapter(Endpoint)
@@ -23,6 +24,7 @@ class WorkerConfig(BaseModel):
     worker: int  # takes conversation i where i mod num_workers == worker
     num_workers: int
     turn_timeout_s: float
+    wording: Wording | None = None  # of prompts in place of token ids
     link_fd: int  # the worker's end of the link to the process that started it
     parent_pid: int
 

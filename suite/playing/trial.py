@@ -16,6 +16,7 @@ from engines.errors import EngineError, EngineInputError
 from suite.driver.early_stop import StopRule
 from suite.driver.play import Drive, DriveResult, play
 from suite.playing.isolation import isolated
+from suite.playing.prompt_wording import prompt_wording
 from suite.playing.workload import Workload, priority_updates
 from suite.records.engine_logs import finish_engine_logs
 from suite.records.play_result import PlayResult
@@ -73,6 +74,7 @@ def play_trial(
     result: PlayResult | None = None
     error: EngineError | EngineInputError | None = None
     version: str | None = None
+    drive: Drive | None = None
     isolation: Isolation | None = None
     try:
         with _running(workload, name, directory) as engine:
@@ -103,6 +105,7 @@ def play_trial(
         driver=result.quality if isinstance(result, DriveResult) else None,
         engine_version=version,
         isolation=isolation,
+        prompt_lengths=drive.wording.lengths if drive and drive.wording else None,
     )
     return trial, error
 
@@ -146,13 +149,16 @@ def _drive(
     workload: Workload, engine: RunningEngine, run_directory: Path, directory: Path, workers: int
 ) -> tuple[Drive, Isolation | None]:
     salt = token_hex(SALT_BYTES)  # no other trial's, of this run or another
-    endpoint, isolation = isolated(engine.endpoint, workload.plan, salt)
+    turn_timeout_s = workload.spec.driver.turn_timeout
+    wording = prompt_wording(engine.endpoint, workload.plan, turn_timeout_s=turn_timeout_s)
+    endpoint, isolation = isolated(engine.endpoint, workload.plan, salt, wording)
     drive = Drive(
         plan_path=run_directory / "plan.parquet",
         endpoint=endpoint,
         directory=directory,
         num_workers=workers,
-        turn_timeout_s=workload.spec.driver.turn_timeout,
+        turn_timeout_s=turn_timeout_s,
+        wording=wording,
         stop_rule=_stop_rule(workload.spec.stop),
     )
     return drive, isolation

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from engines.facts import EngineFacts, facts_of_old_run
+from suite.records.prompt_lengths import PromptLengths
 
 SCHEMA_VERSION = 2
 SOLO_FOLDER = "solo"  # inside a run: the run directory of the same plan without neighbours
@@ -80,6 +81,7 @@ class Trial(BaseModel):
     driver: DriverQuality | None
     engine_version: str | None = None  # what ran, where that was not this project's own engine
     isolation: Isolation | None = None  # None: the engine started anew, or an older fsbench ran
+    prompt_lengths: PromptLengths | None = None  # None: token ids were sent, or words of a source
 
     def directory(self, run: Path) -> Path:
         return run / self.engine / str(self.repeat)

@@ -27,7 +27,7 @@ setup: $(VENV)/.installed
 # pip, not uv or poetry: where pip's configuration offers a CPU build of torch, that one is taken.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[engine,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[engine,jobshop,dev]'
 	touch $@
 
 # The tests look at the pages in a real browser. Where none is found and this process may install one

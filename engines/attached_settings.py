@@ -105,7 +105,8 @@ class AttachedSettings(EngineSettings, ABC):
     )
     metrics_url: Annotated[str | None, AfterValidator(checked_metrics_url)] = Field(
         None,
-        description="its Prometheus page (/metrics, vLLM's names), read each second",
+        description="its Prometheus page (mostly /metrics), read each second; names as of vLLM, "
+        "llama.cpp, SGLang, TGI, LiteLLM",
     )
     proxy: Annotated[str | None, AfterValidator(checked_proxy)] = Field(
         None,

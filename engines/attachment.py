@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -17,16 +17,11 @@ from engines.errors import EngineError, EngineInputError
 from engines.headers import key_from_environment, prepared_headers
 from engines.readiness import wait_until_ready
 from engines.request_form import environment_of
-from engines.secrets import hidden, is_secret_name
+from engines.secrets import hidden, is_secret_name, shown_url
 from engines.separation import Separation, Server, separate
 from engines.served_models import ModelLook
-from engines.server_metrics import logged_server_metrics
-from engines.templates import RequestFacts, fill, prepared
-
-# Who asks where no user does: a look at the server.
-_NOBODY = RequestFacts(
-    user_id="fsbench", user_class="fsbench", conversation_id="fsbench", priority=0
-)
+from engines.server_metrics import CounterWatch, logged_server_metrics
+from engines.templates import NOBODY, fill, prepared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +71,7 @@ class Attachment:
 
     @property
     def servers(self) -> list[Server]:
-        headers = fill(self.headers, _NOBODY)
+        headers = fill(self.headers, NOBODY)
         return [
             Server(
                 url.text,
@@ -186,25 +181,28 @@ class Attachment:
         return type(self)(**{**values, "secrets": tuple(sorted(secrets))})
 
 
-def watched_metrics(attachment: Attachment, directory: Path) -> AbstractContextManager[None]:
+def watched_metrics(
+    attachment: Attachment, directory: Path
+) -> AbstractContextManager[CounterWatch | None]:
     """Reads the server's Prometheus page each second, where the settings name one."""
-    settings = attachment.settings
-    if settings.metrics_url is None:
+    metrics_url = attachment.settings.metrics_url
+    if metrics_url is None:
         return nullcontext()
-    url = BaseUrl.from_text(settings.metrics_url, {})
-    first = attachment.servers[0]
-    is_same = urlsplit(url.text)[:2] == urlsplit(first.base_url)[:2]  # who else gets no key
-    server = Server(
-        url.text,
-        first.api_key if is_same else None,
-        settings.timeout_s,
-        attachment.proxy,
-        headers={**(first.headers if is_same else {}), **_authorization(url)},
-        tls=settings.tls,
-    )
+    server, url = counter_page(attachment.servers[0], metrics_url)
     return logged_server_metrics(
-        directory, lambda: server.ask("GET", url.text).decode(errors="replace")
+        directory,
+        lambda: server.ask("GET", url).decode(errors="replace"),
+        where=f"metrics_url {shown_url(url)}",
     )
+
+
+def counter_page(server: Server, metrics_url: str) -> tuple[Server, str]:
+    """Returns who is asked for the counters of `server`, and at which URL. Another host than the
+    server's gets none of its keys."""
+    url = BaseUrl.from_text(metrics_url, {})
+    if urlsplit(url.text)[:2] != urlsplit(server.base_url)[:2]:
+        server = replace(server, api_key=None, headers={})
+    return replace(server, headers={**server.headers, **_authorization(url)}), url.text
 
 
 def _authorization(url: BaseUrl) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Literal
 from engines.api import Endpoint, PriorityUpdates, RunningEngine
 from engines.attached_settings import AttachedSettings
 from engines.attachment import Attachment, watched_metrics
+from engines.server_metrics import CounterWatch
 
 
 class OpenAISettings(AttachedSettings):
@@ -29,20 +30,25 @@ class OpenAISettings(AttachedSettings):
         """Attaches to the server; nothing is started."""
         attachment = Attachment.of(name, self, os.environ)
         endpoint = attachment.endpoint()
-        with watched_metrics(attachment, directory):
-            yield AttachedServer(endpoint)
+        with watched_metrics(attachment, directory) as watch:
+            yield AttachedServer(endpoint, watch)
 
 
 @dataclass(frozen=True, slots=True)
 class AttachedServer:
     endpoint: Endpoint
-    version: str | None = None  # a server need not say
+    counters: CounterWatch | None = None
+    version: str | None = None  # told by the server's own pages, or by its answers
 
     def is_alive(self) -> bool:
         return True  # not ours to watch: a dead server shows as failed turns
 
     def death_note(self) -> str:
         return "a server that was attached to is not watched"
+
+    def remarks(self) -> list[str]:
+        remark = None if self.counters is None else self.counters.remark()
+        return [] if remark is None else [remark]
 
 
 def find_endpoint(name: str, settings: OpenAISettings) -> Endpoint:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -81,6 +82,19 @@ CacheSalt = Literal["auto", True, False]
 Separation = Literal["cache_salt", "words", "reset", "shared"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """Whatever a server answered, also with a status that says no."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]  # names in small letters
+    body: bytes  # the first MAX_PAGE_BYTES of it
+
+
+MAX_PAGE_BYTES = 8 * 1024**2
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A server that is asked beside the load, in the load's way."""
@@ -101,8 +115,7 @@ class Server:
     def ask(self, method: str, url: str, content: object | None = None) -> bytes:
         """Returns the answer's body; `content` goes as JSON. Raises OSError, urllib's HTTPError
         among them."""
-        headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
-        headers |= self.headers
+        headers = self._headers()
         data = b"" if method in ("POST", "PUT") else None
         if content is not None:
             data, headers["Content-Type"] = json.dumps(content).encode(), "application/json"
@@ -114,6 +127,40 @@ class Server:
         except http.client.HTTPException as error:
             raise OSError(repr(error)) from None
         return answer
+
+    def look(self, url: str, *, timeout_s: float | None = None) -> Reply:
+        """Returns what is at the URL, a refusal too. Raises OSError where nothing answers."""
+        request = urllib.request.Request(url, headers=self._headers())
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+        try:
+            try:
+                opener = opener_through(self.proxy, self.tls)
+                reply = opener.open(request, timeout=timeout_s)
+            except urllib.error.HTTPError as error:
+                reply = error
+            with reply:
+                return Reply(
+                    status=reply.status,
+                    reason=str(reply.reason),
+                    headers={name.lower(): value for name, value in reply.headers.items()},
+                    body=_read_until(time.monotonic() + timeout_s, reply),
+                )
+        except (http.client.HTTPException, ValueError) as error:
+            raise OSError(repr(error)) from None
+
+    def _headers(self) -> dict[str, str]:
+        key = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        return key | dict(self.headers)
+
+
+def _read_until(deadline: float, reply: http.client.HTTPResponse) -> bytes:
+    """Returns the body; a page that comes in drops must not hold anybody. Raises OSError."""
+    body = b""
+    while len(body) < MAX_PAGE_BYTES and (piece := reply.read1(65_536)):
+        body += piece
+        if time.monotonic() > deadline:
+            raise OSError("the page was not there in time")
+    return body
 
 
 def separate(

@@ -28,9 +28,13 @@ class RequestFacts:
     user_id: str
     user_class: str
     conversation_id: str
-    priority: int | None  # None: the workload has none
+    priority: int | None  # None: the workload has none; 0 is filled in
 
 
+# Who asks where no user does: a look at the server, a question of fsbench's own.
+NOBODY = RequestFacts(
+    user_id="fsbench", user_class="fsbench", conversation_id="fsbench", priority=None
+)
 PLACES = tuple(field.name for field in fields(RequestFacts))
 
 
@@ -84,11 +88,11 @@ def fill(value: Any, facts: RequestFacts) -> Any:
 
     def fill_text(text: str) -> Any:
         if text == "${priority}":
-            return facts.priority
+            return facts.priority or 0
         return _PREPARED.sub(one, text)
 
     def one(match: re.Match[str]) -> str:
-        return "$" if match[1] is None else str(getattr(facts, match[1]))
+        return "$" if match[1] is None else str(getattr(facts, match[1]) or 0)
 
     return _each_text(value, fill_text)
 

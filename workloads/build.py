@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from workloads.arrivals import start_instants, think_times
-from workloads.conversations import PromptContent, choose_conversations
+from workloads.content import PromptContent
+from workloads.conversations import choose_conversations
 from workloads.distributions import Ints, Stream
+from workloads.extent import check_plan_size, wanted_conversations
 from workloads.plan import Plan
 from workloads.plan_parts import Conversation, Note, TokenIds, Turn
 from workloads.priorities import priority_trace
@@ -20,7 +22,9 @@ def build_plan(spec: WorkloadSpec, base_directory: Path) -> Plan:
     """Returns the plan of the workload; `base_directory` is where relative trace paths start.
     Raises WorkloadError, TraceError."""
     tally, seed = Tally(), spec.seed
-    shapes = choose_conversations(spec.conversations, base_directory, seed, tally)
+    wanted = wanted_conversations(spec)
+    shapes = choose_conversations(spec.conversations, base_directory, seed, tally, wanted)
+    check_plan_size(shapes)
     starts = start_instants(spec.arrivals, shapes, seed)
     users = assign_users(spec.users, len(shapes), seed, tally)
     content = PromptContent(spec.conversations, seed)
@@ -55,6 +59,7 @@ def _turns(shape: ConversationShape, prompts: list[TokenIds], thinking: Ints) ->
             prompt_text=turn.prompt_text,
             num_output_tokens=turn.num_output_tokens,
             think_time_s=int(think) / 1e6,
+            messages=turn.messages,
         )
         for turn, prompt, think in zip(shape.turns, prompts, thinking, strict=True)
     )

@@ -23,6 +23,7 @@ from workloads.errors import PlanFileError
 from workloads.plan_digest import plan_digest
 from workloads.plan_parts import (
     Conversation,
+    Message,
     Note,
     PriorityPattern,
     PriorityTrace,
@@ -142,7 +143,16 @@ def _columns(
         "num_output_tokens": pa.array([turn.num_output_tokens for turn in turns], pa.int32()),
         "think_time_s": pa.array([turn.think_time_s for turn in turns], pa.float64()),
         "priority_levels": pa.array(levels, pa.list_(pa.uint8())),
+        "tools": pa.array([c.tools for c in of], pa.string()),
+        "messages": pa.array([_messages_json(turn) for turn in turns], pa.string()),
     }
+
+
+def _messages_json(turn: Turn) -> str | None:
+    if not turn.messages:
+        return None
+    said = [asdict(each) for each in turn.messages]
+    return json.dumps({"messages": said, "replaces_system": turn.replaces_system})
 
 
 def _read_table(path: Path) -> tuple[dict[str, Any], Any]:
@@ -202,18 +212,21 @@ def _conversations(
     conversations = []
     for start, stop in pairwise([*starts, len(rows)]):
         turns = tuple(_turn(rows[k], prompts[k]) for k in range(start, stop))
-        own = {key: rows[start][key] for key in CONVERSATION_COLUMNS}
+        own = {key: rows[start].get(key) for key in CONVERSATION_COLUMNS}
         conversations.append(Conversation(**own, turns=turns))
     return tuple(conversations), levels
 
 
-CONVERSATION_COLUMNS = ("conversation_id", "user_id", "user_class", "start_at_s")
+CONVERSATION_COLUMNS = ("conversation_id", "user_id", "user_class", "start_at_s", "tools")
 
 
 def _turn(row: Mapping[str, Any], prompt: TokenIds) -> Turn:
+    more = json.loads(row.get("messages") or "{}")  # older files have no such column
     return Turn(
         new_prompt_token_ids=prompt,
         prompt_text=row["prompt_text"],
         num_output_tokens=row["num_output_tokens"],
         think_time_s=row["think_time_s"],
+        messages=tuple(Message(**each) for each in more.get("messages", ())),
+        replaces_system=more.get("replaces_system", False),
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from workloads.plan_parts import Message
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnShape:
@@ -16,6 +18,8 @@ class TurnShape:
     gap_us: int | None = None  # since the previous turn was sent, where the trace knows
     prompt_text: str | None = None  # real words; the token numbers are then estimates
     shared_block_ids: tuple[int, ...] = ()  # same id, same content, also across conversations
+    messages: tuple[Message, ...] = ()  # where it is more than one user message
+    num_prefix_tokens: int = 0  # of the new prompt, the system prompt that a group shares
 
     @property
     def num_tokens(self) -> int:

@@ -41,7 +41,7 @@ PHRASES = {
 MISSING_ADVICE = {
     "conversations.path": "write it there or give --set conversations.path=FILE; "
     "docs/workloads.md (Traces) says where such files come from",
-    "conversations.source": "write source: sharegpt-like, source: fixed, or, without source, "
+    "conversations.source": "write source: sharegpt-like, fixed or synthetic, or, without source, "
     "trace: and path:",
 }
 NAMED_MEMBERS = {"conversations": "source"}  # told apart by this key, or by having a `trace`

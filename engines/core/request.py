@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from engines.core.flight import Flight
 from engines.core.sampling_params import SamplingParams
+from engines.terms import UNKNOWN, Terms
 
 
 class FinishReason(StrEnum):
@@ -54,6 +55,7 @@ class Request:
     serial: int = 0  # in the order of submission; the engine sets it
     priority: int = 0  # smaller = more urgent
     conversation_id: str | None = None
+    terms: Terms = UNKNOWN  # who asks, and what was promised
 
     output_token_ids: list[int] = field(default_factory=list)
     phase: Phase = Phase.WAITING

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from engines.api import EngineSettings
 from engines.context_limit import refuse_longer
+from engines.promise import Promise
 
 Allocator = Literal["paged", "sorted", "block_group"]
 Layout = Literal["per_layer", "cross_layer"]
@@ -134,6 +135,11 @@ class CoreEngineSettings(EngineSettings):
     )
     max_context_tokens: int | None = Field(
         None, ge=2, description="longest prompt plus answer; default: what model and pool allow"
+    )
+    slo_by_class: dict[str, Promise] = Field(
+        default_factory=dict,
+        description="what a server promises to each class of users whose requests do not say: "
+        "{interactive: {ttft_ms: 1000, tbt_ms: 200, max_gap_ms: 2000}}; `default`: all others",
     )
 
     @model_validator(mode="after")

@@ -20,7 +20,7 @@ from engines.models.model_folder import write_model_folder
 from engines.priority_file import write_priorities
 from engines.process import ChildProcess
 from engines.separation import Server, separate
-from engines.server_metrics import logged_server_metrics
+from engines.server_metrics import CounterWatch, logged_server_metrics
 from engines.vllm.command import check_offloading, environment, find_executable, serve_command
 from engines.vllm.plugin.fsbench_vllm.counters import read_counters
 from engines.vllm.serve_settings import ServeSettings
@@ -32,12 +32,17 @@ class RunningVllm:
     endpoint: Endpoint
     process: ChildProcess
     version: str
+    counters: CounterWatch
 
     def is_alive(self) -> bool:
         return self.process.is_alive()
 
     def death_note(self) -> str:
         return self.process.death_note()
+
+    def remarks(self) -> list[str]:
+        remark = self.counters.remark()
+        return [] if remark is None else [remark]
 
 
 class VllmSettings(ServeSettings):
@@ -98,11 +103,13 @@ class VllmSettings(ServeSettings):
                     directory,
                     lambda: server.get("/metrics"),
                     more=lambda: read_counters(counters),
-                ):
+                    where="vLLM's /metrics",
+                ) as watch:
                     yield RunningVllm(
                         _endpoint(name, self, port=server.port, served_name=served_name),
                         server.process,
                         f"vLLM {server.version()}: {self.variant}",
+                        watch,
                     )
 
 

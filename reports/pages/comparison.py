@@ -100,9 +100,23 @@ def _summary(label: str, entries: Sequence[Json]) -> tuple[str, str, str]:
         f"Users within SLO {units.percent(users['baseline'])} → {units.percent(users['value'])}, "
         f"{units.times(users['ratio'])} (95 % {times_interval_text(users['interval'])}): "
         f"{users['verdict']}{f', {first_screen.THESE_ALONE}' if alone else ''}. "
+        f"{_extremes(entries)}"
         f"Of {len(entries)} numbers: {said}."
     )
     return label, text, MARKS.get(users["verdict"], "none")
+
+
+def _extremes(entries: Sequence[Json]) -> str:
+    """Returns what stands beside every headline of users: longest gap and wait on both sides."""
+    found = {each["metric"]: each for each in entries if each["user_class"] is None}
+    said = [
+        f"{word} {units.duration(each['baseline'])} → {units.duration(each['value'])}"
+        for word in ("gap", "wait")
+        if (each := found.get(f"fairness.longest_{word}_s")) is not None
+        and each["baseline"] is not None
+        and each["value"] is not None
+    ]
+    return f"Longest {', longest '.join(said)}. " if said else ""
 
 
 def _table(entries: Sequence[Json], baseline: str, label: str) -> Table:

@@ -148,6 +148,16 @@ def _num_users(row: Row, engine: Json) -> str:
     return f"{slo['num_users_within_slo']:,} of {slo['num_users']:,}" if slo else units.MISSING
 
 
+def _uncapped(row: Row, engine: Json) -> str:
+    return units.percent((engine["slo"] or {}).get(first_screen.UNCAPPED))
+
+
+def _extremes(row: Row, engine: Json) -> str:
+    fairness = engine["fairness"] or {}
+    gap, wait = (units.duration(fairness.get(f"longest_{each}_s")) for each in ("gap", "wait"))
+    return f"{gap}, {wait}"
+
+
 def _worst_user(row: Row, engine: Json) -> str:
     fairness = engine["fairness"]
     if fairness is None:
@@ -168,6 +178,8 @@ _LINES: dict[str, tuple[tuple[str, Read], ...]] = {
     "slo.users_within_slo_ratio": (
         ("users within SLO", _with_interval),
         ("", _num_users),
+        ("were gaps not capped", _uncapped),
+        ("longest gap, wait", _extremes),
         ("worst user", _worst_user),
     ),
     "counts.failed": (("turns", _failed_or_lost),),

@@ -6,6 +6,7 @@ needs.
 
 from suite.cli import (
     attaching,
+    doctoring,
     judging,
     machine,
     model,
@@ -21,6 +22,7 @@ from suite.cli.app import app
 __all__ = [
     "app",
     "attaching",
+    "doctoring",
     "judging",
     "machine",
     "model",

@@ -8,10 +8,11 @@ is not asked (and counted, as planned − recorded).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from engines.api import Endpoint
+from engines.terms import Slo
 from suite.driver.connection import FailureSource
 from suite.driver.pacing import sleep_roughly_until
 from suite.driver.prompt import History
@@ -19,6 +20,7 @@ from suite.driver.routes import Routes
 from suite.driver.turn_player import LEAD_NS, TurnPlayer
 from suite.driver.turn_record import PlannedTurn, PlayedTurn, turn_record
 from suite.records.turn_records import TurnRecord
+from suite.terms import promised
 from workloads.plan import Plan
 from workloads.plan_parts import Conversation, PriorityTrace
 
@@ -30,6 +32,7 @@ class Shard:
     conversations: Sequence[tuple[int, Conversation]]  # with their places in the plan
     closed_concurrency: int | None
     priorities: PriorityTrace | None
+    slos: Mapping[str, Slo]  # by user class
     worker: int = 0  # of several
 
     @classmethod
@@ -41,6 +44,7 @@ class Shard:
             conversations=list(enumerate(plan.conversations))[worker::num_workers],
             closed_concurrency=concurrency,
             priorities=plan.priorities,
+            slos=promised(plan.user_classes),
             worker=worker,
         )
 
@@ -69,6 +73,7 @@ class DataPlane:
             routes=self._routes,
             secrets=endpoint.secrets,
             priorities=shard.priorities if endpoint.sends_priority else None,
+            slos=shard.slos,
             started_at_ns=started_at_ns,
             timeout_s=turn_timeout_s,
         )
@@ -135,7 +140,7 @@ class DataPlane:
         self, index: int, conversation: Conversation, due_ns: int, *, follows_answer: bool
     ) -> int:
         """Returns the instant of its end."""
-        history = History(self._endpoint)
+        history = History(self._endpoint, conversation.tools)
         for number, turn in enumerate(conversation.turns):
             if number:
                 due_ns += round(turn.think_time_s * 1e9)  # after the previous answer's end

@@ -17,7 +17,7 @@ import numpy as np
 
 from suite.driver.words import WORDS, render_ids
 from workloads.plan import Plan
-from workloads.plan_parts import Conversation, TokenIds
+from workloads.plan_parts import Conversation, TokenIds, Turn
 
 NUM_BITS = 60  # so many different openings at least: 8 of the 253 words
 
@@ -50,14 +50,30 @@ def opened(plan: Plan, opening: tuple[int, ...], words: Sequence[str] = WORDS) -
 def _opened(
     conversation: Conversation, opening: tuple[int, ...], words: Sequence[str]
 ) -> Conversation:
-    first, *others = conversation.turns
-    ids, text = first.new_prompt_token_ids, first.prompt_text
+    """Opens its first turn, and each that puts other system messages to the front."""
+    turns = (
+        _opened_turn(turn, opening, words) if number == 0 or turn.replaces_system else turn
+        for number, turn in enumerate(conversation.turns)
+    )
+    return replace(conversation, turns=tuple(turns))
+
+
+def _opened_turn(turn: Turn, opening: tuple[int, ...], words: Sequence[str]) -> Turn:
+    ids = turn.new_prompt_token_ids
     if len(ids):
         ids = np.concatenate([np.array(opening, dtype=np.int32), ids])
-    if text is not None:
-        text = f"{render_ids(opening, words).strip()}\n{text}"
-    first = replace(first, new_prompt_token_ids=ids, prompt_text=text)
-    return replace(conversation, turns=(first, *others))
+    messages = turn.messages
+    if messages:
+        first = messages[0]
+        num = first.num_tokens + len(opening)
+        first = replace(first, num_tokens=num, text=_opened_text(first.text, opening, words))
+        messages = (first, *messages[1:])
+    text = _opened_text(turn.prompt_text, opening, words)
+    return replace(turn, new_prompt_token_ids=ids, prompt_text=text, messages=messages)
+
+
+def _opened_text(text: str | None, opening: tuple[int, ...], words: Sequence[str]) -> str | None:
+    return None if text is None else f"{render_ids(opening, words).strip()}\n{text}"
 
 
 def _alphabet(plan: Plan, num_words: int) -> TokenIds:

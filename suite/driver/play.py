@@ -24,6 +24,7 @@ from suite.driver.processes import DriverProcesses, WorkerProcess
 from suite.driver.quality import judge
 from suite.driver.request_writer import asks_ignore_eos
 from suite.driver.wording import Wording
+from suite.records.answerers import answerers
 from suite.records.play_result import PlayResult, StoppedBy, interrupt_note
 from suite.records.progress import Progress
 from suite.records.run_directory import Counts, DriverQuality
@@ -214,4 +215,5 @@ def _result(drive: Drive, plan: Plan, view: LiveView, stop: _Stop | None) -> Dri
         quality=quality,
         stopped_by=None if stop is None else stop.by,
         note=None if stop is None else stop.note,
+        answered_by=answerers(turns),
     )

@@ -6,14 +6,21 @@ the JSON it is sent as, so that a next request costs no more than what was said 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import orjson
 
 from engines.api import Endpoint
 from suite.driver.answer import Answer
 from suite.driver.event_json import whole_text
-from suite.driver.words import render
-from workloads.plan_parts import Turn
+from suite.driver.messages import (
+    chat_messages,
+    fields_for_answer,
+    message_json,
+    plain_texts,
+)
+from workloads.plan_parts import TokenIds, Turn
 
 
 class PromptError(Exception):
@@ -23,11 +30,13 @@ class PromptError(Exception):
 class History:
     """Everything said so far in one conversation."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, tools: str | None = None) -> None:
         self._is_token_ids = endpoint.prompt_form == "token_ids"
         self._is_chat = endpoint.api == "chat"
+        self.tools = tools if self._is_chat else None  # JSON
         self._said = bytearray()  # JSON, without what encloses it
-        self._expected: tuple[Turn, bytes] | None = None
+        self._num_front_bytes = 0  # of it, the system messages that it begins with
+        self._expected: tuple[Turn, _Asked] | None = None
 
     @property
     def field(self) -> str:
@@ -48,13 +57,23 @@ class History:
     def ask(self, turn: Turn) -> None:
         """Raises PromptError."""
         if self._expected is not None and self._expected[0] is turn:
-            self._add(self._expected[1])
+            asked = self._expected[1]
         else:
-            self._add(self._asked(turn))
+            asked = self._asked(turn)
         self._expected = None
+        if turn.replaces_system:  # what was said after it stays
+            said = self._said[self._num_front_bytes :].removeprefix(b",")
+            self._said.clear()
+            self._begin(asked.front)
+            self._add(bytes(said))
+        elif self._said:
+            self._add(asked.front)
+        else:
+            self._begin(asked.front)
+        self._add(asked.rest)
 
-    def hear(self, answer: Answer) -> None:
-        """Raises PromptError."""
+    def hear(self, answer: Answer, following: Turn | None = None) -> None:
+        """Adds the answer, with what the turn that follows says of it. Raises PromptError."""
         if self._is_token_ids:
             if not answer.has_token_ids:
                 raise PromptError(
@@ -62,25 +81,47 @@ class History:
                     "use `prompt_form: text`"
                 )
             self._add(orjson.dumps(answer.token_ids)[1:-1])
+            return
+        text = whole_text(answer.text)
+        if self._is_chat:
+            self._add(message_json("assistant", text, fields_for_answer(following)))
         else:
-            self._add(self._spoken("assistant", whole_text(answer.text)))
+            self._add(_inside(text))
 
-    def _asked(self, turn: Turn) -> bytes:
+    def _asked(self, turn: Turn) -> _Asked:
         """Raises PromptError."""
+        front = turn.num_system_messages
+        if self._is_chat:
+            messages = chat_messages(turn)
+            return _Asked(b",".join(messages[:front]), b",".join(messages[front:]))
         if not self._is_token_ids:
-            text = turn.prompt_text if turn.prompt_text is not None else render(turn)
-            return self._spoken("user", text)
+            return _Asked(*map(_inside, plain_texts(turn)))
         if not len(turn.new_prompt_token_ids):
             raise PromptError("the turn has text but no token ids; use `api: chat` for it")
-        ids = np.ascontiguousarray(turn.new_prompt_token_ids)
-        return orjson.dumps(ids, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+        ids, place = turn.new_prompt_token_ids, turn.num_system_tokens
+        return _Asked(_ids_json(ids[:place]), _ids_json(ids[place:]))
 
-    def _spoken(self, role: str, text: str) -> bytes:
-        if self._is_chat:
-            return orjson.dumps({"role": role, "content": text})
-        return orjson.dumps(text)[1:-1]
+    def _begin(self, front: bytes) -> None:
+        self._add(front)
+        self._num_front_bytes = len(front)
 
     def _add(self, said: bytes) -> None:
         if self._said and said and (self._is_chat or self._is_token_ids):
             self._said += b","
         self._said += said
+
+
+class _Asked(NamedTuple):
+    """What a turn adds, as JSON without what encloses it."""
+
+    front: bytes  # the system messages that it begins with
+    rest: bytes
+
+
+def _inside(text: str) -> bytes:
+    return orjson.dumps(text)[1:-1]
+
+
+def _ids_json(token_ids: TokenIds) -> bytes:
+    ids = np.ascontiguousarray(token_ids)
+    return orjson.dumps(ids, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]

@@ -3,14 +3,19 @@ for each request."""
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 import orjson
 
 from engines.api import Endpoint
+from engines.promise import in_milliseconds
 from engines.request_form import formed
 from engines.templates import RequestFacts, fill, is_filled
+from engines.terms import Terms
+from suite.driver.messages import tools_fields
 from suite.driver.prompt import History
+from suite.driver.refusals import advice
 from suite.driver.target import Target
 from workloads.plan_parts import Turn
 
@@ -25,6 +30,7 @@ class RequestWriter:
 
     def __init__(self, endpoint: Endpoint, target: Target) -> None:
         self._endpoint = endpoint
+        self.sent_fields: Set[str] = frozenset()  # of the last request; all have the same
         self._has_filled_head = is_filled(endpoint.headers)
         self._has_filled_body = is_filled(endpoint.extra_body)
         self._extra_body = endpoint.extra_body
@@ -36,14 +42,20 @@ class RequestWriter:
         if not self._has_filled_body:
             self._extra_body = fill(endpoint.extra_body, nobody)
 
-    def write(self, history: History, turn: Turn, facts: RequestFacts) -> bytes:
-        body = formed(self._fields(turn, facts), self._endpoint.renamed, self._endpoint.omitted)
+    def write(self, history: History, turn: Turn, facts: RequestFacts, terms: Terms) -> bytes:
+        fields = {**tools_fields(history.tools), **self._fields(turn, facts, terms)}
+        body = formed(fields, self._endpoint.renamed, self._endpoint.omitted)
         content = orjson.dumps(body)
         field = self._endpoint.renamed.get(history.field, history.field)
+        self.sent_fields = body.keys() | {field}
         if field not in body:  # else the file's own words stand there
             content = b'{"%b":%b,%b' % (field.encode(), history.json(), content[1:])
         head = self._whole_head(facts) if self._has_filled_head else self._head
         return b"%b%d\r\n\r\n%b" % (head, len(content), content)
+
+    def advice_on(self, words: str, *, status: int) -> str | None:
+        """Returns which key of the workload file to change where a refusal names one of ours."""
+        return advice(words, status=status, api=self._endpoint.api, sent=self.sent_fields)
 
     def _whole_head(self, facts: RequestFacts) -> bytes:
         """Returns all of the head up to the content's length."""
@@ -53,7 +65,7 @@ class RequestWriter:
         lines = "".join(f"{name}: {_sendable(text)}\r\n" for name, text in (own | given).items())
         return f"{self._request_line}{lines}Content-Length: ".encode("latin-1")
 
-    def _fields(self, turn: Turn, facts: RequestFacts) -> dict[str, Any]:
+    def _fields(self, turn: Turn, facts: RequestFacts, terms: Terms) -> dict[str, Any]:
         """Returns the fields of a request's body but for the history, by their usual names."""
         endpoint = self._endpoint
         body: dict[str, Any] = {
@@ -65,6 +77,8 @@ class RequestWriter:
         }
         if endpoint.is_fsbench:
             body |= {"conversation_id": facts.conversation_id, "ignore_eos": True}
+            if endpoint.takes_terms:
+                body |= _body_terms(terms)
         if endpoint.is_fsbench or endpoint.prompt_form == "token_ids":
             body["return_token_ids"] = True
         if facts.priority is not None and endpoint.takes_priority:
@@ -72,6 +86,8 @@ class RequestWriter:
         body |= fill(self._extra_body, facts) if self._has_filled_body else self._extra_body
         if endpoint.names_conversation:
             xargs = {**body.get("vllm_xargs", {}), "conversation_id": facts.conversation_id}
+            if endpoint.takes_terms:
+                xargs |= _flat_terms(terms)
             body["vllm_xargs"] = xargs
         return body
 
@@ -98,3 +114,17 @@ def _sendable(text: str) -> str:
         each if " " <= each <= "~" else "".join(f"%{byte:02X}" for byte in each.encode())
         for each in text
     )
+
+
+def _body_terms(terms: Terms) -> dict[str, Any]:
+    """Returns who asks and what was promised as fields of a body, without what nobody said."""
+    slo = None if terms.slo is None else in_milliseconds(terms.slo)
+    said = {"user": terms.user_id, "user_class": terms.user_class, "slo": slo}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _flat_terms(terms: Terms) -> dict[str, Any]:
+    """Returns the same for `vllm_xargs`, which hold plain values only."""
+    said = _body_terms(terms)
+    slo = said.pop("slo", {})
+    return {**said, **slo}

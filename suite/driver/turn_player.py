@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from engines.templates import RequestFacts
+from engines.terms import Slo
 from suite.driver.connection import Connection, ConnectionFailedError, Exchange, FailureSource
 from suite.driver.digest import Digest
 from suite.driver.pacing import sleep_roughly_until, sleep_until
 from suite.driver.prompt import History, PromptError
 from suite.driver.routes import Routes
 from suite.driver.turn_record import PlannedTurn, PlayedTurn
+from suite.terms import terms_of
 from workloads.plan_parts import PriorityTrace
 
 LEAD_NS = 50_000_000  # before its instant a turn's request is written and its connection made
@@ -29,12 +31,14 @@ class TurnPlayer:
         routes: Routes,
         secrets: Sequence[str] = (),
         priorities: PriorityTrace | None,
+        slos: Mapping[str, Slo],
         started_at_ns: int,
         timeout_s: float,
     ) -> None:
         self._routes = routes
         self._secrets = secrets
         self._priorities = priorities
+        self._slos = slos
         self._started_at_ns = started_at_ns
         self._timeout_s = timeout_s
         self._stop: tuple[str, FailureSource] | None = None
@@ -70,6 +74,7 @@ class TurnPlayer:
             played.done_at_ns = response.read_at_ns[end]
         if answer.error is not None:  # in the server's words, which say more than what followed
             played.error_source = "server"
+            self._advise(played)
         elif failure is not None:
             answer.fail(failure)
         elif not answer.is_done:
@@ -78,9 +83,20 @@ class TurnPlayer:
             answer.fail("the answer has no token")
         elif played.planned.next_turn is not None:
             try:
-                history.hear(answer)
+                history.hear(answer, played.planned.next_turn)
             except PromptError as error:
                 answer.fail(str(error))
+
+    def _advise(self, played: PlayedTurn) -> None:
+        """Adds to a refusal which key of the workload file to change, where it names one."""
+        answer, response = played.answer, played.response
+        if response is None or answer.error is None or answer.token_reads:
+            return
+        found = self._routes.at(played.server).writer.advice_on(
+            answer.error, status=response.status
+        )
+        if found is not None:
+            answer.error = f"{answer.error} (fsbench: {found})"
 
     async def _ask(self, history: History, played: PlayedTurn) -> str | None:
         """Wait for the instant, send, wait for the end. Returns what went wrong on the way."""
@@ -119,7 +135,8 @@ class TurnPlayer:
             conversation_id=planned.conversation.conversation_id,
             priority=played.priority,
         )
-        return self._routes.at(played.server).writer.write(history, planned.turn, facts)
+        terms = terms_of(planned.conversation, self._slos)
+        return self._routes.at(played.server).writer.write(history, planned.turn, facts, terms)
 
     async def _send(
         self, connection: Connection, was_used: bool, request: bytes, played: PlayedTurn

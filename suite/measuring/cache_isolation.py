@@ -161,6 +161,9 @@ def _common_tokens(turns: TurnTable, plan: Plan, lengths: PromptLengths | None) 
 
 def _num_tokens(first: Turn, lengths: PromptLengths | None) -> int:
     """Counts the tokens of a first turn's words: no tokenizer makes fewer of them."""
+    if first.messages:
+        texts = ((each.text, each.num_tokens) for each in first.messages)
+        return sum(num if text is None else len(text.split()) for text, num in texts)
     text, num = first.prompt_text, len(first.new_prompt_token_ids)
     if text is not None:
         return len(text.split())

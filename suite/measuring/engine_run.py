@@ -13,8 +13,9 @@ import numpy as np
 
 from suite.measuring.attainment import (
     Attainment,
-    attaining_turns,
+    attaining_uncapped,
     judge_users,
+    keeping_gaps,
     planned_users,
     turns_not_due,
 )
@@ -22,7 +23,7 @@ from suite.measuring.deadlines import headroom
 from suite.measuring.slowdown import SoloLatencies, solo_latencies
 from suite.measuring.window import Measured
 from suite.plurals import several
-from suite.records.run_directory import Manifest, Trial
+from suite.records.run_directory import DriverQuality, Manifest, Trial
 from suite.records.turn_table import TurnTable, read_turns
 from suite.statistics.arrays import Bools, Floats
 from workloads.plan import Plan
@@ -59,14 +60,22 @@ class EngineRun:
     @property
     def is_driver_valid(self) -> bool | None:
         """Whether the driver was within its bounds in all trials; None where none took part."""
-        drivers = [trial.driver for trial in self.trials if trial.driver is not None]
+        drivers = self._drivers
         return all(each.is_valid for each in drivers) if drivers else None
 
     @property
     def tbt_doubt(self) -> str | None:
         """Why gaps between tokens can not be judged; None where they can."""
-        drivers = [trial.driver for trial in self.trials if trial.driver is not None]
-        return next((each.tbt_doubt for each in drivers if each.tbt_doubt), None)
+        return next((each.tbt_doubt for each in self._drivers if each.tbt_doubt), None)
+
+    @property
+    def tpot_doubt(self) -> str | None:
+        """Why TPOT can not be judged; None where it can."""
+        return next((each.tpot_doubt for each in self._drivers if each.tpot_doubt), None)
+
+    @property
+    def _drivers(self) -> list[DriverQuality]:
+        return [trial.driver for trial in self.trials if trial.driver is not None]
 
     def only(self, trial: Trial) -> EngineRun:
         """Returns one repeat of the engine as an engine of its own."""
@@ -94,32 +103,66 @@ def read_engine(
 ) -> EngineRun:
     """Reads the records of all repeats of an engine that began. Raises RunDirectoryError."""
     trials = tuple(trial for trial in manifest.trials if trial.engine == name)
-    all_turns = read_turns([(trial.repeat, trial.directory(run)) for trial in trials])
-    attains_all = attaining_turns(all_turns, plan.user_classes)
+    return _engine_run(
+        run,
+        plan,
+        measured,
+        trials,
+        num_repeats=manifest.repeats,
+        is_exact=manifest.facts_of(name).is_virtual,
+        all_turns=read_turns([(trial.repeat, trial.directory(run)) for trial in trials]),
+        solo=solo_latencies(run, name),
+    )
+
+
+def engine_run_of(engine: EngineRun, all_turns: TurnTable) -> EngineRun:
+    """Returns the engine's run with other instants in its turns."""
+    return _engine_run(
+        engine.run,
+        engine.plan,
+        engine.measured,
+        engine.trials,
+        num_repeats=engine.num_repeats,
+        is_exact=engine.is_exact,
+        all_turns=all_turns,
+        solo=engine.solo,
+    )
+
+
+def _engine_run(
+    run: Path,
+    plan: Plan,
+    measured: Measured,
+    trials: tuple[Trial, ...],
+    *,
+    num_repeats: int,
+    is_exact: bool,
+    all_turns: TurnTable,
+    solo: SoloLatencies | None,
+) -> EngineRun:
+    attains_uncapped = attaining_uncapped(all_turns, plan.user_classes)
+    attains_all = attains_uncapped & keeping_gaps(all_turns, plan.user_classes)
     is_measured = _is_measured(all_turns, measured)
     turns = all_turns.where(is_measured)
     attains = attains_all[is_measured]
     repeats = [trial.repeat for trial in trials]
     users, stopped = planned_users(measured.plan), [each.repeat for each in trials if _is_cut(each)]
+    not_due = turns_not_due(measured.plan, users, turns, repeats, stopped)
     return EngineRun(
         run=run,
         plan=plan,
         measured=measured,
         trials=trials,
-        num_repeats=manifest.repeats,
-        is_exact=manifest.facts_of(name).is_virtual,
+        num_repeats=num_repeats,
+        is_exact=is_exact,
         all_turns=all_turns,
         turns=turns,
         attains=attains,
         users=judge_users(
-            users,
-            turns,
-            attains,
-            repeats,
-            turns_not_due(measured.plan, users, turns, repeats, stopped),
+            users, turns, attains, attains_uncapped[is_measured], repeats, num_not_due=not_due
         ),
         attains_all=attains_all,
-        solo=solo_latencies(run, name),
+        solo=solo,
     )
 
 
@@ -196,6 +239,7 @@ def warnings(engine: EngineRun, load: Mapping[str, Any]) -> list[str]:
             found.append(f"repeat {trial.repeat} {trial.status}: {trial.note or 'no reason given'}")
         if trial.driver is not None:
             found += [f"repeat {trial.repeat}, driver: {text}" for text in trial.driver.warnings]
+    found += dict.fromkeys(remark for trial in engine.trials for remark in trial.remarks)
     number = counts(engine)
     if gone := _num_gone(engine):
         found.append(

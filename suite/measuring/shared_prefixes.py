@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from workloads.plan import Plan
-from workloads.plan_parts import Conversation, Turn
+from workloads.plan_parts import Conversation, Message, TokenIds, Turn
 
 ID_BYTES = 4
 SharedRatios = Mapping[tuple[str, int], float]  # by conversation and turn; others have 0
@@ -41,7 +41,7 @@ def _ratios(conversation: Conversation, num_common: int) -> Iterator[tuple[int, 
     for number, turn in enumerate(conversation.turns):
         prompt = len(_prompt(turn))
         common = min(prompt, num_common - start)
-        if turn.prompt_text is None:
+        if turn.prompt_text is None and not turn.messages:
             common -= common % ID_BYTES  # of an id that differs, some bytes may be the same
         if common <= 0:
             return
@@ -55,9 +55,21 @@ def _spelt(conversation: Conversation) -> list[bytes]:
 
 def _prompt(turn: Turn) -> bytes:
     """Returns the bytes of a prompt; text wins over ids, as when it is asked."""
+    if turn.messages:
+        return b"".join(_message(message, ids) for message, ids in turn.spans())
     if turn.prompt_text is not None:
         return turn.prompt_text.encode() or b"\0"
-    return turn.new_prompt_token_ids.astype(">i4").tobytes() or b"\0"
+    return _ids(turn.new_prompt_token_ids) or b"\0"
+
+
+def _message(message: Message, ids: TokenIds) -> bytes:
+    """Returns a message's bytes: what is said comes last, for of that a part may be common."""
+    said = _ids(ids) if message.text is None else message.text.encode()
+    return f"{message.role}\0{message.fields or ''}\0".encode() + said
+
+
+def _ids(token_ids: TokenIds) -> bytes:
+    return token_ids.astype(">i4").tobytes()
 
 
 def _answer(turn: Turn) -> bytes:

@@ -7,6 +7,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,8 +17,7 @@ import uvloop
 from engines.api import Endpoint
 from engines.errors import EngineInputError
 from engines.extras import install_command
-from engines.separation import Server
-from engines.templates import RequestFacts, fill
+from engines.identity import server_of
 from suite.driver.data_plane import DataPlane, Shard
 from suite.records.turn_records import TurnRecord
 from workloads.plan_parts import Conversation, Turn
@@ -25,9 +25,6 @@ from workloads.plan_parts import Conversation, Turn
 CONCURRENCY = 2  # requests at a time
 LOOK_TIMEOUT_S = 30.0
 _ANSWER = "so"  # of an assistant, between two prompts
-_NOBODY = RequestFacts(
-    user_id="fsbench", user_class="fsbench", conversation_id="fsbench", priority=0
-)
 
 
 class NotCountedError(Exception):
@@ -67,7 +64,7 @@ class UsageCounter:
         """Returns the turns, conversation by conversation."""
         records: list[TurnRecord] = []
         asked = [(n, _conversation(n, texts)) for n, texts in enumerate(conversations)]
-        shard = Shard(conversations=asked, closed_concurrency=CONCURRENCY, priorities=None)
+        shard = Shard(conversations=asked, closed_concurrency=CONCURRENCY, priorities=None, slos={})
 
         async def play() -> None:
             plane = DataPlane(
@@ -90,14 +87,7 @@ class ServerCounter:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._server = Server(
-            endpoint.base_url,
-            endpoint.api_key,
-            LOOK_TIMEOUT_S,
-            endpoint.proxy,
-            headers=fill(endpoint.headers, _NOBODY),
-            tls=endpoint.tls,
-        )
+        self._server = replace(server_of(endpoint), timeout_s=LOOK_TIMEOUT_S)
 
     def first(self, texts: Sequence[str]) -> list[int]:
         return [self._count([text]) for text in texts]

@@ -8,16 +8,18 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from secrets import token_hex
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from engines.api import Endpoint, RunningEngine, VirtualEngine
 from engines.errors import EngineError, EngineInputError
+from engines.identity import ServerIdentity, identify, server_of
 from suite.driver.early_stop import StopRule
 from suite.driver.play import Drive, DriveResult, play
 from suite.playing.isolation import isolated
 from suite.playing.prompt_wording import prompt_wording
 from suite.playing.workload import Workload, priority_updates
+from suite.records.answerers import change_remark, version_text
 from suite.records.engine_logs import finish_engine_logs
 from suite.records.play_result import PlayResult
 from suite.records.progress import Progress
@@ -73,16 +75,17 @@ def play_trial(
     began_at = time.monotonic()
     result: PlayResult | None = None
     error: EngineError | EngineInputError | None = None
-    version: str | None = None
     drive: Drive | None = None
     isolation: Isolation | None = None
+    engine: RunningEngine | VirtualEngine | None = None
+    identity: ServerIdentity | None = None
     try:
         with _running(workload, name, directory) as engine:
             if isinstance(engine, VirtualEngine):
                 script, died = _script(workload, directory), None
                 result = play_virtually(script, engine, on_progress=observer.on_progress)
             else:
-                version = engine.version
+                identity = identify(server_of(engine.endpoint), engine.endpoint.model)
                 drive, isolation = _drive(workload, engine, run_directory, directory, num_workers)
                 watch = _death_watch(engine)
                 result = play(drive, on_progress=observer.on_progress, should_stop=watch)
@@ -103,11 +106,33 @@ def play_trial(
         duration_s=result.duration_s if result else time.monotonic() - began_at,
         counts=_counts(result, workload.plan),
         driver=result.quality if isinstance(result, DriveResult) else None,
-        engine_version=version,
         isolation=isolation,
         prompt_lengths=drive.wording.lengths if drive and drive.wording else None,
+        **_who_answered(engine, identity, result),
     )
     return trial, error
+
+
+def _who_answered(
+    engine: RunningEngine | VirtualEngine | None,
+    identity: ServerIdentity | None,
+    result: PlayResult | None,
+) -> dict[str, Any]:
+    """Returns the fields of a trial on what ran, as it says itself; none of an engine without a
+    URL."""
+    if engine is None or isinstance(engine, VirtualEngine):
+        return {}
+    answered = [] if result is None else result.answered_by
+    change = change_remark(answered)
+    endpoint = engine.endpoint
+    told = None if endpoint.is_fsbench else version_text(identity, answered, endpoint.model)
+    return {
+        "engine_version": engine.version or told,
+        "asked_model": endpoint.model,
+        "server": identity,
+        "answered_by": answered,
+        "remarks": [*engine.remarks(), *([] if change is None else [change])],
+    }
 
 
 def _running(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from suite.records.answerers import AnsweredBy
 from suite.records.run_directory import Counts
 
 StoppedBy = Literal["signal", "caller", "driver", "errors"]
@@ -31,3 +32,4 @@ class PlayResult:
     counts: Counts
     stopped_by: StoppedBy | None  # None: the plan was played to its end
     note: str | None  # one line on why
+    answered_by: list[AnsweredBy] = field(default_factory=list)  # none in virtual time

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from engines.api import VirtualEngine, VirtualRequest, VirtualToken
 from suite.records.turn_records import TurnRecord
+from suite.terms import promised, terms_of
 from suite.virtual.agenda import Agenda, Due
 from workloads.plan import Plan
 
@@ -46,6 +47,7 @@ class VirtualPlayer:
         self._turn_timeout_s = turn_timeout_s
         self._on_turn = on_turn
         self._agenda = Agenda(plan)
+        self._slos = promised(plan.user_classes)
         self._asked: OrderedDict[str, _Asked] = OrderedDict()  # the one sent first, first
         self._histories: dict[int, list[int]] = {}  # of conversations between two turns
 
@@ -107,6 +109,7 @@ class VirtualPlayer:
                 num_output_tokens=turn.num_output_tokens,
                 arrived_at=due.at,
                 priority=priority or 0,
+                terms=terms_of(conversation, self._slos),
             )
         )
 

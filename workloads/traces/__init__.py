@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from workloads.shapes import ConversationShape, Tally
@@ -12,7 +12,7 @@ from workloads.traces.mooncake import read_mooncake
 from workloads.traces.sharegpt import read_sharegpt_json, read_sharegpt_turns
 from workloads.traces.vllm_requests import read_vllm_requests
 
-TraceReader = Callable[[Path, Tally], list[ConversationShape]]
+TraceReader = Callable[[Path, Tally], Iterable[ConversationShape]]
 """In order of their start, where the trace knows it. Raises TraceError."""
 
 READERS: dict[str, TraceReader] = {

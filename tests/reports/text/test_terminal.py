@@ -43,6 +43,10 @@ def test_percentiles_stand_with_their_intervals_and_fit_into_a_terminal(metrics)
     kept = f"82.5 % ({units.percent(low)} to {units.percent(high)})"
     assert kept in lines["users within SLO"]
     assert "66 of 80" in text
+    fairness = metrics["engines"]["fastswitch"]["fairness"]
+    gap, wait = (units.duration(fairness[f"longest_{each}_s"]) for each in ("gap", "wait"))
+    assert f"{gap}, {wait}" in lines["longest gap, wait"]
+    assert "82.5 %" in lines["were gaps not capped"]
     assert text.endswith("report: runs/x/report.html\n")
 
 

@@ -1,0 +1,1 @@
+"""How the learned policies learn. What they learn on comes from outside, as shops."""

@@ -20,6 +20,11 @@ def prompt_lengths_text(found: Mapping[str, Any] | None) -> str | None:
         return None
     return (
         f"prompts: {found['counted_tokens']:,} tokens counted for {found['planned_tokens']:,} "
-        f"planned ({found['counted_ratio']:.3f}×; {found['num_turns_off']:,} of "
+        f"planned ({found['counted_ratio']:.3f}×{_first(found)}; {found['num_turns_off']:,} of "
         f"{found['num_told_turns']:,} turns off by more than 5 %), {_BY[found['sized_by']]}"
     )
+
+
+def _first(found: Mapping[str, Any]) -> str:
+    ratio = found["first_counted_ratio"]
+    return "" if ratio is None else f", first prompts {ratio:.3f}×"

@@ -5,12 +5,13 @@ Equal prefixes stay equal: a prompt's n-th word comes from the same of its token
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from suite.driver.words import WORDS, render_ids
 from suite.records.prompt_lengths import PromptLengths
 from workloads.plan import Plan
-from workloads.plan_parts import Conversation, TokenIds, Turn
+from workloads.plan_parts import Conversation, Message, TokenIds, Turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,18 @@ def _worded(conversation: Conversation, wording: Wording) -> Conversation:
 
 
 def _worded_turn(turn: Turn, wording: Wording, *, is_first: bool) -> Turn:
+    if turn.messages:
+        return replace(turn, messages=tuple(_worded_messages(turn, wording, is_first=is_first)))
     if turn.prompt_text is not None or not len(turn.new_prompt_token_ids):
         return turn
     return replace(turn, prompt_text=wording.text(turn.new_prompt_token_ids, is_first=is_first))
+
+
+def _worded_messages(turn: Turn, wording: Wording, *, is_first: bool) -> Iterator[Message]:
+    """Yields a turn's messages with words in place of token ids."""
+    for number, (message, ids) in enumerate(turn.spans()):
+        if message.text is None and len(ids):
+            text = wording.text(ids, is_first=is_first and not number)
+            yield replace(message, text=text)
+        else:
+            yield message

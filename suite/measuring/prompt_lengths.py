@@ -47,6 +47,7 @@ class LengthCheck:
         lengths = self.lengths
         return {
             COUNTED: counted / planned if planned else None,
+            "first_counted_ratio": self._first_ratio,
             "planned_tokens": round(planned),
             "counted_tokens": round(counted),
             "num_told_turns": told,
@@ -76,6 +77,15 @@ class LengthCheck:
         return float(self.planned[told].sum()), float(counted.sum())
 
     @property
+    def _first_ratio(self) -> float | None:
+        """Returns counted / planned of conversations' first prompts, in which nothing comes back
+        of the server's own."""
+        first = ~np.isnan(self.planned) & (self.engine.turns.turn == 0)
+        planned = float(self.planned[first].sum())
+        counted = float(self.engine.turns.num_prompt_tokens[first].sum())
+        return counted / planned if planned else None
+
+    @property
     def _num_off(self) -> int:
         told = ~np.isnan(self.planned)
         ratio = self.engine.turns.num_prompt_tokens[told] / self.planned[told]
@@ -94,6 +104,13 @@ class LengthCheck:
                 f"a word was sent for each token, for nobody told how many it makes{why}; set "
                 "count_tokens, or tokenizer to the server's tokenizer.json"
             )
+        first = self._first_ratio
+        if first is not None and abs(first - 1) <= MAX_DEVIATION_RATIO:
+            return (
+                f"first prompts are as long as planned ({first:.2f} times), but answers come back "
+                "in the history as other tokens than they were counted as, as those of models do "
+                "that were not trained; compare engines of one tokenizer only"
+            )
         short = self._num_shorter_than_template(lengths)
         if short:
             return (
@@ -102,9 +119,8 @@ class LengthCheck:
                 "completions"
             )
         return (
-            "answers come back in the history as other tokens than they were counted as, as those "
-            "of models do that were not trained; what each turn adds is as long as planned, so "
-            "compare engines of one tokenizer only"
+            "the server counts the plan's words otherwise than it did before the run; set "
+            "tokenizer to its tokenizer.json"
         )
 
     def _num_shorter_than_template(self, lengths: PromptLengths) -> int:

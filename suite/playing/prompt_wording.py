@@ -116,8 +116,14 @@ def _counter(by: CountedFrom, endpoint: Endpoint, turn_timeout_s: float) -> Toke
 
 
 def _has_tokens_alone(plan: Plan) -> bool:
-    """Returns whether a turn has no words of its own."""
-    return any(turn.prompt_text is None for each in plan.conversations for turn in each.turns)
+    """Returns whether a turn, or a message of one, has no words of its own."""
+    turns = [turn for each in plan.conversations for turn in each.turns]
+    return any(
+        any(message.text is None for message in turn.messages)
+        if turn.messages
+        else turn.prompt_text is None
+        for turn in turns
+    )
 
 
 def _text(words: Iterable[str]) -> str:

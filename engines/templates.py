@@ -92,7 +92,10 @@ def fill(value: Any, facts: RequestFacts) -> Any:
         return _PREPARED.sub(one, text)
 
     def one(match: re.Match[str]) -> str:
-        return "$" if match[1] is None else str(getattr(facts, match[1]) or 0)
+        if match[1] is None:
+            return "$"
+        value = getattr(facts, match[1])
+        return "0" if value is None else str(value)
 
     return _each_text(value, fill_text)
 

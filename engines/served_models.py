@@ -14,6 +14,7 @@ from engines.separation import Server
 
 WANTS_A_KEY = (401, 403)
 NO_SUCH_ROUTE = (404, 405, 501)  # some servers list no models; then the file's word counts
+IS_BROKEN = 500  # `transformers serve` lists its cache, which need not be there; likewise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class ModelLook:
             return [str(entry["id"]) for entry in json.loads(self.server.ask("GET", url))["data"]]
         except urllib.error.HTTPError as error:
             with error:
-                if self.model is not None and error.code in NO_SUCH_ROUTE:
+                if self.model is not None and error.code in (*NO_SUCH_ROUTE, IS_BROKEN):
                     return [self.model]
                 refusal = EngineInputError if error.code in WANTS_A_KEY else EngineError
                 advice = self._advice(error.code)
@@ -75,17 +76,17 @@ class ModelLook:
 
     def _advice(self, status: int) -> str:
         """Returns what to do about an answer that is none."""
-        if status in WANTS_A_KEY and self.api_key_env:
-            return f"is the key in {self.api_key_env} right?"
-        if status in WANTS_A_KEY and self.has_own_key:
-            return f"is what {self.key('headers')} or the URL says of who asks right?"
         if status in WANTS_A_KEY:
-            variable = f"{self.key('api_key_env')}=VARIABLE"
-            return f"it wants a key: export it in an environment variable and name that, {variable}"
+            return self._advice_on_keys()
         if status in NO_SUCH_ROUTE:
             return (
                 f"{self.key(self.url_key)} mostly ends in /v1; where the server lists no models, "
                 f"set {self.key('model')}"
+            )
+        if status == IS_BROKEN:
+            return (
+                f"look at the server's log; where only its list of models is broken, set "
+                f"{self.key('model')}, and {self.key('api_key_env')} where it wants a key"
             )
         if status in (http.client.BAD_GATEWAY, http.client.SERVICE_UNAVAILABLE):
             return (
@@ -93,6 +94,14 @@ class ModelLook:
                 "at its log"
             )
         return f"look at the server's log, and at {self.key(self.url_key)}"
+
+    def _advice_on_keys(self) -> str:
+        if self.api_key_env:
+            return f"is the key in {self.api_key_env} right?"
+        if self.has_own_key:
+            return f"is what {self.key('headers')} or the URL says of who asks right?"
+        variable = f"{self.key('api_key_env')}=VARIABLE"
+        return f"it wants a key: export it in an environment variable and name that, {variable}"
 
     def _way(self, reason: object) -> str:
         if isinstance(reason, ssl.SSLCertVerificationError):

@@ -49,11 +49,12 @@ def parse_metrics(page: str, *, at: float, more: Mapping[str, int]) -> ServerMet
 
 
 def samples_on(page: str) -> dict[str, list[float]]:
-    """Returns the values of each sample, over its labels. Raises ValueError."""
+    """Returns the values of each sample, over its labels, by its name without `_total`. Raises
+    ValueError."""
     values: dict[str, list[float]] = {}
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
-            values.setdefault(sample.name, []).append(sample.value)
+            values.setdefault(sample.name.removesuffix("_total"), []).append(sample.value)
     return values
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engines.jobshop.chance import Chance
+from engines.jobshop.chance import Chance, uniform
 from engines.jobshop.compiled import compiled
 from engines.jobshop.features import (
     NUM_FEATURES,
@@ -28,17 +28,18 @@ class BaseRule(NamedTuple):
     rule: int  # a place in RULES, or LINEAR
     blocked_first: bool
     weights: Floats  # [NUM_WEIGHTS]: of candidates, then of idling; read by LINEAR alone
+    noise: float = 0.0  # of LINEAR: choices are drawn as a softmax over scores / noise would
 
 
 def rule_of(name: str, *, blocked_first: bool) -> BaseRule:
     """Returns the rule of that name in RULES."""
-    return BaseRule(RULES.index(name), blocked_first, np.zeros(NUM_WEIGHTS))
+    return BaseRule(RULES.index(name), blocked_first, np.zeros(NUM_WEIGHTS), 0.0)
 
 
-def linear_rule(weights: Floats) -> BaseRule:
+def linear_rule(weights: Floats, *, noise: float = 0.0) -> BaseRule:
     """Returns the rule that takes what scores highest, or idles where idling does."""
     assert weights.shape == (NUM_WEIGHTS,), weights.shape
-    return BaseRule(LINEAR, False, np.ascontiguousarray(weights, dtype=np.float64))
+    return BaseRule(LINEAR, False, np.ascontiguousarray(weights, dtype=np.float64), noise)
 
 
 @compiled
@@ -63,10 +64,13 @@ def choose(
         score = 0.0
         for each in range(NUM_FEATURES):
             score += row[each] * base.weights[each]
+        score += _gumbel(base, chance)
         if score > best_score:
             best, best_score = int(job), score
-    if may_idle(shop, state) and best_score < _idle_score(base, shop, state, all_outside):
-        return IDLE
+    if may_idle(shop, state, machine):
+        idling = _idle_score(base, shop, state, all_outside) + _gumbel(base, chance)
+        if best_score < idling:
+            return IDLE
     return best
 
 
@@ -84,6 +88,14 @@ def play_on(
         act(shop, state, machine, choose(base, shop, state, machine, found, count, chance))
         machine = to_decision(shop, state)
     return int(state.departure.max())
+
+
+@compiled
+def _gumbel(base: BaseRule, chance: Chance) -> float:
+    """Returns what, added to scores, makes the highest one a draw from their softmax."""
+    if base.noise == 0.0:
+        return 0.0
+    return -base.noise * float(np.log(-np.log(uniform(chance) + 1e-12) + 1e-12))
 
 
 @compiled

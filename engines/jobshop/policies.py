@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from engines.errors import EngineInputError
+from engines.extras import install_command
 from engines.jobshop.base_rule import BaseRule, linear_rule, rule_of
 from engines.jobshop.best_of import BestOfPolicy
 from engines.jobshop.policy import Policy
@@ -88,8 +91,33 @@ class BestOfSettings(OverBase):
         return BestOfPolicy(base=self.base_rule(), samples=self.samples)
 
 
+class GnnSettings(PolicySettings):
+    """`kind: gnn`: a graph network, trained by `fsbench train`."""
+
+    kind: Literal["gnn"]
+    weights: str = Field("shipped", description="`shipped`, or a weights.pt that training wrote.")
+    samples: int = Field(
+        1,
+        ge=1,
+        description="1: the choice that scores highest. More: so many schedules are drawn and the "
+        "best is followed, as in kind: best-of.",
+    )
+
+    def build(self) -> Policy:
+        try:
+            learned = import_module("engines.jobshop.learned_policies")
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise EngineInputError(
+                f"kind: gnn needs torch, which is not installed; run: {install_command('engine')}"
+            ) from None
+        policy: Policy = learned.learned_policy(self.weights, self.samples)
+        return policy
+
+
 AnyPolicySettings = Annotated[
-    RuleSettings | LinearSettings | RolloutSettings | BestOfSettings,
+    RuleSettings | LinearSettings | RolloutSettings | BestOfSettings | GnnSettings,
     Field(discriminator="kind"),
 ]
 ANY_POLICY: TypeAdapter[AnyPolicySettings] = TypeAdapter(AnyPolicySettings)
@@ -98,4 +126,5 @@ POLICY_KINDS: dict[str, type[PolicySettings]] = {
     "linear": LinearSettings,
     "rollout": RolloutSettings,
     "best-of": BestOfSettings,
+    "gnn": GnnSettings,
 }

@@ -121,7 +121,8 @@ def _extremes(entries: Sequence[Json]) -> str:
 
 def _table(entries: Sequence[Json], baseline: str, label: str) -> Table:
     """Returns a line a metric, the worst news first."""
-    columns = ("Metric", "Verdict", baseline, label, "Ratio", "95 % of the ratio", "Between runs")
+    numbers = ("Metric", "Verdict", baseline, label, "Ratio")
+    columns = (*numbers, "Judged by, 95 %", "Within the runs", "Between runs")
     ordered = sorted(entries, key=lambda each: VERDICTS.index(each["verdict"]))
     return Table(columns=columns, rows=tuple(_row(each) for each in ordered))
 
@@ -148,6 +149,7 @@ def _row(entry: Json) -> tuple[Cell, ...]:
         ),
         Cell(text=units.times(entry["ratio"]), sort_key=sort_key(entry["ratio"])),
         Cell(text=times_interval_text(entry["interval"])),
+        Cell(text=times_interval_text(entry.get("within_runs"))),
         Cell(text=times_interval_text(between.get("interval")) if between else units.MISSING),
     )
 

@@ -20,6 +20,7 @@ from reports.words.unwhole_turns import unwhole_turns
 from reports.words.wording import (
     begun_small,
     compared_rows,
+    comparison_notes,
     entry_name,
     gate_name,
     gate_text,
@@ -121,8 +122,8 @@ def show_comparison(
             )
         console.print(table)
     _print_references(comparison, console)
-    if not comparison["is_paired"]:
-        console.print("not paired: intervals are wider than on the same plan")
+    for note in comparison_notes(comparison):
+        console.print(note, soft_wrap=True)
 
 
 def engine_table(metrics: Json) -> Table:
@@ -262,7 +263,6 @@ def _plain_table(first: str, *others: str) -> Table:
 def show_calibration(found: Calibration, console: Console | None = None) -> None:
     """Prints how far the driver's stamps are from the truth on this machine."""
     console = console or console_for_output()
-    lag = units.duration(found.lag_p99_s)
     tails = (found.error_p50_s, found.error_p99_s, found.error_p999_s, found.error_max_s)
     console.print(
         f"{found.num_streams:,} streams, {units.count(found.tokens_per_s)} tokens/s in all, "
@@ -270,7 +270,7 @@ def show_calibration(found: Calibration, console: Console | None = None) -> None
     )
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row("error P50 P99 P99.9 max", "  ".join(units.duration(each) for each in tails))
-    table.add_row("lag of sending, P99", lag)
+    table.add_row("lag of sending, the longest", units.duration(found.lag_max_s))
     table.add_row("reads that held several tokens", units.percent(found.coalesced_ratio))
     table.add_row("busiest driver process", f"{units.percent(found.cpu_ratio)} of a core")
     console.print(table)

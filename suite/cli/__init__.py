@@ -6,6 +6,7 @@ needs.
 
 from suite.cli import (
     attaching,
+    capacity,
     doctoring,
     judging,
     machine,
@@ -16,12 +17,14 @@ from suite.cli import (
     running,
     serving,
     sweeping,
+    training,
 )
 from suite.cli.app import app
 
 __all__ = [
     "app",
     "attaching",
+    "capacity",
     "doctoring",
     "judging",
     "machine",
@@ -32,4 +35,5 @@ __all__ = [
     "running",
     "serving",
     "sweeping",
+    "training",
 ]

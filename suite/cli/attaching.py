@@ -71,8 +71,9 @@ def say_how_to_change(base_url: str) -> None:
     """Tells the way from the default workload to one's own."""
     from engines.secrets import shown_url
 
+    shown = quote(shown_url(base_url))
     typer.echo(
         "that was the default workload: change a value with --set arrivals.concurrency=8, or all "
-        f"of it in a file: fsbench init {quote(shown_url(base_url))}",
+        f"of it in a file: fsbench init {shown}; what the server takes: fsbench doctor {shown}",
         err=True,
     )

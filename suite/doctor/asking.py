@@ -29,12 +29,13 @@ Api = Literal["chat", "completions"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """What came of one request. `failure` is one line, with what to change where that is known."""
+    """What came of one request. `failure` is one line."""
 
     answer: Answer
     response: Response | None  # None: no connection
     sent_at_ns: int
     failure: str | None
+    advice: str | None = None  # which key to change, where the failure names something of ours
     is_timeout: bool = False
     is_kept: bool = False  # the connection was still open a moment later
     died_unanswered: bool = False  # with a connection that an earlier answer had left open
@@ -99,8 +100,7 @@ class Asker:
         heard = await self._exchange(request)
         if heard.failure is None or heard.response is None:
             return heard
-        found = writer.advice_on(heard.failure, status=heard.status)
-        return heard if found is None else replace(heard, failure=f"{heard.failure} ({found})")
+        return replace(heard, advice=writer.advice_on(heard.failure, status=heard.status))
 
     def _asked(self, api: Api | None, *, is_ids: bool, fields: Mapping[str, object]) -> Endpoint:
         """Returns the endpoint with fields added to each request, or left out where they are

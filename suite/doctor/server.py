@@ -53,7 +53,7 @@ def examine_server(
     endpoint = replace(find_endpoint(name, settings), takes_priority=True)
     server = server_of(endpoint)
     say(f"{shown_url(endpoint.base_url)} serves {endpoint.model}")
-    identity = identify(server, endpoint.model)
+    identity = identify(server, endpoint.model, is_thorough=True)
     examination = _Examination(name, settings, endpoint, timeout_s, say)
     asyncio.run(examination.ask_all())
     examination.findings += _counter_findings(settings, server)
@@ -124,7 +124,7 @@ class _Examination:
                 f"api: {api}", _words(SHORT), num_tokens=NUM_TOKENS, api=api, ignore_eos=None
             )
             outcome: Outcome = "yes" if heard.is_good else "no"
-            text = "gives a whole streamed answer" if heard.is_good else heard.failure or ""
+            text = "gives a whole streamed answer" if heard.is_good else _why_not(heard)
             self.findings.append(Finding(what=f"api: {api}", outcome=outcome, text=text))
             if heard.is_good:
                 self._asked.by_api[api] = heard
@@ -198,6 +198,10 @@ class _Examination:
                 )
             )
         self.findings += cache_findings(*heard)
+
+
+def _why_not(heard: Heard) -> str:
+    return f"{heard.failure}" + (f"; {heard.advice}" if heard.advice else "")
 
 
 def _words(num: int) -> str:

@@ -56,7 +56,7 @@ class TurnPlayer:
             planned=planned,
             priority=priority,
             scheduled_ns=planned.due_ns,
-            server=self._routes.next_place(planned.index),
+            server=self._routes.next_place(planned.conversation, planned.index),
         )
         try:
             failure = await self._ask(history, played)
@@ -81,7 +81,7 @@ class TurnPlayer:
             answer.fail("the stream ended before the answer did (no finish_reason, no [DONE])")
         elif not answer.token_reads:
             answer.fail("the answer has no token")
-        elif played.planned.next_turn is not None:
+        elif played.planned.next_turn is not None or played.planned.is_left:
             try:
                 history.hear(answer, played.planned.next_turn)
             except PromptError as error:
@@ -150,7 +150,7 @@ class TurnPlayer:
             has_begun = response is not None and response.has_begun
             if not was_used or has_begun or self._stop is not None:
                 raise
-            again = await self._routes.at(played.server).pool.open()
+            again = await self._routes.at(played.server).pool.reopen()
             await self._exchange(again, request, played)
 
     async def _exchange(self, connection: Connection, request: bytes, played: PlayedTurn) -> None:

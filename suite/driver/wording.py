@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from suite.driver.words import WORDS, render_ids
 from suite.records.prompt_lengths import PromptLengths
 from workloads.plan import Plan
-from workloads.plan_parts import Conversation, Message, TokenIds, Turn
+from workloads.plan_parts import TOOLS_ROLE, Conversation, Message, TokenIds, Turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ def worded(plan: Plan, wording: Wording | None) -> Plan:
 
 def _worded(conversation: Conversation, wording: Wording) -> Conversation:
     turns = [
-        _worded_turn(turn, wording, is_first=not number)
+        _worded_turn(turn, wording, is_first=not number and not conversation.keeps_history)
         for number, turn in enumerate(conversation.turns)
     ]
     return replace(conversation, turns=tuple(turns))
@@ -53,7 +53,7 @@ def _worded_turn(turn: Turn, wording: Wording, *, is_first: bool) -> Turn:
 def _worded_messages(turn: Turn, wording: Wording, *, is_first: bool) -> Iterator[Message]:
     """Yields a turn's messages with words in place of token ids."""
     for number, (message, ids) in enumerate(turn.spans()):
-        if message.text is None and len(ids):
+        if message.text is None and len(ids) and message.role != TOOLS_ROLE:
             text = wording.text(ids, is_first=is_first and not number)
             yield replace(message, text=text)
         else:

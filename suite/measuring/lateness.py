@@ -1,11 +1,12 @@
 """What turns that were sent late could have changed: the same run with every turn as much quicker,
 and as much slower, as lateness allows.
 
-A turn that is late by L is missing at the server for L and is there later, so any turn under way at
-the same time may have ended up to L sooner or later than it would have. In a queue that is served
-in order it is never more than that, whatever the load: all that arrives at most L later ends at
-most L later. So each instant of a turn is off by at most the largest lateness among the turns that
-were under way at the same time, its own included, and a gap between two of them by twice that.
+A turn that is late by L is missing at the server for L and is there later, so a turn under way at
+the same time may have ended up to L sooner or later than it would have, and so may, less and less,
+those beside that one. In a queue that is served in order, whatever the load, all that arrives at
+most L later ends at most L later. So each instant of a turn is taken to be off by at most the
+largest lateness among the turns that were under way at the same time, or at the same time as one of
+these, its own included; and a gap between two instants by twice that.
 """
 
 from __future__ import annotations
@@ -39,12 +40,13 @@ def lags(turns: TurnTable, late_repeats: Sequence[int]) -> Floats:
 
 def slack(turns: TurnTable, late_repeats: Sequence[int]) -> Floats:
     """Returns the largest lateness among the turns under way at the same time as each, [num_turns],
-    itself included."""
+    or at the same time as one of these."""
     lag_s, found = lags(turns, late_repeats), np.zeros(len(turns))
     for repeat in late_repeats:
         rows = np.flatnonzero(turns.repeat == repeat)
-        until = np.fmax(turns.done_at, turns.scheduled_at)[rows]
-        found[rows] = _largest_beside(turns.scheduled_at[rows], until, lag_s[rows])
+        begin, end = turns.scheduled_at[rows], np.fmax(turns.done_at, turns.scheduled_at)[rows]
+        beside = _largest_beside(begin, end, lag_s[rows])
+        found[rows] = _largest_beside(begin, end, beside)
     return found
 
 

@@ -131,11 +131,13 @@ class LengthCheck:
 
 
 def planned_tokens(engine: EngineRun) -> Floats:
-    """Returns the planned prompt tokens of each measured turn, [num_turns], NaN where unknown."""
+    """Returns the planned prompt tokens of each measured turn, [num_turns], NaN where unknown. Of
+    conversations that branch off from others or change what they begin with, none is told."""
     turns = engine.turns
     asked = {
         each.conversation_id: np.cumsum([len(turn.new_prompt_token_ids) for turn in each.turns])
         for each in engine.plan.conversations
+        if not each.keeps_history and not any(turn.replaces_system for turn in each.turns)
     }
     answered = _answered_before(engine.all_turns)
     own = {
@@ -146,7 +148,7 @@ def planned_tokens(engine: EngineRun) -> Floats:
     for row in np.flatnonzero(~np.isnan(turns.num_prompt_tokens) & ~turns.has_failed):
         conversation, turn = turns.conversation_id[row], int(turns.turn[row])
         repeat = int(turns.repeat[row])
-        new = float(asked[conversation][turn])
+        new = float(asked[conversation][turn]) if conversation in asked else 0.0
         if new:  # else the source has words alone, of no known length
             planned[row] = new + answered[repeat, conversation, turn] + own[repeat]
     return planned

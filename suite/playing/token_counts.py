@@ -20,6 +20,7 @@ from engines.extras import install_command
 from engines.identity import server_of
 from suite.driver.data_plane import DataPlane, Shard
 from suite.records.turn_records import TurnRecord
+from workloads.plan import Plan
 from workloads.plan_parts import Conversation, Turn
 
 CONCURRENCY = 2  # requests at a time
@@ -63,8 +64,15 @@ class UsageCounter:
     def _played(self, conversations: Sequence[Sequence[str]]) -> list[TurnRecord]:
         """Returns the turns, conversation by conversation."""
         records: list[TurnRecord] = []
-        asked = [(n, _conversation(n, texts)) for n, texts in enumerate(conversations)]
-        shard = Shard(conversations=asked, closed_concurrency=CONCURRENCY, priorities=None, slos={})
+        plan = Plan(
+            name="lengths",
+            seed=0,
+            user_classes=(),
+            conversations=tuple(_conversation(n, each) for n, each in enumerate(conversations)),
+            closed_concurrency=CONCURRENCY,
+            priorities=None,
+        )
+        shard = Shard.of(plan, worker=0, num_workers=1)
 
         async def play() -> None:
             plane = DataPlane(
@@ -78,7 +86,7 @@ class UsageCounter:
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(play())
-        place = {each.conversation_id: n for n, each in asked}
+        place = {each.conversation_id: n for n, each in enumerate(plan.conversations)}
         return sorted(records, key=lambda each: (place[each.conversation_id], each.turn))
 
 

@@ -21,7 +21,7 @@ from suite.playing.prompt_wording import prompt_wording
 from suite.playing.workload import Workload, priority_updates
 from suite.records.answerers import change_remark, version_text
 from suite.records.engine_logs import finish_engine_logs
-from suite.records.play_result import PlayResult
+from suite.records.play_result import IsEnough, PlayResult, never_enough
 from suite.records.progress import Progress
 from suite.records.run_directory import Counts, Isolation, Trial
 from suite.virtual.play import Script, play_virtually
@@ -67,8 +67,10 @@ def play_trial(
     run_directory: Path,
     num_workers: int,
     observer: Observer,
+    is_enough: IsEnough = never_enough,
 ) -> tuple[Trial, EngineError | EngineInputError | None]:
-    """Plays the trial; returns it as it went, and the error that ended it early, if one did."""
+    """Plays the trial, in wall time until `is_enough`; returns it as it went, and the error that
+    ended it early, if one did."""
     directory = run_directory / name / str(repeat)
     directory.mkdir(parents=True)
     observer.on_trial_start(name, repeat)
@@ -88,7 +90,12 @@ def play_trial(
                 identity = identify(server_of(engine.endpoint), engine.endpoint.model)
                 drive, isolation = _drive(workload, engine, run_directory, directory, num_workers)
                 watch = _death_watch(engine)
-                result = play(drive, on_progress=observer.on_progress, should_stop=watch)
+                result = play(
+                    drive,
+                    on_progress=observer.on_progress,
+                    should_stop=watch,
+                    is_enough=is_enough,
+                )
                 died = watch() or _why_unreachable(engine.endpoint, result.counts)
             # Also where all turns had failed before anybody looked.
             status, note = _status(result) if died is None else ("failed", died)
@@ -207,7 +214,9 @@ def _status(result: PlayResult) -> tuple[Status, str | None]:
     match result.stopped_by:
         case None:
             return "complete", None
-        case "signal":
+        case "enough":
+            return "complete", result.note
+        case "signal" | "time":
             return "interrupted", result.note
         case "caller" | "driver" | "errors":
             return "failed", result.note

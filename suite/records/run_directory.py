@@ -79,7 +79,7 @@ class Trial(BaseModel):
     engine: str
     repeat: int  # from 1
     status: Literal["complete", "interrupted", "failed"]
-    note: str | None  # one line on why it is not complete
+    note: str | None  # one line on why it is not complete, or that it ended before its plan did
     started_at_monotonic_s: float | None
     duration_s: float
     counts: Counts

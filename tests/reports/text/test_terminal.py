@@ -89,7 +89,7 @@ def test_a_calibration_reads_in_microseconds():
         error_p99_s=15e-6,
         error_p999_s=45.1e-6,
         error_max_s=1.2e-3,
-        lag_p99_s=0.0001,
+        lag_max_s=0.0001,
         coalesced_ratio=0.0,
         cpu_ratio=0.031,
         time_source="kernel",

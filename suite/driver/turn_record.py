@@ -40,6 +40,7 @@ class PlayedTurn:
     planned: PlannedTurn
     priority: int | None
     scheduled_ns: int
+    server: int | None = None  # its place among those of the endpoint; None: it has one
     exchange: Exchange | None = None
     done_at_ns: int | None = None
     answer: Answer = field(default_factory=Answer)
@@ -88,6 +89,7 @@ def turn_record(played: PlayedTurn, started_at_ns: int) -> TurnRecord:
         finish_reason=answer.finish_reason,
         error=answer.error,
         error_source=played.error_source if answer.error is not None else None,
+        server=played.server,
         answered_model=answer.model,
         system_fingerprint=answer.system_fingerprint,
         answered_server=server_of(response),

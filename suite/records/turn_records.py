@@ -54,6 +54,7 @@ class TurnRecord:
     answered_model: str | None = None  # as the answer names it, which may be another than was asked
     system_fingerprint: str | None = None  # likewise
     answered_server: str | None = None  # the software that the answer's head names
+    server: int | None = None  # its place in `base_urls`, where there are several
 
 
 TURN_SCHEMA = pa.schema(
@@ -85,6 +86,7 @@ TURN_SCHEMA = pa.schema(
         pa.field("answered_model", pa.string()),
         pa.field("system_fingerprint", pa.string()),
         pa.field("answered_server", pa.string()),
+        pa.field("server", pa.int32()),
     ]
 )
 _COLUMNS = tuple(TURN_SCHEMA.names)

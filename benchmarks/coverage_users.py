@@ -204,4 +204,5 @@ def attainment(attained: Floats, num_turns: Floats | int) -> Attainment:
         num_planned_turns=np.broadcast_to(np.asarray(num_turns, dtype=np.int64), num),
         num_attained_turns=attained.astype(np.int64),
         is_within_slo=attained.astype(bool),
+        is_within_uncapped=attained.astype(bool),
     )

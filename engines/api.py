@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from engines.facts import EngineFacts
 from engines.separation import Separation
+from engines.terms import UNKNOWN, Terms
 
 # Arrow streams an engine may leave in its directory: its steps, the requests that ended, the
 # transfers of KV; or what another engine's server told of itself each second. Instants in them
@@ -37,6 +38,7 @@ class Endpoint:
     takes_priority: bool  # `priority` may stand in the request body
     proxy: str | None = None  # an HTTP proxy's URL; those of the environment are not heeded
     names_conversation: bool = False  # by `vllm_xargs`, for fsbench's scheduler plug-in
+    takes_terms: bool = False  # and heeds who asks and what was promised, said in the same place
     separation: Separation | None = None  # None: the server starts anew with each trial
     opening_token_ids: tuple[int, ...] = ()  # a trial's own, before each first prompt
 
@@ -66,6 +68,11 @@ class RunningEngine(Protocol):
         is."""
         ...
 
+    def remarks(self) -> list[str]:
+        """Returns what a reader has to know of how it was watched, one line each; asked once, after
+        it has been left."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualRequest:
@@ -77,6 +84,7 @@ class VirtualRequest:
     num_output_tokens: int
     arrived_at: float  # virtual seconds, not after now
     priority: int
+    terms: Terms = UNKNOWN
 
 
 class VirtualToken(Protocol):

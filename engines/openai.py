@@ -22,10 +22,11 @@ from engines.errors import EngineError, EngineInputError
 from engines.facts import EngineFacts
 from engines.proxied import opener_through
 from engines.separation import CacheSalt, PrefixCache, Server, check_prefix_cache, separate
-from engines.server_metrics import logged_server_metrics
+from engines.server_metrics import CounterWatch, logged_server_metrics
 
 WANTS_A_KEY = (401, 403)
 NO_SUCH_ROUTE = (404, 405, 501)  # some servers list no models; then the file's word counts
+IS_BROKEN = 500  # `transformers serve` lists its cache, which need not be there; likewise
 
 
 def _is_base(url: str) -> str:
@@ -65,7 +66,8 @@ class OpenAISettings(EngineSettings):
     metrics_url: str | None = Field(
         None,
         pattern=r"^https?://",
-        description="its Prometheus page (/metrics, vLLM's names), read each second",
+        description="its Prometheus page (mostly /metrics), read each second; names as of vLLM, "
+        "llama.cpp, SGLang, TGI, LiteLLM",
     )
     proxy: str | None = Field(
         None,
@@ -96,20 +98,25 @@ class OpenAISettings(EngineSettings):
     ) -> Iterator[RunningEngine]:
         """Attaches to the server; nothing is started."""
         endpoint = find_endpoint(name, self)
-        with _watched_metrics(self, directory):
-            yield AttachedServer(endpoint)
+        with _watched_metrics(self, directory) as watch:
+            yield AttachedServer(endpoint, watch)
 
 
 @dataclass(frozen=True, slots=True)
 class AttachedServer:
     endpoint: Endpoint
-    version: str | None = None  # a server need not say
+    counters: CounterWatch | None = None
+    version: str | None = None  # told by the server's own pages, or by its answers
 
     def is_alive(self) -> bool:
         return True  # not ours to watch: a dead server shows as failed turns
 
     def death_note(self) -> str:
         return "a server that was attached to is not watched"
+
+    def remarks(self) -> list[str]:
+        remark = None if self.counters is None else self.counters.remark()
+        return [] if remark is None else [remark]
 
 
 def find_endpoint(name: str, settings: OpenAISettings) -> Endpoint:
@@ -143,7 +150,9 @@ def find_endpoint(name: str, settings: OpenAISettings) -> Endpoint:
     )
 
 
-def _watched_metrics(settings: OpenAISettings, directory: Path) -> AbstractContextManager[None]:
+def _watched_metrics(
+    settings: OpenAISettings, directory: Path
+) -> AbstractContextManager[CounterWatch | None]:
     url, timeout_s = settings.metrics_url, settings.timeout_s
     if url is None:
         return nullcontext()
@@ -157,7 +166,7 @@ def _watched_metrics(settings: OpenAISettings, directory: Path) -> AbstractConte
             raise OSError(str(error)) from None
         return page.decode(errors="replace")
 
-    return logged_server_metrics(directory, read_page)
+    return logged_server_metrics(directory, read_page, where=f"metrics_url {url}")
 
 
 def _api_key(name: str, settings: OpenAISettings) -> str | None:
@@ -180,7 +189,7 @@ def _served_models(name: str, settings: OpenAISettings, api_key: str | None) -> 
             return [str(entry["id"]) for entry in json.load(reply)["data"]]
     except urllib.error.HTTPError as error:
         with error:
-            if settings.model is not None and error.code in NO_SUCH_ROUTE:
+            if settings.model is not None and error.code in (*NO_SUCH_ROUTE, IS_BROKEN):
                 return [settings.model]
             refusal = EngineInputError if error.code in WANTS_A_KEY else EngineError
             advice = _advice(error.code, name, settings)
@@ -212,6 +221,11 @@ def _advice(status: int, name: str, settings: OpenAISettings) -> str:
         return (
             f"{_key(name, 'base_url')} mostly ends in /v1; where the server lists no models, set "
             f"{_key(name, 'model')}"
+        )
+    if status == IS_BROKEN:
+        return (
+            f"look at the server's log; where only its list of models is broken, set "
+            f"{_key(name, 'model')}, and {_key(name, 'api_key_env')} where it wants a key"
         )
     return f"look at the server's log, and at {_key(name, 'base_url')}"
 

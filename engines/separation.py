@@ -10,8 +10,10 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -77,6 +79,19 @@ CacheSalt = Literal["auto", True, False]
 Separation = Literal["cache_salt", "words", "reset", "shared"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """Whatever a server answered, also with a status that says no."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]  # names in small letters
+    body: bytes  # the first MAX_PAGE_BYTES of it
+
+
+MAX_PAGE_BYTES = 8 * 1024**2
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A server that is asked about its cache, beside the load."""
@@ -101,6 +116,36 @@ class Server:
         except http.client.HTTPException as error:
             raise OSError(repr(error)) from None
         return content
+
+    def look(self, url: str, *, timeout_s: float | None = None) -> Reply:
+        """Returns what is at the URL, a refusal too. Raises OSError where nothing answers."""
+        headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        request = urllib.request.Request(url, headers=headers)
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+        try:
+            try:
+                reply = opener_through(self.proxy).open(request, timeout=timeout_s)
+            except urllib.error.HTTPError as error:
+                reply = error
+            with reply:
+                return Reply(
+                    status=reply.status,
+                    reason=str(reply.reason),
+                    headers={name.lower(): value for name, value in reply.headers.items()},
+                    body=_read_until(time.monotonic() + timeout_s, reply),
+                )
+        except (http.client.HTTPException, ValueError) as error:
+            raise OSError(repr(error)) from None
+
+
+def _read_until(deadline: float, reply: http.client.HTTPResponse) -> bytes:
+    """Returns the body; a page that comes in drops must not hold anybody. Raises OSError."""
+    body = b""
+    while len(body) < MAX_PAGE_BYTES and (piece := reply.read1(65_536)):
+        body += piece
+        if time.monotonic() > deadline:
+            raise OSError("the page was not there in time")
+    return body
 
 
 def separate(

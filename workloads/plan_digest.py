@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from workloads.plan_parts import Conversation, PriorityTrace, UserClass
+from workloads.plan_parts import Conversation, PriorityTrace, Turn, UserClass
 
 CANONICAL_FORM = "fsbench plan, canonical form 1"
 
@@ -47,15 +47,29 @@ def plan_digest(
 def _of_user_class(user_class: UserClass) -> Iterator[bytes]:
     slo = user_class.slo
     ratios = (user_class.share_ratio, slo.tbt_percentile, slo.attainment_ratio)
-    yield _json(user_class.name, _us(slo.ttft_s), _us(slo.tbt_s), *map(_ppb, ratios))
+    # Only where it is promised: who never promised it keeps the digest of before there was one.
+    cap = () if slo.max_gap_s is None else (_us(slo.max_gap_s),)
+    yield _json(user_class.name, _us(slo.ttft_s), _us(slo.tbt_s), *map(_ppb, ratios), *cap)
 
 
 def _of_conversation(conversation: Conversation) -> Iterator[bytes]:
     who = (conversation.conversation_id, conversation.user_id, conversation.user_class)
     yield _json(*who, _us(conversation.start_at_s), len(conversation.turns))
+    if (branch := conversation.branch) is not None:
+        yield _json("branch", branch.conversation_id, branch.turn, branch.keeps_history)
     for turn in conversation.turns:
         yield _json(turn.prompt_text, turn.num_output_tokens, _us(turn.think_time_s))
         yield turn.new_prompt_token_ids.astype("<i4").tobytes()
+        yield from _of_messages(turn)
+
+
+def _of_messages(turn: Turn) -> Iterator[bytes]:
+    """Nothing for a turn that is one user message, as all were before there were others."""
+    if turn.messages or turn.waits_for_branches:
+        flags = (turn.replaces_system, turn.waits_for_branches)
+        yield _json("messages", len(turn.messages), *flags)
+    for each in turn.messages:
+        yield _json(each.role, each.num_tokens, each.text, each.fields, each.joins_answer)
 
 
 def _of_priorities(trace: PriorityTrace) -> Iterator[bytes | memoryview]:

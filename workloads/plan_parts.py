@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import takewhile
 
 import numpy as np
 import numpy.typing as npt
 
 TokenIds = npt.NDArray[np.int32]
+TOOLS_ROLE = (
+    "tools"  # a message that defines tools, as JSON: it goes with each request from then on
+)
+FRONT_ROLES = frozenset({TOOLS_ROLE, "system", "developer"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message of several that a turn adds. Its tokens are the next `num_tokens` of the turn's
+    new prompt."""
+
+    role: str  # system, user, tool, …, or TOOLS_ROLE
+    num_tokens: int
+    text: str | None = None  # None: its tokens are all that is known
+    fields: str | None = None  # a JSON object of what stands beside role and content
+    joins_answer: bool = False  # its fields (tool calls) are put to the answer before it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +37,35 @@ class Turn:
     prompt_text: str | None  # the user's words, where the source has any; text wins over ids
     num_output_tokens: int  # the answer's length; engines are asked for exactly this many
     think_time_s: float  # from the end of the previous answer to this turn; 0 for the first
+    messages: tuple[Message, ...] = ()  # where it is more than one user message; no text then
+    replaces_system: bool = False  # its system messages take the place of those at the front
+    waits_for_branches: bool = False  # asked once all that branched off before it have ended
+
+    @property
+    def front(self) -> tuple[Message, ...]:
+        """Returns the messages that it begins with of those that a server puts to the front."""
+        return tuple(takewhile(lambda each: each.role in FRONT_ROLES, self.messages))
+
+    @property
+    def num_front_tokens(self) -> int:
+        return sum(each.num_tokens for each in self.front)
+
+    def spans(self) -> Iterator[tuple[Message, TokenIds]]:
+        """Yields each message with its part of the token ids."""
+        start = 0
+        for message in self.messages:
+            yield message, self.new_prompt_token_ids[start : start + message.num_tokens]
+            start += message.num_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """Where a conversation branches off from another one: it begins when that turn has been
+    answered, after its own first turn's think time."""
+
+    conversation_id: str
+    turn: int
+    keeps_history: bool  # it goes on from all that was said until then; else it starts from nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,16 +75,23 @@ class Conversation:
     user_class: str
     start_at_s: float  # seconds after the run's start; in closed mode only the order counts
     turns: tuple[Turn, ...]
+    branch: Branch | None = None  # None: it begins at start_at_s; else that is its origin's
+
+    @property
+    def keeps_history(self) -> bool:
+        """Returns whether something was said before its first turn."""
+        return self.branch is not None and self.branch.keeps_history
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slo:
-    """What a user was promised. A turn attains it when both of its latencies are inside."""
+    """What a user was promised. A turn attains it when its latencies are inside."""
 
     ttft_s: float
     tbt_s: float
     tbt_percentile: float  # which percentile of the turn's gaps is held against tbt_s, 0–1
     attainment_ratio: float  # the share of a user's turns that must attain, 0–1
+    max_gap_s: float | None = None  # the longest any gap of a turn may be; None = no such promise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

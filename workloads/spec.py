@@ -19,23 +19,22 @@ from pydantic import (
 
 from workloads.errors import WorkloadError
 from workloads.source import WorkloadSource
-from workloads.spec_errors import describe
-from workloads.spec_references import ReferenceSpec, check_engines
-from workloads.spec_traffic import (
+from workloads.spec_base import PositiveDuration, Spec
+from workloads.spec_conversations import (
     TRACES_WITH_GAPS,
     TRACES_WITH_INSTANTS,
-    ArrivalsSpec,
     ConversationsSpec,
-    NoThinkTime,
-    PositiveDuration,
-    Spec,
-    ThinkTimeSpec,
+    TraceConversations,
 )
+from workloads.spec_errors import describe
+from workloads.spec_references import ReferenceSpec, check_engines
+from workloads.spec_traffic import ArrivalsSpec, NoThinkTime, ThinkTimeSpec
 from workloads.units import Duration, parse_duration
 
 RUN_DIRECTORY_FILES = frozenset(
     {"manifest.json", "plan.parquet", "metrics.json", "report.html", "solo"}
 )
+CHANGING = ("steps", "ramp")  # arrivals that say themselves how long they take
 FOLDER_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 
 
@@ -56,10 +55,24 @@ Ratio = Annotated[float, Field(gt=0, le=1)]
 class SloSpec(Spec):
     ttft: PositiveDuration = Field(description="Time to first token, at most.")
     tbt: PositiveDuration = Field(description="Time between tokens, at most.")
-    attainment: Ratio = Field(description="Share of a user's turns that must keep both (0–1].")
+    attainment: Ratio = Field(description="Share of a user's turns that must keep all of it (0–1].")
     tbt_percentile: Ratio = Field(
         default=0.99, description="Which percentile of a turn's gaps is held against tbt (0–1]."
     )
+    max_gap: PositiveDuration | None = Field(
+        default=None,
+        description="The longest pause between two tokens of an answer, at most: a percentile "
+        "says nothing of one gap in a hundred. Default: no such promise.",
+    )
+
+    @model_validator(mode="after")
+    def _cap_is_above_the_bound(self) -> SloSpec:
+        if self.max_gap is not None and self.max_gap < self.tbt:
+            raise ValueError(
+                f"max_gap must be >= tbt ({self.tbt:g}s), got {self.max_gap:g}s; the longest gap "
+                "is never shorter than the percentile that tbt bounds"
+            )
+        return self
 
 
 class UserClassSpec(Spec):
@@ -246,6 +259,23 @@ class WorkloadSpec(Spec):
     )
 
     @model_validator(mode="after")
+    def _number_is_known(self) -> WorkloadSpec:
+        conversations, process = self.conversations, self.arrivals.process
+        if process == "closed" and conversations.duration is not None:
+            raise ValueError(
+                "conversations.duration can not stand with arrivals.process closed, where a start "
+                "is the end of another conversation; give conversations.count"
+            )
+        has_none = conversations.duration is None and conversations.count is None
+        is_trace = isinstance(conversations, TraceConversations)
+        if has_none and not is_trace and process not in CHANGING:
+            raise ValueError(
+                "conversations.count is missing; write how many, or how long they start to come: "
+                "duration: 5m"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _trace_knows_instants(self) -> WorkloadSpec:
         trace = getattr(self.conversations, "trace", None) or "none"
         needs = {
@@ -256,7 +286,7 @@ class WorkloadSpec(Spec):
             if value == "trace" and trace not in traces:
                 raise ValueError(
                     f"{key} can be trace only with conversations.trace "
-                    f"{' or '.join(traces)}, got conversations.trace {trace}"
+                    f"{', '.join(traces[:-1])} or {traces[-1]}, got conversations.trace {trace}"
                 )
         return self
 

@@ -41,7 +41,7 @@ PHRASES = {
 MISSING_ADVICE = {
     "conversations.path": "write it there or give --set conversations.path=FILE; "
     "docs/workloads.md (Traces) says where such files come from",
-    "conversations.source": "write source: sharegpt-like, source: fixed, or, without source, "
+    "conversations.source": "write source: sharegpt-like, fixed or synthetic, or, without source, "
     "trace: and path:",
 }
 NAMED_MEMBERS = {"conversations": "source"}  # told apart by this key, or by having a `trace`
@@ -179,7 +179,7 @@ def _place(location: tuple[int | str, ...], model: type[BaseModel]) -> _Place:
 def _inside(kind: Any, part: int | str) -> Any:
     if _is_model(kind):
         field = kind.model_fields.get(str(part))
-        return _unless_none(field.annotation) if field else None
+        return _bare(_unless_none(field.annotation)) if field else None
     arguments = get_args(kind)
     return _bare(arguments[-1]) if get_origin(kind) in (dict, list) else None
 

@@ -1,137 +1,31 @@
-"""What is asked and when, in a workload file: conversations, arrivals, think times."""
+"""When it is asked, in a workload file: arrivals and think times."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
+from workloads.bounds import MAX_CONVERSATIONS, MAX_FACTOR, MAX_RATE
+from workloads.spec_base import PositiveDuration, Spec
 from workloads.units import Duration
 
-
-class Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-TRACES_WITH_INSTANTS = ("azure", "mooncake", "burstgpt", "vllm-requests")
-TRACES_WITH_GAPS = ("mooncake", "burstgpt")  # between turns of one conversation
-
-PositiveDuration = Annotated[Duration, Field(gt=0)]
-
-
-class ConversationLimits(Spec):
-    """What every source of conversations takes."""
-
-    max_context_tokens: int | None = Field(
-        default=None,
-        ge=3,
-        description="A conversation ends before the turn that would bring prompt, history and "
-        "answer together over this; what is cut so is counted. Default: no limit.",
-    )
-    max_turns: int | None = Field(
-        default=None, ge=1, description="A conversation ends after so many turns; counted."
-    )
-    length_scale: float = Field(
-        default=1.0,
-        gt=0,
-        description="Prompt and output lengths are multiplied by this (at least 1 prompt token "
-        "and 2 output tokens remain), to fit small models and machines.",
-    )
-    token_ids: Annotated[tuple[int, int], Field(strict=False)] = Field(
-        default=(256, 8000),
-        description="Sources that know only lengths get prompts of token ids drawn uniformly "
-        "from this range, upper end excluded; it must lie in the model's vocabulary.",
-    )
-
-    @model_validator(mode="after")
-    def _token_range_is_not_empty(self) -> ConversationLimits:
-        low, high = self.token_ids
-        if not 0 <= low < high <= 2**31:
-            raise ValueError(
-                f"token_ids must be [low, high] with 0 ≤ low < high, got {[low, high]}"
-            )
-        return self
-
-
-class ShareGptLikeConversations(ConversationLimits):
-    """Lengths drawn from distributions fitted to ShareGPT; needs no file."""
-
-    source: Literal["sharegpt-like"]
-    count: int = Field(ge=1, description="How many conversations.")
-
-
-class FixedConversations(ConversationLimits):
-    """Conversations that all have these lengths."""
-
-    source: Literal["fixed"]
-    count: int = Field(ge=1, description="How many conversations.")
-    turns: int = Field(ge=1, description="Turns in each conversation.")
-    prompt_tokens: int = Field(ge=1, description="New prompt tokens in each turn.")
-    output_tokens: int = Field(ge=1, description="Tokens of each answer.")
-
-
-class TraceConversations(ConversationLimits):
-    """Conversations read from a trace file, in its order."""
-
-    trace: Literal[
-        "sharegpt", "sharegpt-json", "azure", "mooncake", "burstgpt", "vllm-requests"
-    ] = Field(description="The file's format.")
-    path: str = Field(
-        min_length=1,
-        description="The trace file, plain or gzip; relative to the workload file's folder "
-        "(given with --set: to the current directory).",
-    )
-    count: int | None = Field(
-        default=None,
-        ge=1,
-        description="How many conversations that fit the limits. Default: all from offset on.",
-    )
-    offset: int = Field(default=0, ge=0, description="Conversations to leave out at the start.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _has_one_source(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "source" in value:
-            raise ValueError("source can not stand beside trace; remove one of them")
-        return value
-
-    @model_validator(mode="after")
-    def _words_are_not_scaled(self) -> TraceConversations:
-        if self.trace == "sharegpt-json" and self.length_scale != 1:
-            raise ValueError(
-                f"length_scale must be 1 for trace sharegpt-json, whose prompts are real words, "
-                f"got {self.length_scale}; use max_context_tokens or max_turns"
-            )
-        return self
-
-
-def _conversation_source(value: Any) -> str | None:
-    if isinstance(value, TraceConversations) or (isinstance(value, dict) and "trace" in value):
-        return "trace"
-    source = value.get("source") if isinstance(value, dict) else getattr(value, "source", None)
-    return source if isinstance(source, str) else None
-
-
-ConversationsSpec = Annotated[
-    Annotated[ShareGptLikeConversations, Tag("sharegpt-like")]
-    | Annotated[FixedConversations, Tag("fixed")]
-    | Annotated[TraceConversations, Tag("trace")],
-    Discriminator(_conversation_source),
-]
+Rate = Annotated[float, Field(gt=0, le=MAX_RATE)]
+Rate0 = Annotated[float, Field(ge=0, le=MAX_RATE)]
 
 
 class PoissonArrivals(Spec):
     """Open loop; exponential gaps between the starts of conversations."""
 
     process: Literal["poisson"]
-    rate: float = Field(gt=0, description="Conversations per second.")
+    rate: Rate = Field(description="Conversations per second.")
 
 
 class GammaArrivals(Spec):
     """Open loop; gamma gaps, burstier than Poisson for cv > 1."""
 
     process: Literal["gamma"]
-    rate: float = Field(gt=0, description="Conversations per second.")
+    rate: Rate = Field(description="Conversations per second.")
     cv: float = Field(gt=0, le=50, description="Standard deviation of the gaps over their mean.")
 
 
@@ -139,7 +33,52 @@ class ConstantArrivals(Spec):
     """Open loop; equal gaps, the first conversation at 0."""
 
     process: Literal["constant"]
-    rate: float = Field(gt=0, description="Conversations per second.")
+    rate: Rate = Field(description="Conversations per second.")
+
+
+class Step(Spec):
+    rate: Rate0 = Field(description="Conversations per second; 0 is a pause.")
+    duration: PositiveDuration = Field(description="How long this rate holds.")
+
+
+class ChangingArrivals(Spec):
+    """Open loop, at a rate that changes with time as planned. After the last change it stays."""
+
+    cv: float = Field(
+        default=1.0,
+        gt=0,
+        le=50,
+        description="Standard deviation of the gaps over their mean, at any one rate. Default: 1, "
+        "as in a Poisson process.",
+    )
+
+
+class StepsArrivals(ChangingArrivals):
+    """Open loop; one rate after another."""
+
+    process: Literal["steps"]
+    steps: list[Step] = Field(min_length=1, description="Rates, each for its duration.")
+
+    @model_validator(mode="after")
+    def _somebody_comes(self) -> StepsArrivals:
+        if not any(step.rate for step in self.steps):
+            raise ValueError("steps must have a rate > 0 somewhere, got 0 in all of them")
+        return self
+
+
+class RampArrivals(ChangingArrivals):
+    """Open loop; the rate changes evenly from one to another."""
+
+    process: Literal["ramp"]
+    from_rate: Rate0 = Field(description="Conversations per second at the start.")
+    to_rate: Rate0 = Field(description="Conversations per second at the end.")
+    over: PositiveDuration = Field(description="How long the change takes.")
+
+    @model_validator(mode="after")
+    def _somebody_comes(self) -> RampArrivals:
+        if not self.from_rate and not self.to_rate:
+            raise ValueError("to_rate must be > 0 where from_rate is 0")
+        return self
 
 
 class TraceArrivals(Spec):
@@ -147,7 +86,10 @@ class TraceArrivals(Spec):
 
     process: Literal["trace"]
     scale: float = Field(
-        default=1.0, gt=0, description="Instants are multiplied by this; 0.5 is twice as fast."
+        default=1.0,
+        gt=0,
+        le=MAX_FACTOR,
+        description="Instants are multiplied by this; 0.5 is twice as fast.",
     )
 
 
@@ -155,11 +97,17 @@ class ClosedArrivals(Spec):
     """Closed loop: so many conversations at any time; the next begins when one has ended."""
 
     process: Literal["closed"]
-    concurrency: int = Field(ge=1, description="Conversations at any time.")
+    concurrency: int = Field(ge=1, le=MAX_CONVERSATIONS, description="Conversations at any time.")
 
 
 ArrivalsSpec = Annotated[
-    PoissonArrivals | GammaArrivals | ConstantArrivals | TraceArrivals | ClosedArrivals,
+    PoissonArrivals
+    | GammaArrivals
+    | ConstantArrivals
+    | StepsArrivals
+    | RampArrivals
+    | TraceArrivals
+    | ClosedArrivals,
     Field(discriminator="process"),
 ]
 
@@ -196,7 +144,9 @@ class TraceThinkTime(Spec):
     """The gaps between the trace's linked turns (mooncake, burstgpt with sessions)."""
 
     distribution: Literal["trace"]
-    scale: float = Field(default=1.0, gt=0, description="Gaps are multiplied by this.")
+    scale: float = Field(
+        default=1.0, gt=0, le=MAX_FACTOR, description="Gaps are multiplied by this."
+    )
 
 
 ThinkTimeSpec = Annotated[

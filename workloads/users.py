@@ -29,6 +29,7 @@ def user_classes(classes: Mapping[str, UserClassSpec]) -> tuple[UserClass, ...]:
                 tbt_s=spec.slo.tbt,
                 tbt_percentile=spec.slo.tbt_percentile,
                 attainment_ratio=spec.slo.attainment,
+                max_gap_s=spec.slo.max_gap,
             ),
         )
         for name, spec in classes.items()

@@ -14,6 +14,8 @@ from pydantic import Field, model_validator
 
 from engines.api import EngineSettings
 from engines.context_limit import refuse_longer
+from engines.core.policies.settings import PolicyChoice, PolicySettings, PrioritySettings
+from engines.promise import Promise
 
 Allocator = Literal["paged", "sorted", "block_group"]
 Layout = Literal["per_layer", "cross_layer"]
@@ -22,7 +24,6 @@ Swap = Literal["sync", "async", "adaptive"]
 Preemption = Literal["swap", "recompute"]
 Reuse = Literal["none", "host_swap", "host_copy", "prefix"]
 GroupVictim = Literal["random", "least_progress"]
-PolicyName = Literal["fcfs", "priority"]
 Admission = Literal["strict", "backfill"]
 
 
@@ -36,7 +37,7 @@ class Mechanisms:
     swap: Swap
     preemption: Preemption
     reuse: Reuse
-    policy: PolicyName
+    policy: PolicySettings
     admission: Admission = "strict"
     watermark_ratio: float = 0.01  # of the device pool, kept free of newcomers so holders can grow
 
@@ -50,7 +51,7 @@ VLLM_0_3 = Mechanisms(
     swap="sync",
     preemption="swap",
     reuse="host_swap",
-    policy="priority",
+    policy=PrioritySettings(),
 )
 # [R] FastSwitch: block groups, adaptive asynchronous swapping, host copies that stay valid.
 FASTSWITCH = replace(
@@ -111,7 +112,7 @@ class CoreEngineSettings(EngineSettings):
     swap: Swap | None = Field(None, description="whether the model waits for transfers")
     preemption: Preemption | None = Field(None, description="where a preempted request's KV goes")
     reuse: Reuse | None = Field(None, description="what a conversation's next turn finds")
-    policy: PolicyName | None = Field(None, description="who holds the device")
+    policy: PolicyChoice | None = Field(None, description="who holds the device")
     admission: Admission | None = Field(None, description="whether who fits may pass who does not")
     watermark_ratio: float | None = Field(
         None, ge=0, lt=1, description="share of the device pool kept free of newcomers"
@@ -134,6 +135,11 @@ class CoreEngineSettings(EngineSettings):
     )
     max_context_tokens: int | None = Field(
         None, ge=2, description="longest prompt plus answer; default: what model and pool allow"
+    )
+    slo_by_class: dict[str, Promise] = Field(
+        default_factory=dict,
+        description="what a server promises to each class of users whose requests do not say: "
+        "{interactive: {ttft_ms: 1000, tbt_ms: 200, max_gap_ms: 2000}}; `default`: all others",
     )
 
     @model_validator(mode="after")
@@ -209,6 +215,11 @@ class CoreEngineSettings(EngineSettings):
             found.append(
                 f"preset {self.preset} is called {name} now: it is this engine with those "
                 "mechanisms, under a policy that displaces, not vLLM"
+            )
+        if self.mechanisms().policy.name == "srpt":
+            found.append(
+                "policy srpt: an oracle, it takes each request's max_tokens for the length of its "
+                "answer; no real engine can know that"
             )
         if self.mechanisms().admission == "backfill":
             found.append(

@@ -87,6 +87,7 @@ def _served_model(config: ProcessConfig, loaded: LoadedModel) -> ServedModel:
         make_detokenizer=lambda: Detokenizer(loaded.tokenizer),
         max_context_tokens=wanted,
         vocab_size=loaded.config.vocab_size,
+        promises=settings.slo_by_class,
     )
 
 

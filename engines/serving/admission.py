@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from engines.core.request import Request
 from engines.core.sampling_params import SamplingParams
+from engines.promise import Promise
 from engines.serving.chat_template import ChatTemplateError
 from engines.serving.errors import ApiError
 from engines.serving.generation import IncrementalDetokenizer
 from engines.serving.schemas import ChatMessage, GenerationBody
+from engines.serving.terms import conversation_of, terms_of
 
 _LONG_TEXT = 16_384  # characters; from here on encoding would hold up the other streams' tokens
 
@@ -34,6 +36,7 @@ class ServedModel:
     make_detokenizer: Callable[[], IncrementalDetokenizer]
     max_context_tokens: int  # prompt and answer together
     vocab_size: int
+    promises: Mapping[str, Promise] = field(default_factory=dict)  # to each class of users
 
 
 class Admission:
@@ -82,16 +85,18 @@ class Admission:
         *,
         request_id: str,
         arrived_at: float,
-        conversation_header: str | None,
+        headers: Mapping[str, str],
     ) -> Request:
-        """Raises ApiError when prompt and answer do not fit the context."""
+        """Raises ApiError: prompt and answer do not fit the context, or body and headers disagree
+        on who asks."""
         return Request(
             request_id=request_id,
             prompt_token_ids=prompt_token_ids,
             sampling=self._sampling(body, self._max_tokens(body, len(prompt_token_ids))),
             arrived_at=arrived_at,
             priority=body.priority,
-            conversation_id=_conversation_id(body, conversation_header),
+            conversation_id=conversation_of(body, headers),
+            terms=terms_of(body, headers, self._model.promises),
         )
 
     def _max_tokens(self, body: GenerationBody, num_prompt: int) -> int:
@@ -140,20 +145,3 @@ async def _off_loop_if_long(
 
 def _too_long(message: str) -> ApiError:
     return ApiError(message, code="context_length_exceeded")
-
-
-def _conversation_id(body: GenerationBody, header: str | None) -> str | None:
-    if header is None or header == body.conversation_id:
-        return body.conversation_id
-    if body.conversation_id is not None:
-        raise ApiError(
-            f"conversation_id {body.conversation_id!r} and X-Conversation-Id {header!r} differ; "
-            "send one",
-            param="conversation_id",
-        )
-    if not 1 <= len(header) <= 256:
-        raise ApiError(
-            f"X-Conversation-Id must have 1 to 256 characters, got {len(header)}",
-            param="conversation_id",
-        )
-    return header

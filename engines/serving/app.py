@@ -7,6 +7,7 @@ import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
+from importlib import metadata
 
 import orjson
 from aiohttp import web
@@ -88,6 +89,7 @@ class Api:
         return [
             web.get("/health", self.health),
             web.get("/metrics", self.metrics),
+            web.get("/version", self.version),
             web.get("/v1/models", self.list_models),
             web.get("/v1/models/{name:.+}", self.show_model),
             web.post("/v1/completions", self.complete),
@@ -101,6 +103,9 @@ class Api:
     async def metrics(self, _: web.Request) -> web.Response:
         headers = {"Content-Type": CONTENT_TYPE_LATEST}
         return web.Response(body=self._metrics.exposition(), headers=headers)
+
+    async def version(self, _: web.Request) -> web.Response:
+        return web.json_response({"version": metadata.version("fsbench")})
 
     async def list_models(self, _: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [self._model_card()]})
@@ -119,7 +124,7 @@ class Api:
             prompt,
             request_id=f"cmpl-{uuid.uuid4().hex}",
             arrived_at=arrived_at,
-            conversation_header=http.headers.get("X-Conversation-Id"),
+            headers=http.headers,
         )
         return await self._answer(http, body, request, CompletionReply(self._header(body, request)))
 
@@ -132,7 +137,7 @@ class Api:
             await self._admission.chat_token_ids(body.messages),
             request_id=f"chatcmpl-{uuid.uuid4().hex}",
             arrived_at=arrived_at,
-            conversation_header=http.headers.get("X-Conversation-Id"),
+            headers=http.headers,
         )
         return await self._answer(http, body, request, ChatReply(self._header(body, request)))
 

@@ -2,7 +2,7 @@
 
 A null counts as absent. Fields that would change the answer and are not implemented are refused
 by name unless they hold their neutral value; so is a field that looks misspelt. Everything else
-that clients like to send (`user`, `metadata`, `store`, …) changes nothing here and is ignored.
+that clients like to send (`metadata`, `store`, …) changes nothing here and is ignored.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pydantic import (
     ValidationError,
 )
 
+from engines.promise import Promise
 from engines.serving.errors import ApiError
 
 # field → values that ask for nothing
@@ -66,7 +67,6 @@ _UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
 }
 _IGNORED = frozenset(
     {
-        "user",
         "metadata",
         "store",
         "service_tier",
@@ -83,7 +83,7 @@ _IGNORED = frozenset(
 MAX_UNKNOWN = 64
 
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
-ConversationId = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+ShortName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 
 
@@ -121,7 +121,10 @@ class GenerationBody(BaseModel):
     stream: bool = False
     stream_options: StreamOptions | None = None
     priority: Int64 = 0
-    conversation_id: ConversationId | None = None
+    conversation_id: ShortName | None = None
+    user: ShortName | None = None  # who asks, whom the scheduler may be fair to
+    user_class: ShortName | None = None
+    slo: Promise | None = None
     return_token_ids: bool = False
 
     @property
@@ -252,8 +255,15 @@ def _of_validation(error: ValidationError) -> ApiError:
     param = str(first["loc"][0]) if first["loc"] else None
     if first["type"] == "missing":
         return ApiError(f"{where} is missing; give it", param=param)
-    what = first["msg"][0].lower() + first["msg"][1:]
-    return ApiError(f"{where}: {what}, got {_shown(first['input'])}", param=param)
+    return ApiError(f"{where}: {validation_message(error)}", param=param)
+
+
+def validation_message(error: ValidationError) -> str:
+    """Returns what was wrong first, without where: one line."""
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    return f"{first['msg'][0].lower()}{first['msg'][1:]}, got {_shown(first['input'])}"
 
 
 def _shown(value: object) -> str:

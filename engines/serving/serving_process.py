@@ -55,6 +55,9 @@ class RunningServer:
     def death_note(self) -> str:
         return self.process.death_note()
 
+    def remarks(self) -> list[str]:
+        return []  # its own logs tell
+
 
 @contextmanager
 def serving_process(argv: list[str], config: ServingConfig) -> Iterator[RunningEngine]:
@@ -79,6 +82,7 @@ def _endpoint(model_name: str, port: int) -> Endpoint:
         is_fsbench=True,
         applies_priority_trace=True,
         takes_priority=True,
+        takes_terms=True,
     )
 
 

@@ -88,6 +88,7 @@ def _served_model(name: str, settings: SimulatedSettings) -> ServedModel:
         make_detokenizer=NumberDetokenizer,
         max_context_tokens=min(wanted, shape.max_positions),
         vocab_size=shape.vocab_size,
+        promises=settings.slo_by_class,
     )
 
 

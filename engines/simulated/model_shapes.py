@@ -50,6 +50,14 @@ MODEL_SHAPES: dict[str, ModelConfig] = {
     **PRESETS,
     "llama-3-8b": _LLAMA_3_8B,
     "llama-3.1-8b": _LLAMA_3_8B,
+    "llama-3-70b": _shape(
+        vocab_size=128_256,
+        hidden_size=8192,
+        intermediate_size=28_672,
+        num_layers=80,
+        num_heads=64,
+        max_positions=131_072,
+    ),
     # Qwen1.5-32B
     "qwen-32b": _shape(
         vocab_size=152_064,

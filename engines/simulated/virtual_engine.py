@@ -62,6 +62,7 @@ class SimulatedEngine:
                 arrived_at=request.arrived_at,
                 priority=request.priority,
                 conversation_id=request.conversation_id,
+                terms=request.terms,
             )
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,15 @@ def find_executable(configured: str | None) -> Path:
             source = "executable" if configured else "FSBENCH_VLLM"
             raise EngineInputError(f"{source}: {named} is no program that can be started")
         return path
-    for path in (Path(".venv-vllm/bin/vllm").absolute(), _BESIDE_THE_PROJECT):
+    beside_python = Path(sys.executable).parent / "vllm"  # installed with fsbench[vllm]
+    for path in (Path(".venv-vllm/bin/vllm").absolute(), _BESIDE_THE_PROJECT, beside_python):
         if os.access(path, os.X_OK):
             return path
     if (found := shutil.which("vllm")) is not None:
         return Path(found)
     raise EngineInputError(
-        "kind vllm finds no vllm; run `make vllm`, or name one by executable: or FSBENCH_VLLM"
+        "kind vllm finds no vllm; run `make vllm` for CPUs, pip install fsbench's extra vllm for a "
+        "GPU, or name one by executable: or FSBENCH_VLLM"
     )
 
 
@@ -80,11 +83,12 @@ def _pool_flags(settings: ServeSettings, model_folder: Path) -> Iterator[str]:
 
 
 def _scheduling_flags(settings: ServeSettings) -> Iterator[str]:
-    policy = "fcfs" if settings.scheduling == "fcfs" else "priority"
-    yield from ("--scheduling-policy", policy)
-    if settings.scheduling == "trace":
+    is_first_come = settings.scheduling == "fcfs" and not settings.has_plugin
+    yield from ("--scheduling-policy", "fcfs" if is_first_come else "priority")
+    if settings.has_plugin:
         # An iteration must have ended before the plug-in decides on the next one.
-        yield from ("--scheduler-cls", "fsbench_vllm.scheduler.TraceScheduler")
+        name = "scheduler.Trace" if settings.policy is None else "policy_scheduler.Policy"
+        yield from ("--scheduler-cls", f"fsbench_vllm.{name}Scheduler")
         yield "--no-async-scheduling"
 
 
@@ -121,9 +125,10 @@ def _given_flags(args: dict[str, Any]) -> Iterator[str]:
 
 
 def environment(
-    settings: ServeSettings, *, priorities: Path | None, counters: Path
+    settings: ServeSettings, *, priorities: Path | None, counters: Path, policies: Path | None
 ) -> dict[str, str]:
-    """Returns the variables that are added to this process's own."""
+    """Returns the variables that are added to this process's own; `policies`: a folder from which
+    the project's policies can be imported, and nothing else of it."""
     given = {
         # Nothing is fetched and nothing is told to anybody.
         "HF_HUB_OFFLINE": "1",
@@ -135,9 +140,12 @@ def environment(
     }
     if isinstance(settings.prefix_cache, Reset):
         given["VLLM_SERVER_DEV_MODE"] = "1"  # else it has no such endpoint
-    if settings.scheduling == "trace":
-        paths = [str(PLUGIN), *filter(None, [os.environ.get("PYTHONPATH")])]
-        given |= {"PYTHONPATH": os.pathsep.join(paths), "FSBENCH_COUNTERS": str(counters)}
+    if settings.has_plugin:
+        paths = [PLUGIN, policies, os.environ.get("PYTHONPATH")]
+        search_path = os.pathsep.join(str(each) for each in paths if each)
+        given |= {"PYTHONPATH": search_path, "FSBENCH_COUNTERS": str(counters)}
         if priorities is not None:
             given["FSBENCH_PRIORITIES"] = str(priorities)
+        if settings.policy is not None:
+            given["FSBENCH_POLICY"] = settings.policy.model_dump_json()
     return {**given, **settings.env}

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, Self
 
 from pydantic import Field
@@ -20,11 +21,13 @@ from engines.models.model_folder import write_model_folder
 from engines.priority_file import write_priorities
 from engines.process import ChildProcess
 from engines.separation import Server, separate
-from engines.server_metrics import logged_server_metrics
+from engines.server_metrics import CounterWatch, logged_server_metrics
 from engines.vllm.command import check_offloading, environment, find_executable, serve_command
 from engines.vllm.plugin.fsbench_vllm.counters import read_counters
 from engines.vllm.serve_settings import ServeSettings
 from engines.vllm.server import GET_TIMEOUT_S, HOST, running_server
+
+ENGINES = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,17 @@ class RunningVllm:
     endpoint: Endpoint
     process: ChildProcess
     version: str
+    counters: CounterWatch
 
     def is_alive(self) -> bool:
         return self.process.is_alive()
 
     def death_note(self) -> str:
         return self.process.death_note()
+
+    def remarks(self) -> list[str]:
+        remark = self.counters.remark()
+        return [] if remark is None else [remark]
 
 
 class VllmSettings(ServeSettings):
@@ -46,7 +54,9 @@ class VllmSettings(ServeSettings):
     kind: Literal["vllm"] = "vllm"
     weights_seed: int = Field(0, description="of a preset's weights")
     executable: str | None = Field(
-        None, description="default: FSBENCH_VLLM, .venv-vllm/bin/vllm, or vllm on the PATH"
+        None,
+        description="default: FSBENCH_VLLM, .venv-vllm/bin/vllm, beside fsbench's Python, or on "
+        "the PATH",
     )
     num_warmup_requests: int = Field(2, ge=0, le=64)
     start_timeout_s: float = Field(600.0, gt=0, description="compiling can take minutes")
@@ -74,9 +84,8 @@ class VllmSettings(ServeSettings):
         check_offloading(self, executable)
         served_name = Path(self.model).name
         counters = directory / "scheduler_counters.npy"
-        is_traced = self.scheduling == "trace"
-        trace = write_priorities(directory, priorities) if is_traced else None
-        with _model_folder(self, directory) as folder:
+        trace = write_priorities(directory, priorities) if self.has_plugin else None
+        with _model_folder(self, directory) as folder, policies_alone(self) as policies:
             command = partial(
                 serve_command,
                 self,
@@ -88,7 +97,7 @@ class VllmSettings(ServeSettings):
                 lambda port: command(port=port),
                 model_folder=folder,
                 log=directory / "engine.log",
-                env=environment(self, priorities=trace, counters=counters),
+                env=environment(self, priorities=trace, counters=counters, policies=policies),
                 start_timeout_s=self.start_timeout_s,
                 grace_s=self.stop_grace_s,
             ) as server:
@@ -98,16 +107,17 @@ class VllmSettings(ServeSettings):
                     directory,
                     lambda: server.get("/metrics"),
                     more=lambda: read_counters(counters),
-                ):
+                    where="vLLM's /metrics",
+                ) as watch:
                     yield RunningVllm(
                         _endpoint(name, self, port=server.port, served_name=served_name),
                         server.process,
                         f"vLLM {server.version()}: {self.variant}",
+                        watch,
                     )
 
 
 def _endpoint(name: str, settings: VllmSettings, *, port: int, served_name: str) -> Endpoint:
-    has_plugin = settings.scheduling == "trace"
     base_url = f"http://{HOST}:{port}/v1"
     server = Server(base_url, api_key=None, timeout_s=GET_TIMEOUT_S)
     return Endpoint(
@@ -118,11 +128,25 @@ def _endpoint(name: str, settings: VllmSettings, *, port: int, served_name: str)
         api_key=None,
         extra_body={"ignore_eos": True},
         is_fsbench=False,
-        applies_priority_trace=has_plugin,
-        takes_priority=settings.scheduling != "fcfs",
-        names_conversation=has_plugin,
+        applies_priority_trace=settings.has_plugin,
+        takes_priority=settings.scheduling != "fcfs" or settings.has_plugin,
+        names_conversation=settings.has_plugin,
+        takes_terms=settings.policy is not None,
         separation=separate(name, settings.prefix_cache, server, cache_salt=True),
     )
+
+
+@contextmanager
+def policies_alone(settings: VllmSettings) -> Iterator[Path | None]:
+    """Yields a folder that holds `engines` and nothing else, for a policy's sake: beside it lies
+    the project, or all that its environment holds, which vLLM's must not see."""
+    if settings.policy is None:
+        yield None
+        return
+    with TemporaryDirectory(prefix="fsbench-policies-") as name:
+        folder = Path(name)
+        (folder / "engines").symlink_to(ENGINES)
+        yield folder
 
 
 @contextmanager

@@ -81,6 +81,9 @@ def _users_within(row: Row, engine: Json) -> Shown:
     text = f"{units.count(slo['num_users_within_slo'])} of {units.count(slo['num_users'])}"
     if ends := interval_at(engine, row.path):
         text += f", {units.percent_interval(ends)}"
+    if fairness := engine["fairness"]:
+        gap, wait = (units.duration(fairness[f"longest_{each}_s"]) for each in ("gap", "wait"))
+        text += f"; longest gap {gap}, wait {wait}"
     return units.percent(ratio), text, ratio
 
 

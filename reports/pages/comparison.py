@@ -100,14 +100,29 @@ def _summary(label: str, entries: Sequence[Json]) -> tuple[str, str, str]:
         f"Users within SLO {units.percent(users['baseline'])} → {units.percent(users['value'])}, "
         f"{units.times(users['ratio'])} (95 % {times_interval_text(users['interval'])}): "
         f"{users['verdict']}{f', {first_screen.THESE_ALONE}' if alone else ''}. "
+        f"{_extremes(entries)}"
         f"Of {len(entries)} numbers: {said}."
     )
     return label, text, MARKS.get(users["verdict"], "none")
 
 
+def _extremes(entries: Sequence[Json]) -> str:
+    """Returns what stands beside every headline of users: longest gap and wait on both sides."""
+    found = {each["metric"]: each for each in entries if each["user_class"] is None}
+    said = [
+        f"{word} {units.duration(each['baseline'])} → {units.duration(each['value'])}"
+        for word in ("gap", "wait")
+        if (each := found.get(f"fairness.longest_{word}_s")) is not None
+        and each["baseline"] is not None
+        and each["value"] is not None
+    ]
+    return f"Longest {', longest '.join(said)}. " if said else ""
+
+
 def _table(entries: Sequence[Json], baseline: str, label: str) -> Table:
     """Returns a line a metric, the worst news first."""
-    columns = ("Metric", "Verdict", baseline, label, "Ratio", "95 % of the ratio", "Between runs")
+    numbers = ("Metric", "Verdict", baseline, label, "Ratio")
+    columns = (*numbers, "Judged by, 95 %", "Within the runs", "Between runs")
     ordered = sorted(entries, key=lambda each: VERDICTS.index(each["verdict"]))
     return Table(columns=columns, rows=tuple(_row(each) for each in ordered))
 
@@ -134,6 +149,7 @@ def _row(entry: Json) -> tuple[Cell, ...]:
         ),
         Cell(text=units.times(entry["ratio"]), sort_key=sort_key(entry["ratio"])),
         Cell(text=times_interval_text(entry["interval"])),
+        Cell(text=times_interval_text(entry.get("within_runs"))),
         Cell(text=times_interval_text(between.get("interval")) if between else units.MISSING),
     )
 

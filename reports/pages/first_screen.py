@@ -22,6 +22,7 @@ from suite.records.run_directory import Manifest
 Json = Mapping[str, Any]
 NO_BREAK = "\N{NO-BREAK SPACE}"
 USERS = "slo.users_within_slo_ratio"
+UNCAPPED = "users_within_slo_uncapped_ratio"
 THESE_ALONE = "so with these conversations, not surely with others"
 
 
@@ -30,6 +31,7 @@ class Verdict:
     outcome: str  # pass, fail, inconclusive, none
     label: str
     headline: str
+    extremes: str  # what the longest gap and wait were, which no share of users shows
     contrast: str  # what the intervals allow to say; empty without a comparison
 
 
@@ -46,6 +48,7 @@ def verdict(metrics: Json) -> Verdict:
         outcome=outcome,
         label=label,
         headline=_headline(metrics["engines"]),
+        extremes=extremes(metrics["engines"]),
         contrast=_contrast(metrics),
     )
 
@@ -59,6 +62,30 @@ def _headline(engines: Json) -> str:
         f"{name} {units.percent(slo['users_within_slo_ratio'])}" for name, slo in known.items()
     ]
     said = f"Users kept within their SLO: {', '.join(parts)}."
+    return said.replace(" %", f"{NO_BREAK}%")
+
+
+def extremes(engines: Json) -> str:
+    """Returns what stands beside every headline of users within SLO: each engine's longest gap and
+    wait, and what share would be within it were longest gaps left out of account, where that is
+    another. Empty where nothing was measured."""
+    known = {name: each for name, each in engines.items() if each["slo"] and each["fairness"]}
+    if not known:
+        return ""
+    pairs = (
+        f"{name} {units.duration(each['fairness']['longest_gap_s'])} and "
+        f"{units.duration(each['fairness']['longest_wait_s'])}"
+        for name, each in known.items()
+    )
+    said = f"Longest gap and longest wait: {', '.join(pairs)}."
+    shares = {name: each["slo"].get(UNCAPPED) for name, each in known.items()}
+    other = [
+        f"{name} {units.percent(share)}"
+        for name, share in shares.items()
+        if share is not None and share != known[name]["slo"]["users_within_slo_ratio"]
+    ]
+    if other:
+        said += f" Were gaps not capped: {', '.join(other)} of the users."
     return said.replace(" %", f"{NO_BREAK}%")
 
 

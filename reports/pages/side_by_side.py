@@ -39,10 +39,11 @@ def how_to_read(metrics: Json) -> str:
             "that the run does not tell two engines apart."
         )
     return (
-        f"Beside each value its 95 % interval, and its multiple of {metrics['baseline']}'s. It is "
-        "called better or worse only where the interval of that multiple excludes 1, and with "
-        f"fewer than {MIN_REPEATS} repeats is beyond {UNSEEN_LEVEL:g} times as well (in virtual "
-        "time, where one plan always gives the same numbers: where the multiple is not 1)."
+        f"Beside each value its 95 % interval, and its multiple of {metrics['baseline']}'s with "
+        "the interval that judges. It is called better or worse only where that excludes 1. With "
+        f"fewer than {MIN_REPEATS} repeats it reaches {UNSEEN_LEVEL:g} times further on either "
+        "side, for how far runs differ is not known (in virtual time one plan always gives the "
+        "same numbers: there the multiple alone judges)."
     )
 
 

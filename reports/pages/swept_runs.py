@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from reports.drawing.palette import Look, looks
@@ -19,6 +20,12 @@ from reports.words import units
 from suite.records.reading import read_run
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TitledTable:
+    title: str
+    table: Table
+
+
 def write_swept_runs(
     sweep: Sweep,
     runs: Sequence[Path],
@@ -28,15 +35,18 @@ def write_swept_runs(
     title: str,
     headline: str,
     users: Table,
+    first: Section | None = None,
+    more_tables: Sequence[TitledTable] = (),
 ) -> Path:
     """Writes the page: `kind`, `title`, `headline` and `users`, the first table, are what sets the
-    two apart. Raises RunDirectoryError."""
+    two apart; `first` stands in place of the users along the setting. Raises RunDirectoryError."""
     look = looks(sweep.engines)
     said = _remarks(sweep)
     return write_page(
         path,
         "sweep.html.j2",
-        sections=_sections(sweep, look),
+        sections=_sections(sweep, look, first or users_section(sweep, look)),
+        more_tables=more_tables,
         kind=kind,
         title=title,
         sweep=sweep,
@@ -51,9 +61,9 @@ def write_swept_runs(
     )
 
 
-def _sections(sweep: Sweep, look: Mapping[str, Look]) -> list[Section]:
+def _sections(sweep: Sweep, look: Mapping[str, Look], first: Section) -> list[Section]:
     sections = [
-        users_section(sweep, look),
+        first,
         *number_sections(sweep, look),
         published_section(sweep, look),
         pareto_section(sweep, look),

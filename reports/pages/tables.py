@@ -10,7 +10,7 @@ from reports.words import units
 from reports.words.numbers import class_path, interval_at, value_at
 from reports.words.wording import interval_text, settling_text, shows, value_text
 from suite.judging.catalogue.table import shown_in
-from suite.records.run_directory import Trial
+from suite.records.run_directory import DriverQuality, Trial
 
 Json = Mapping[str, Any]
 NUM_WORST = 5  # users shown, of each engine
@@ -115,17 +115,23 @@ def worst_users_table(metrics: Json) -> Table | None:
     )
 
 
+def _driver_cell(driver: DriverQuality) -> Cell:
+    if not driver.is_valid:
+        return Cell(text="out of bounds", mark="fail")
+    if driver.is_late:
+        return Cell(text="late, which is weighed", mark="inconclusive")
+    return Cell(text="valid", mark="pass")
+
+
 def driver_table(trials: Sequence[Trial]) -> Table | None:
     """Returns how far the driver can be trusted, trial by trial; None where none took part."""
     rows = [
         (
             Cell(text=trial.engine),
             Cell(text=str(trial.repeat), sort_key=trial.repeat),
-            Cell(
-                text="valid" if trial.driver.is_valid else "out of bounds",
-                mark="pass" if trial.driver.is_valid else "fail",
-            ),
+            _driver_cell(trial.driver),
             _cell(trial.driver.lag_p99_s, None, units.duration),
+            _cell(trial.driver.lag_max_s, None, units.duration),
             _cell(trial.driver.own_time_p99_s, None, units.duration),
             Cell(text=trial.driver.time_source),
             _cell(trial.driver.coalesced_ratio, None, units.percent),
@@ -137,6 +143,6 @@ def driver_table(trials: Sequence[Trial]) -> Table | None:
     ]
     if not rows:
         return None
-    columns = ("Engine", "Repeat", "Driver", "Lag P99", "Own time P99", "Tokens stamped by")
-    more = ("Chunks that share a read", "Busiest worker, of a core", "Workers")
+    columns = ("Engine", "Repeat", "Driver", "Lag P99", "Longest lag", "Own time P99")
+    more = ("Tokens stamped by", "Chunks that share a read", "Busiest worker, of a core", "Workers")
     return Table(columns=(*columns, *more), rows=tuple(rows))

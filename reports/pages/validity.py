@@ -29,12 +29,12 @@ def validity(metrics: Json, trials: Sequence[Trial]) -> Fact:
             doubtful.append(f"{name} left {several(number, 'turn')} without a whole answer")
         if not (each.get("pace") or {"is_kept": True})["is_kept"]:
             broken.append(f"{name} missed its pace: this machine was too busy, run again")
-        if (each.get("steady_state") or {}).get("is_overloaded"):
+        load = each.get("steady_state") or {}
+        if load.get("is_overloaded"):
             overloaded.append(name)
-    gaps = [each.engine for each in trials if each.driver is not None and each.driver.tbt_doubt]
-    if gaps:
-        names = ", ".join(dict.fromkeys(gaps))
-        doubtful.append(f"gaps between tokens of {names} can not be judged: read the warnings")
+        elif load.get("is_steady") is False:
+            doubtful.append(f"{name} was not steady: its delays drifted, read the warnings")
+    doubtful += _of_drivers(trials)
     if overloaded:
         doubtful.append(f"overloaded, with a backlog that grew to the end: {', '.join(overloaded)}")
     if any(trial.driver is not None and not trial.driver.is_valid for trial in trials):
@@ -47,11 +47,33 @@ def validity(metrics: Json, trials: Sequence[Trial]) -> Fact:
     return Fact(outcome="pass", label="Valid run", text=_trusted(trials))
 
 
+def _of_drivers(trials: Sequence[Trial]) -> list[str]:
+    """Returns what of the engines' numbers the driver leaves in doubt."""
+    drivers = [(trial.engine, trial.driver) for trial in trials if trial.driver is not None]
+    said = [
+        (name, text)
+        for name, driver in drivers
+        for text, is_so in (
+            ("gaps between tokens of {} can not be judged", driver.tbt_doubt is not None),
+            ("TPOT of {} can not be judged", driver.tpot_doubt is not None),
+            ("turns of {} were sent late, weighed in each gate and comparison", driver.is_late),
+        )
+        if is_so
+    ]
+    return [
+        f"{text.format(', '.join(dict.fromkeys(names)))}: read the warnings"
+        for text, names in said_once(said).items()
+    ]
+
+
 def _trusted(trials: Sequence[Trial]) -> str:
     said = ["every planned turn left a whole answer"]
-    lags = [trial.driver.lag_p99_s for trial in trials if trial.driver and trial.driver.lag_p99_s]
-    if lags:
-        said.append(f"the driver sent within {units.duration(max(lags))} of the plan (P99)")
+    lags = [trial.driver.lag_p99_s for trial in trials if trial.driver]
+    longest = [trial.driver.lag_max_s for trial in trials if trial.driver]
+    if known := [each for each in lags if each is not None]:
+        said.append(f"the driver sent within {units.duration(max(known))} of the plan (P99)")
+    elif known := [each for each in longest if each is not None]:
+        said.append(f"the driver sent within {units.duration(max(known))} of the plan")
     sources = {trial.driver.time_source for trial in trials if trial.driver is not None}
     if sources == {"kernel"}:
         said.append("tokens stamped by the kernel")

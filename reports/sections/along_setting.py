@@ -12,7 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from reports.drawing.axes import base_layout, count_axis, time_axis
-from reports.drawing.palette import Look
+from reports.drawing.palette import Look, faded
 from reports.sections.section import Figure, Section
 from reports.sections.sweep_points import Sweep, SweepPoint
 from reports.sections.swept_numbers import OTHERS, USERS, SweptNumber
@@ -20,6 +20,7 @@ from reports.words import units
 
 Json = Mapping[str, Any]
 MAX_TICKS = 9  # values, beyond which they could not all be named below an axis
+BAND_OPACITY = 0.22
 NUDGE = 0.012  # of the axis, so that engines with one number do not hide each other
 
 
@@ -29,6 +30,8 @@ def along_setting(
     """Draws one panel, on an axis that holds all of them: a mark a run with 95 % whiskers, hollow
     where it was overloaded, a line an engine through the median of the runs (seeds) at a value."""
     figure = go.Figure(layout=base_layout(height=320))
+    for engine, ends in sweep.bands.items():
+        add_band(figure, ends, look[engine])
     values = (number.read(point.numbers)[0] for point in sweep.points)
     seen = [value for value in values if value is not None]
     for index, engine in enumerate(sweep.engines):
@@ -45,6 +48,13 @@ def along_setting(
     figure.update_xaxes(setting_axis(sweep))
     figure.update_yaxes(_value_axis(number, seen))
     return figure
+
+
+def add_band(figure: go.Figure, ends: units.Ends | None, look: Look) -> None:
+    """Shades the values between which an engine's limit lies."""
+    if ends is not None:
+        colour = faded(look.colour, BAND_OPACITY)
+        figure.add_vrect(x0=ends[0], x1=ends[1], fillcolor=colour, line_width=0, layer="below")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +158,10 @@ def whiskers(values: Sequence[tuple[float, units.Ends | None]]) -> dict[str, Any
 
 
 def is_log(sweep: Sweep) -> bool:
-    """Whether its setting has too many values to name each below the axis."""
-    return len(sweep.ticks) > MAX_TICKS and sweep.ticks[0][0] > 0
+    """Whether its setting has too many values to name each below the axis, or such as crowd at one
+    end of it."""
+    is_crowded = sweep.is_by_ratio or len(sweep.ticks) > MAX_TICKS
+    return is_crowded and sweep.ticks[0][0] > 0
 
 
 def setting_axis(sweep: Sweep) -> dict[str, Any]:
@@ -194,6 +206,8 @@ def number_sections(sweep: Sweep, look: Mapping[str, Look]) -> list[Section]:
         f"Every figure has {sweep.setting} across; where a time bends upwards or a share falls, "
         "the engine has reached its limit. Times are on a log scale."
     )
+    if sweep.bands:
+        how += " The band is where users within SLO fall below the target."
     drawn = {
         each.title: _panels(sweep, look, each)
         for each in OTHERS

@@ -15,12 +15,10 @@ from reports.sections.engine_records import EngineRecords
 from reports.sections.section import Figure, RunFacts, RunSection, Section
 from reports.words import units
 from suite.measuring.attainment import Attainment
-from suite.measuring.deadlines import tbt_percentile
+from suite.measuring.deadlines import slo_use
 from suite.records.turn_table import TurnTable
 from suite.statistics.arrays import Bools, Floats
-from suite.statistics.quantiles import exact_fraction
 from workloads.plan import Plan
-from workloads.plan_parts import UserClass
 
 MAX_USERS = 60
 MAX_TURNS = 60  # of one user
@@ -32,9 +30,9 @@ ALL_TICKS = 20  # users, from which on the colour bar is long enough for every p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeatMap:
-    """Holds users by turns, for one repeat. `used` is the worse of delay / ttft and gap percentile
-    / tbt: up to 1 the turn attains. It is NaN where the plan has no such turn, or the turn left no
-    whole answer."""
+    """Holds users by turns, for one repeat. `used` is the worst of delay / ttft, gap percentile /
+    tbt and longest gap / max_gap: up to 1 the turn attains. It is NaN where the plan has no such
+    turn, or the turn left no whole answer."""
 
     repeat: int
     user_id: tuple[str, ...]  # the worst served first
@@ -64,7 +62,7 @@ def heat_map(turns: TurnTable, users: Attainment, plan: Plan, repeat: int) -> He
     shown = turns.where(
         (turns.repeat == repeat) & np.isin(turns.user_id.astype(str), np.array(names, dtype=str))
     )
-    for row, use in enumerate(_used(shown, plan.user_classes)):
+    for row, use in enumerate(slo_use(shown, ~shown.has_failed, plan.user_classes)):
         user, place = place_of.get((shown.conversation_id[row], int(shown.turn[row])), ("", 0))
         if user in row_of and place < MAX_TURNS and not np.isnan(use):
             used[row_of[user], place], is_missed[row_of[user], place] = use, False
@@ -91,19 +89,6 @@ def _planned_places(plan: Plan, users: set[str]) -> dict[tuple[str, int], tuple[
             places[each.conversation_id, turn] = (each.user_id, so_far[each.user_id] + turn)
         so_far[each.user_id] += len(each.turns)
     return places
-
-
-def _used(turns: TurnTable, user_classes: Sequence[UserClass]) -> Floats:
-    """Returns how much of its SLO each turn took, shape [num_turns]; NaN for one that failed or got
-    no token."""
-    delay = turns.first_token_at - turns.scheduled_at
-    used = np.full(len(turns), np.nan)
-    for each in user_classes:
-        is_mine = (turns.user_class == each.name) & ~turns.has_failed & ~np.isnan(delay)
-        rows = np.flatnonzero(is_mine)
-        tbt = tbt_percentile(turns, rows, exact_fraction(each.slo.tbt_percentile))
-        used[rows] = np.maximum(delay[rows] / each.slo.ttft_s, tbt / each.slo.tbt_s)
-    return used
 
 
 def slo_heat_map(view: HeatMap) -> go.Figure:

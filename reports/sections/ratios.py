@@ -13,6 +13,7 @@ from reports.drawing.palette import faded
 from reports.sections.section import Figure, Section
 from reports.words import units
 from reports.words.wording import (
+    EXACT_NOTE,
     entry_name,
     gate_name,
     interval_text,
@@ -36,7 +37,6 @@ OPEN = 1000.0  # an open end is drawn this many times further than the value
 MAX_REACH = 100.0  # of the axis, in times to either side
 # What of a comparison is drawn; the table holds all of it.
 DRAWN = tuple(row.name for row in shown_in("drawn ratios"))
-EXACT_NOTE = "Runs in virtual time always come out alike: they are told apart by the number alone."
 KEPT = "#009988"  # shade of the side on which a bound is kept
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ class Sweep:
     ticks: tuple[tuple[float, str], ...]
     points: tuple[SweepPoint, ...]  # by engine, then along the axis
     cited: tuple[CitedPoint, ...]  # along the axis
+    bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # by engine, shaded
+    is_by_ratio: bool = False  # neighbouring values differ by a ratio, as in a search
 
     @property
     def title(self) -> str:

@@ -10,6 +10,7 @@ from reports.pages.references import reference_line
 from reports.words import units
 from reports.words.wording import (
     compared_rows,
+    comparison_notes,
     entry_name,
     gate_name,
     interval_text,
@@ -76,8 +77,9 @@ def comparison_markdown(comparison: Json, *, has_all: bool = False) -> str:
         against = f"against {_prose(base_of[label])}"
         sections.append(f"### {_prose(label)}\n\n{against}\n\n{_table(header, rows)}")
     sections += _published(comparison.get("references", []))
+    notes = [*comparison["warnings"], *comparison_notes(comparison)]
     kind = "paired by conversation" if comparison["is_paired"] else "not paired"
-    return _page(f"Comparison ({kind})", comparison["warnings"], sections)
+    return _page(f"Comparison ({kind})", notes, sections)
 
 
 def _page(title: str, warnings: Sequence[str], sections: Sequence[str]) -> str:

@@ -68,7 +68,7 @@ def sweep_table(manifest: SweepManifest) -> Table:
 def _numbers(row: Mapping[str, Any] | None) -> Text:
     if row is None:
         return Text(units.MISSING)
-    values = (shows(each)(row[column(each)]) for each in shown_in("sweep table"))
+    values = (shows(each)(row.get(column(each))) for each in shown_in("sweep table"))
     text = " · ".join(value.replace(" ", NO_BREAK) for value in values)
     is_sound = row["status"] == "complete" and not row["is_overloaded"]
     mark = "" if is_sound else " ↑" if row["is_overloaded"] else " !"

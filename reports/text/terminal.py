@@ -19,6 +19,7 @@ from reports.words.unwhole_turns import unwhole_turns
 from reports.words.wording import (
     begun_small,
     compared_rows,
+    comparison_notes,
     entry_name,
     gate_name,
     gate_text,
@@ -118,8 +119,8 @@ def show_comparison(
             )
         console.print(table)
     _print_references(comparison, console)
-    if not comparison["is_paired"]:
-        console.print("not paired: intervals are wider than on the same plan")
+    for note in comparison_notes(comparison):
+        console.print(note, soft_wrap=True)
 
 
 def engine_table(metrics: Json) -> Table:
@@ -145,6 +146,16 @@ def _num_users(row: Row, engine: Json) -> str:
     return f"{slo['num_users_within_slo']:,} of {slo['num_users']:,}" if slo else units.MISSING
 
 
+def _uncapped(row: Row, engine: Json) -> str:
+    return units.percent((engine["slo"] or {}).get(first_screen.UNCAPPED))
+
+
+def _extremes(row: Row, engine: Json) -> str:
+    fairness = engine["fairness"] or {}
+    gap, wait = (units.duration(fairness.get(f"longest_{each}_s")) for each in ("gap", "wait"))
+    return f"{gap}, {wait}"
+
+
 def _worst_user(row: Row, engine: Json) -> str:
     fairness = engine["fairness"]
     if fairness is None:
@@ -165,6 +176,8 @@ _LINES: dict[str, tuple[tuple[str, Read], ...]] = {
     "slo.users_within_slo_ratio": (
         ("users within SLO", _with_interval),
         ("", _num_users),
+        ("were gaps not capped", _uncapped),
+        ("longest gap, wait", _extremes),
         ("worst user", _worst_user),
     ),
     "counts.failed": (("turns", _failed_or_lost),),
@@ -247,7 +260,6 @@ def _plain_table(first: str, *others: str) -> Table:
 def show_calibration(found: Calibration, console: Console | None = None) -> None:
     """Prints how far the driver's stamps are from the truth on this machine."""
     console = console or console_for_output()
-    lag = units.duration(found.lag_p99_s)
     tails = (found.error_p50_s, found.error_p99_s, found.error_p999_s, found.error_max_s)
     console.print(
         f"{found.num_streams:,} streams, {units.count(found.tokens_per_s)} tokens/s in all, "
@@ -255,7 +267,7 @@ def show_calibration(found: Calibration, console: Console | None = None) -> None
     )
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row("error P50 P99 P99.9 max", "  ".join(units.duration(each) for each in tails))
-    table.add_row("lag of sending, P99", lag)
+    table.add_row("lag of sending, the longest", units.duration(found.lag_max_s))
     table.add_row("reads that held several tokens", units.percent(found.coalesced_ratio))
     table.add_row("busiest driver process", f"{units.percent(found.cpu_ratio)} of a core")
     console.print(table)

@@ -73,8 +73,10 @@ GLOSSARY: dict[str, tuple[str, str]] = {
         "Ratio and verdict",
         "The candidate's number / the baseline's. Both played the same plan, so the interval is "
         "paired: what a conversation or user does to both cancels. Better or worse is said only "
-        "where the whole interval lies on one side of 1; with too few repeats to tell an engine "
-        "from the level of its run, only where it lies beyond a further factor of 2.",
+        "where the whole interval that is shown lies on one side of 1. It holds that between "
+        "repeats too; with too few of them to tell an engine from the level of its run it reaches "
+        "a further factor of 2 on either side, and where turns were sent late as much further as "
+        "that could have changed the ratio.",
     ),
     "references": (
         "Published and ours",

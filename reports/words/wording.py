@@ -13,6 +13,7 @@ from suite.judging.catalogue.table import ROWS, shown_in
 Json = Mapping[str, Any]
 OUTCOMES = ("fail", "inconclusive", "pass")  # worst first
 VERDICTS = ("worse", "better", "unclear", "same", "missing")
+EXACT_NOTE = "Runs in virtual time always come out alike: they are told apart by the number alone."
 HEADLINE = tuple(row.name for row in shown_in("headline"))
 
 
@@ -88,6 +89,16 @@ def compared_rows(entries: Sequence[Json], *, has_all: bool = False) -> list[Jso
         or (each["verdict"] != "missing" and (has_all or _is_headline(each)))
     ]
     return sorted(kept, key=lambda each: VERDICTS.index(each["verdict"]))
+
+
+def comparison_notes(comparison: Json) -> list[str]:
+    """Returns what a reader of the ratios has to know of how they were judged."""
+    notes = []
+    if comparison["sides"] and all(each.get("is_exact") for each in comparison["sides"]):
+        notes.append(f"{EXACT_NOTE} The intervals say how far other conversations could differ.")
+    if not comparison["is_paired"]:
+        notes.append("Not paired: intervals are wider than on the same plan.")
+    return notes
 
 
 def _is_headline(entry: Json) -> bool:

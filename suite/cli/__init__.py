@@ -6,6 +6,8 @@ needs.
 
 from suite.cli import (
     attaching,
+    capacity,
+    doctoring,
     judging,
     machine,
     model,
@@ -22,6 +24,8 @@ from suite.cli.app import app
 __all__ = [
     "app",
     "attaching",
+    "capacity",
+    "doctoring",
     "judging",
     "machine",
     "model",

@@ -1,4 +1,4 @@
-"""Commands on this machine: `calibrate`, `doctor`."""
+"""`calibrate`: the driver on this machine."""
 
 from __future__ import annotations
 
@@ -33,12 +33,3 @@ def calibrate(
                 num_workers=workers,
             )
         )
-
-
-@app.command()
-def doctor() -> None:
-    """Show versions and machine, and what would keep a measurement from being good here."""
-    from suite.playing.doctor import examine
-
-    for line in examine():
-        typer.echo(line)

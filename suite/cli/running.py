@@ -46,10 +46,15 @@ def run(
     resume: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A sweep's directory: run what it lacks.")
     ] = None,
+    sweep: Annotated[
+        bool,
+        typer.Option("--sweep", help="A quick look: eight loads, from one user to saturation."),
+    ] = False,
 ) -> None:
     """Play a workload against its engines, then measure, judge and report.
 
     A file with a matrix is a sweep: each of its cells in turn, or over the cores."""
+    from suite.cli.quick_look import run_quick_look
     from suite.cli.sweeping import run_sweep
     from suite.playing.workload import resolve_workload
     from workloads.attach import base_url_of
@@ -58,6 +63,11 @@ def run(
 
     source = _chosen(read_workload(named, overrides), engine or [])
     interrupt_on_sigterm()
+    if sweep:
+        given = {"--plan": plan_file, "--solo": solo or None, "--resume": resume}
+        _refuse(given, "can not stand beside --sweep, which finds its own loads")
+        where = Where(root=out, resume=None, jobs=jobs, on=on)
+        raise typer.Exit(run_quick_look(source.without_matrix(), where, num_workers=workers))
     if (matrix := read_matrix(source)) is not None:
         _refuse({"--plan": plan_file}, "is for a single run; the cells of a matrix have their own")
         where = Where(root=out, resume=resume, jobs=jobs, on=on)

@@ -33,6 +33,8 @@ class Answer:
     num_thought_chunks: int = 0
     has_others: bool = False  # chunks of answers with another index
     finish_reason: str | None = None
+    model: str | None = None  # as the server names it, and its `system_fingerprint`
+    system_fingerprint: str | None = None
     end_read: int | None = None  # that of `[DONE]`
     error: str | None = None
 
@@ -112,6 +114,8 @@ class Answer:
         fault = fault_of(kind, chunk)
         if fault is not None:
             self.fail(f"error in the stream: {fault}")
+        self.model = self.model or _name(chunk.get("model"))
+        self.system_fingerprint = self.system_fingerprint or _name(chunk.get("system_fingerprint"))
         self.usage.take(chunk)
         choice = self._first_choice(chunk.get("choices"))
         if choice is not None:
@@ -168,6 +172,11 @@ def _token_ids(value: Any) -> list[int] | None:
         if type(token_id) is not int or not 0 <= token_id <= MAX_COUNT:
             raise unknown_shape("choices[0].token_ids", value)
     return value
+
+
+def _name(value: Any) -> str | None:
+    """Returns what a server calls itself or its model; None for what is no name."""
+    return one_line(value) if isinstance(value, str) and value.strip() else None
 
 
 def one_line(message: str) -> str:

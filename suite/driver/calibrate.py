@@ -47,7 +47,7 @@ class Calibration:
     error_p99_s: float
     error_p999_s: float
     error_max_s: float
-    lag_p99_s: float | None
+    lag_max_s: float | None  # of so few turns that there is no P99
     coalesced_ratio: float
     cpu_ratio: float  # the busiest worker's
     time_source: str
@@ -92,7 +92,7 @@ def calibrate(
         error_p99_s=float(p99),
         error_p999_s=float(p999),
         error_max_s=float(error_s.max()),
-        lag_p99_s=result.quality.lag_p99_s,
+        lag_max_s=result.quality.lag_max_s,
         coalesced_ratio=result.quality.coalesced_ratio,
         cpu_ratio=result.quality.max_cpu_ratio,
         time_source=result.quality.time_source,

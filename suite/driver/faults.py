@@ -66,13 +66,25 @@ def unwhole(finish_reason: str) -> str | None:
 
 def error_message(body: Any) -> str:
     """Returns the words of OpenAI's `{"error": {"message": …}}`, or of the variants of servers."""
-    found = body
+    found, field = body, None
     for _ in range(4):  # envelopes lie in each other
         inner = _inner(found)
         if inner is None:
             break
+        field = field or _field_of(found)
         found = inner
-    return found if isinstance(found, str) else orjson.dumps(found, default=str).decode()
+    words = found if isinstance(found, str) else orjson.dumps(found, default=str).decode()
+    return words if field is None or field in words else f"{field}: {words}"
+
+
+def _field_of(body: Any) -> str | None:
+    """Returns the request's field that an error is about: FastAPI's `loc`, OpenAI's `param`."""
+    if not isinstance(body, dict):
+        return None
+    place = body.get("loc")
+    names = [each for each in place if isinstance(each, str)] if isinstance(place, list) else []
+    param = body.get("param")
+    return names[-1] if names else param if isinstance(param, str) and param else None
 
 
 def _inner(body: Any) -> Any:

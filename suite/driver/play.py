@@ -23,7 +23,14 @@ from suite.driver.live_view import LiveView
 from suite.driver.processes import DriverProcesses, WorkerProcess
 from suite.driver.prompt import asks_ignore_eos
 from suite.driver.quality import judge
-from suite.records.play_result import PlayResult, StoppedBy, interrupt_note
+from suite.records.answerers import answerers
+from suite.records.play_result import (
+    IsEnough,
+    PlayResult,
+    StoppedBy,
+    interrupt_note,
+    never_enough,
+)
 from suite.records.progress import Progress
 from suite.records.run_directory import Counts, DriverQuality
 from suite.records.turn_counts import TurnCounter
@@ -68,10 +75,11 @@ def play(
     *,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], str | None] = lambda: None,
+    is_enough: IsEnough = never_enough,
 ) -> DriveResult:
     """Returns when every turn has ended, `should_stop` gave a reason, too many turns failed
-    (`stop_rule`), Ctrl-C was pressed, or the driver died; in each case with all that was
-    measured in `directory`/turns.parquet."""
+    (`stop_rule`), `is_enough` said so, Ctrl-C was pressed, or the driver died; in each case with
+    all that was measured in `directory`/turns.parquet."""
     plan = Plan.read(drive.plan_path)
     num_workers = _num_useful_workers(plan, drive.num_workers)
     drive.directory.mkdir(parents=True, exist_ok=True)
@@ -89,7 +97,17 @@ def play(
     try:
         with processes:
             early = EarlyStop(drive.stop_rule)
-            stop = _watch_until_end(processes, view, early, on_progress, should_stop)
+
+            def why_stop() -> _Stop | None:
+                if (reason := should_stop()) is not None:
+                    return _Stop("caller", reason)
+                if (reason := early.reason(view.progress(), view.first_error)) is not None:
+                    return _Stop("errors", reason)
+                if (enough := is_enough(drive.directory)) is not None:
+                    return _Stop("enough" if enough.is_complete else "time", enough.note)
+                return None
+
+            stop = _watch_until_end(processes, view, on_progress, why_stop)
     except KeyboardInterrupt as interrupt:
         stop = _Stop("signal", interrupt_note(interrupt))
     return _result(drive, plan, view, stop)
@@ -106,12 +124,11 @@ def _num_useful_workers(plan: Plan, wanted: int) -> int:
 def _watch_until_end(
     processes: DriverProcesses,
     view: LiveView,
-    early: EarlyStop,
     on_progress: Callable[[Progress], None] | None,
-    should_stop: Callable[[], str | None],
+    why_stop: Callable[[], _Stop | None],
 ) -> _Stop | None:
     try:
-        stop = _watch(processes, view, early, on_progress, should_stop)
+        stop = _watch(processes, view, on_progress, why_stop)
     except KeyboardInterrupt as interrupt:
         stop = _Stop("signal", interrupt_note(interrupt))
     with contextlib.suppress(KeyboardInterrupt):  # pressed again: wait no longer
@@ -124,9 +141,8 @@ def _watch_until_end(
 def _watch(
     processes: DriverProcesses,
     view: LiveView,
-    early: EarlyStop,
     on_progress: Callable[[Progress], None] | None,
-    should_stop: Callable[[], str | None],
+    why_stop: Callable[[], _Stop | None],
 ) -> _Stop | None:
     """Until every worker has finished, or there is a reason to stop."""
     start_deadline = time.monotonic() + START_TIMEOUT_S
@@ -139,10 +155,8 @@ def _watch(
                 return _Stop("driver", failure)
         if on_progress is not None:
             on_progress(view.progress())
-        if (reason := should_stop()) is not None:
-            return _Stop("caller", reason)
-        if (reason := early.reason(view.progress(), view.first_error)) is not None:
-            return _Stop("errors", reason)
+        if (stop := why_stop()) is not None:
+            return stop
         if view.started_at is None and time.monotonic() > start_deadline:
             log = processes.workers[0].log_path
             return _Stop("driver", f"the driver did not start in {START_TIMEOUT_S:g} s; see {log}")
@@ -188,7 +202,8 @@ def _counts(plan: Plan, turns: pa.Table, stop: _Stop | None) -> Counts:
         *(turns[name].to_pylist() for name in names), strict=True
     ):
         counter.add(conversation_id, turn, error=error, error_source=source)
-    return counter.counts(is_stopped=stop is not None and stop.by in ("signal", "errors"))
+    is_stopped = stop is not None and stop.by in ("signal", "errors", "enough", "time")
+    return counter.counts(is_stopped=is_stopped)
 
 
 def _result(drive: Drive, plan: Plan, view: LiveView, stop: _Stop | None) -> DriveResult:
@@ -211,4 +226,5 @@ def _result(drive: Drive, plan: Plan, view: LiveView, stop: _Stop | None) -> Dri
         quality=quality,
         stopped_by=None if stop is None else stop.by,
         note=None if stop is None else stop.note,
+        answered_by=answerers(turns),
     )

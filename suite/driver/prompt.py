@@ -6,17 +6,29 @@ the JSON it is sent as, so that a next request costs no more than what was said 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Set
+from copy import copy
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
 from engines.api import Endpoint
+from engines.promise import in_milliseconds
+from engines.terms import Terms
 from suite.driver.answer import Answer
 from suite.driver.event_json import whole_text
+from suite.driver.messages import (
+    chat_messages,
+    fields_for_answer,
+    message_json,
+    plain_texts,
+    tools_fields,
+    tools_of,
+)
+from suite.driver.refusals import advice
 from suite.driver.target import Target
-from suite.driver.words import render
-from workloads.plan_parts import Turn
+from workloads.plan_parts import TokenIds, Turn
 
 
 def asks_ignore_eos(endpoint: Endpoint) -> bool:
@@ -33,8 +45,11 @@ class History:
     def __init__(self, endpoint: Endpoint) -> None:
         self._is_token_ids = endpoint.prompt_form == "token_ids"
         self._is_chat = endpoint.api == "chat"
+        self.tools: str | None = None  # JSON, where they are no part of what is said
         self._said = bytearray()  # JSON, without what encloses it
-        self._expected: tuple[Turn, bytes] | None = None
+        self._num_front_bytes = 0  # of it, the system messages that it begins with
+        self._num_asked_bytes = 0  # of it, what was said when the last turn was asked
+        self._expected: tuple[Turn, _Asked] | None = None
 
     @property
     def field(self) -> str:
@@ -55,13 +70,35 @@ class History:
     def ask(self, turn: Turn) -> None:
         """Raises PromptError."""
         if self._expected is not None and self._expected[0] is turn:
-            self._add(self._expected[1])
+            asked = self._expected[1]
         else:
-            self._add(self._asked(turn))
+            asked = self._asked(turn)
         self._expected = None
+        if self._is_chat:
+            self.tools = tools_of(turn) or self.tools
+        if turn.replaces_system:  # what was said after it stays
+            said = self._said[self._num_front_bytes :].removeprefix(b",")
+            self._said.clear()
+            self._begin(asked.front)
+            self._add(bytes(said))
+        elif self._said:
+            self._add(asked.front)
+        else:
+            self._begin(asked.front)
+        self._add(asked.rest)
+        self._num_asked_bytes = len(self._said)
 
-    def hear(self, answer: Answer) -> None:
-        """Raises PromptError."""
+    def branched(self, answer: Answer, following: Turn) -> History:
+        """Returns a history of its own that goes on from the last turn and its answer. Raises
+        PromptError."""
+        other = copy(self)
+        other._said = self._said[: self._num_asked_bytes]
+        other._expected = None
+        other.hear(answer, following)
+        return other
+
+    def hear(self, answer: Answer, following: Turn | None = None) -> None:
+        """Adds the answer, with what the turn that follows says of it. Raises PromptError."""
         if self._is_token_ids:
             if not answer.has_token_ids:
                 raise PromptError(
@@ -69,23 +106,27 @@ class History:
                     "use `prompt_form: text`"
                 )
             self._add(orjson.dumps(answer.token_ids)[1:-1])
+            return
+        text = whole_text(answer.text)
+        if self._is_chat:
+            self._add(message_json("assistant", text, fields_for_answer(following)))
         else:
-            self._add(self._spoken("assistant", whole_text(answer.text)))
+            self._add(_inside(text))
 
-    def _asked(self, turn: Turn) -> bytes:
+    def _asked(self, turn: Turn) -> _Asked:
         """Raises PromptError."""
+        if self._is_chat:
+            return _Asked(*map(b",".join, chat_messages(turn)))
         if not self._is_token_ids:
-            text = turn.prompt_text if turn.prompt_text is not None else render(turn)
-            return self._spoken("user", text)
+            return _Asked(*map(_inside, plain_texts(turn)))
         if not len(turn.new_prompt_token_ids):
             raise PromptError("the turn has text but no token ids; use `api: chat` for it")
-        ids = np.ascontiguousarray(turn.new_prompt_token_ids)
-        return orjson.dumps(ids, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+        ids, place = turn.new_prompt_token_ids, turn.num_front_tokens
+        return _Asked(_ids_json(ids[:place]), _ids_json(ids[place:]))
 
-    def _spoken(self, role: str, text: str) -> bytes:
-        if self._is_chat:
-            return orjson.dumps({"role": role, "content": text})
-        return orjson.dumps(text)[1:-1]
+    def _begin(self, front: bytes) -> None:
+        self._add(front)
+        self._num_front_bytes = len(front)
 
     def _add(self, said: bytes) -> None:
         if self._said and said and (self._is_chat or self._is_token_ids):
@@ -93,11 +134,28 @@ class History:
         self._said += said
 
 
+class _Asked(NamedTuple):
+    """What a turn adds, as JSON without what encloses it."""
+
+    front: bytes  # the system messages that it begins with
+    rest: bytes
+
+
+def _inside(text: str) -> bytes:
+    return orjson.dumps(text)[1:-1]
+
+
+def _ids_json(token_ids: TokenIds) -> bytes:
+    ids = np.ascontiguousarray(token_ids)
+    return orjson.dumps(ids, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+
+
 class RequestWriter:
     """Whole HTTP requests for one endpoint, ready for the socket."""
 
     def __init__(self, endpoint: Endpoint, target: Target) -> None:
         self._endpoint = endpoint
+        self.sent_fields: Set[str] = frozenset()  # of the last request; all have the same
         path = "/chat/completions" if endpoint.api == "chat" else "/completions"
         key = f"Authorization: Bearer {endpoint.api_key}\r\n" if endpoint.api_key else ""
         self._head = (
@@ -107,15 +165,29 @@ class RequestWriter:
         ).encode()
 
     def write(
-        self, history: History, turn: Turn, *, conversation_id: str, priority: int | None
+        self,
+        history: History,
+        turn: Turn,
+        *,
+        conversation_id: str,
+        priority: int | None,
+        terms: Terms,
     ) -> bytes:
-        body = self._fields(turn, conversation_id, priority)
+        fields = self._fields(turn, conversation_id, priority, terms)
+        body = {**tools_fields(history.tools), **fields}
+        self.sent_fields = body.keys() | {history.field}
         content = orjson.dumps(body)
         if history.field not in body:  # else the file's own words stand there
             content = b'{"%b":%b,%b' % (history.field.encode(), history.json(), content[1:])
         return b"%b%d\r\n\r\n%b" % (self._head, len(content), content)
 
-    def _fields(self, turn: Turn, conversation_id: str, priority: int | None) -> dict[str, Any]:
+    def advice_on(self, words: str, *, status: int) -> str | None:
+        """Returns which key of the workload file to change where a refusal names one of ours."""
+        return advice(words, status=status, api=self._endpoint.api, sent=self.sent_fields)
+
+    def _fields(
+        self, turn: Turn, conversation_id: str, priority: int | None, terms: Terms
+    ) -> dict[str, Any]:
         """Returns the fields of a request's body but for the history."""
         endpoint = self._endpoint
         body: dict[str, Any] = {
@@ -127,6 +199,8 @@ class RequestWriter:
         }
         if endpoint.is_fsbench:
             body |= {"conversation_id": conversation_id, "ignore_eos": True}
+            if endpoint.takes_terms:
+                body |= _body_terms(terms)
         if endpoint.is_fsbench or endpoint.prompt_form == "token_ids":
             body["return_token_ids"] = True
         if priority is not None:
@@ -134,5 +208,21 @@ class RequestWriter:
         body |= endpoint.extra_body
         if endpoint.names_conversation:
             xargs = {**body.get("vllm_xargs", {}), "conversation_id": conversation_id}
+            if endpoint.takes_terms:
+                xargs |= _flat_terms(terms)
             body["vllm_xargs"] = xargs
         return body
+
+
+def _body_terms(terms: Terms) -> dict[str, Any]:
+    """Returns who asks and what was promised as fields of a body, without what nobody said."""
+    slo = None if terms.slo is None else in_milliseconds(terms.slo)
+    said = {"user": terms.user_id, "user_class": terms.user_class, "slo": slo}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _flat_terms(terms: Terms) -> dict[str, Any]:
+    """Returns the same for `vllm_xargs`, which hold plain values only."""
+    said = _body_terms(terms)
+    slo = said.pop("slo", {})
+    return {**said, **slo}

@@ -272,9 +272,11 @@ def paced(asked: Asked) -> list[Step]:
 
 
 def _without_prompt(body: dict[str, Any]) -> dict[str, Any]:
-    """But for its beginning, by which a request that names no conversation can be told."""
+    """But for its beginning, by which a request that names no conversation can be told, and for who
+    speaks."""
+    roles = [message["role"] for message in body.get("messages", [])]
     rest = {name: value for name, value in body.items() if name not in ("prompt", "messages")}
-    return {"prompt_start": (body.get("prompt") or "")[:PROMPT_START], **rest}
+    return {"prompt_start": (body.get("prompt") or "")[:PROMPT_START], "roles": roles, **rest}
 
 
 async def _serve(directory: Path, script: Script, page: Page) -> None:

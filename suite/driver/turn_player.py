@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 
+from engines.terms import Slo
+from suite.driver.answer import Answer
 from suite.driver.connection import Connection, ConnectionFailedError, Exchange, FailureSource
 from suite.driver.digest import Digest
+from suite.driver.http1 import Response
 from suite.driver.pacing import sleep_roughly_until, sleep_until
 from suite.driver.pool import Pool
 from suite.driver.prompt import History, PromptError, RequestWriter
 from suite.driver.turn_record import PlannedTurn, PlayedTurn
+from suite.terms import terms_of
 from workloads.plan_parts import PriorityTrace
 
 LEAD_NS = 50_000_000  # before its instant a turn's request is written and its connection made
@@ -27,12 +32,14 @@ class TurnPlayer:
         pool: Pool,
         writer: RequestWriter,
         priorities: PriorityTrace | None,
+        slos: Mapping[str, Slo],
         started_at_ns: int,
         timeout_s: float,
     ) -> None:
         self._pool = pool
         self._writer = writer
         self._priorities = priorities
+        self._slos = slos
         self._started_at_ns = started_at_ns
         self._timeout_s = timeout_s
         self._stop: tuple[str, FailureSource] | None = None
@@ -62,17 +69,26 @@ class TurnPlayer:
             played.done_at_ns = response.read_at_ns[end]
         if answer.error is not None:  # in the server's words, which say more than what followed
             played.error_source = "server"
+            self._advise(answer, response)
         elif failure is not None:
             answer.fail(failure)
         elif not answer.is_done:
             answer.fail("the stream ended before the answer did (no finish_reason, no [DONE])")
         elif not answer.token_reads:
             answer.fail("the answer has no token")
-        elif played.planned.next_turn is not None:
+        elif played.planned.next_turn is not None or played.planned.is_left:
             try:
-                history.hear(answer)
+                history.hear(answer, played.planned.next_turn)
             except PromptError as error:
                 answer.fail(str(error))
+
+    def _advise(self, answer: Answer, response: Response | None) -> None:
+        """Adds to a refusal which key of the workload file to change, where it names one."""
+        if response is None or answer.error is None or answer.token_reads:
+            return
+        found = self._writer.advice_on(answer.error, status=response.status)
+        if found is not None:
+            answer.error = f"{answer.error} (fsbench: {found})"
 
     async def _ask(self, history: History, played: PlayedTurn) -> str | None:
         """Wait for the instant, send, wait for the end. Returns what went wrong on the way."""
@@ -110,6 +126,7 @@ class TurnPlayer:
             planned.turn,
             conversation_id=planned.conversation.conversation_id,
             priority=played.priority,
+            terms=terms_of(planned.conversation, self._slos),
         )
 
     async def _send(
@@ -124,7 +141,7 @@ class TurnPlayer:
             has_begun = response is not None and response.has_begun
             if not was_used or has_begun or self._stop is not None:
                 raise
-            await self._exchange(await self._pool.open(), request, played)
+            await self._exchange(await self._pool.reopen(), request, played)
 
     async def _exchange(self, connection: Connection, request: bytes, played: PlayedTurn) -> None:
         if self._stop is not None:

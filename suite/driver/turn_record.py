@@ -10,6 +10,7 @@ from suite.driver.http1 import Response
 from suite.records.turn_records import TurnRecord
 from workloads.plan_parts import Conversation, Turn
 
+_VERSION_HEADERS = {"x-litellm-version": "LiteLLM", "x-vllm-version": "vLLM"}
 PROMPT_NS = 500_000  # a read that comes so soon after a packet: the loop was there, waiting
 
 
@@ -19,6 +20,7 @@ class PlannedTurn:
     index: int  # the conversation's place in the plan
     number: int
     due_ns: int
+    is_left: bool = False  # other conversations go on from its answer
     follows_answer: bool  # that of this turn's own conversation, or in a closed loop another's
 
     @property
@@ -86,7 +88,20 @@ def turn_record(played: PlayedTurn, started_at_ns: int) -> TurnRecord:
         finish_reason=answer.finish_reason,
         error=answer.error,
         error_source=played.error_source if answer.error is not None else None,
+        answered_model=answer.model,
+        system_fingerprint=answer.system_fingerprint,
+        answered_server=server_of(response),
     )
+
+
+def server_of(response: Response | None) -> str | None:
+    """Returns which software the answer's head names: a gateway's own header says more than
+    `Server`, which is mostly that of a framework."""
+    headers = {} if response is None else response.headers
+    for name, software in _VERSION_HEADERS.items():
+        if headers.get(name):
+            return f"{software} {headers[name]}"
+    return headers.get("server") or None
 
 
 def _num_merged_chunks(answer: Answer, response: Response | None) -> int | None:

@@ -77,7 +77,7 @@ def _of_hidden(hidden: pa.ChunkedArray) -> list[str]:
 
 
 def _of_lengths(num_ended: int, num_other: int, *, asks_ignore_eos: bool) -> list[str]:
-    advice = "let it ignore the end-of-sequence token (extra_body: {ignore_eos: true})"
+    advice = "let it ignore the end-of-sequence token (ignore_eos: true)"
     if asks_ignore_eos:
         advice = "it was asked to ignore that token and did not; try {min_tokens: N} in extra_body"
     remarks = []

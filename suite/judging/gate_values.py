@@ -9,7 +9,7 @@ from typing import Any
 from suite.judging.catalogue.row import Row
 from suite.judging.gate_syntax import Gate
 from suite.judging.look_up import Number
-from suite.judging.ratios import Ratio, ratio_of
+from suite.judging.ratios import Ratio, ratio_late, ratio_of
 from suite.judging.sides import Side
 from suite.statistics.quantiles import Interval
 
@@ -30,6 +30,7 @@ class GateValue:
     num_spreads: int = (
         1  # taken from this many sets of `num_runs` repeats: 2 for two runs, unpaired
     )
+    late: Interval | None = None  # where lateness could have put the value; of a ratio, factors
     scale: float = 1.0  # brings it back into the metric's unit
     reason: str = ""
 
@@ -55,6 +56,7 @@ def _own_value(gate: Gate, side: Side) -> GateValue:
         between=None if runs is None else _between_runs(gate.metric.row, runs),
         num_effective=number.num_effective,
         num_runs=0 if runs is None else len(runs["values"]),
+        late=side.lateness(gate.metric),
         reason=number.reason,
     )
 
@@ -75,7 +77,7 @@ def _ratio_value(gate: Gate, side: Side, base: Side) -> GateValue:
         return GateValue(reason=number.reason or f"the baseline has none: {other.reason}")
     ratio = ratio_of(side, base, gate.metric)
     if other.value == 0:
-        return _against_zero(number, gate)
+        return _against_zero(number, gate, ratio_late(side, base, gate.metric))
     if ratio.value is None:
         return GateValue(reason=ratio.reason)
     return GateValue(
@@ -87,6 +89,7 @@ def _ratio_value(gate: Gate, side: Side, base: Side) -> GateValue:
         num_effective=number.num_effective,
         num_runs=min(side.num_repeats, base.num_repeats),
         num_spreads=1 if ratio.ratios_of_runs else 2,
+        late=ratio.late,
         scale=other.value,
     )
 
@@ -98,11 +101,12 @@ def _interval_or_open(ratio: Ratio, row: Row) -> Interval | None:
     return ratio.interval
 
 
-def _against_zero(number: Number, gate: Gate) -> GateValue:
+def _against_zero(number: Number, gate: Gate, late: Interval | None) -> GateValue:
     """Any multiple of a baseline of 0 is 0, so the number itself is held against 0."""
     is_open = gate.metric.row.is_percentile
     return GateValue(
         value=number.value,
         bound=0.0,
         within=Interval(low=None, high=None) if is_open else None,
+        late=late,
     )

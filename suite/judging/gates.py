@@ -1,28 +1,29 @@
 """Gates held against what was measured: pass, fail, or not to be told yet, and what would tell.
 
 A number with an interval passes or fails only when its whole interval lies on one side of the
-bound. Numbers that have none, and those of exact (simulated) runs, are compared as they are.
+bound. Numbers that have none, and those of exact (simulated) runs, are compared as they are. Where
+turns were sent late, the interval is as much wider as that could have moved the number, and what
+that does not turn stands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from math import inf
 from typing import Any, Literal
 
 from suite.judging.catalogue.row import Row
-from suite.judging.catalogue.table import Metric
 from suite.judging.gate_syntax import Gate
 from suite.judging.gate_values import GateValue, value_of_gate
+from suite.judging.lateness import NOTE as LATE
+from suite.judging.lateness import allowing, allowing_factors
 from suite.judging.ratios import UNSEEN
 from suite.judging.settling import missing_repeats, more_conversations, more_repeats
 from suite.judging.sides import Side, are_exact
-from suite.statistics.intervals import hull
+from suite.statistics.intervals import holding, hull
 from suite.statistics.quantiles import Interval
-
-DRIVER_NOTE = "the driver was out of its bounds (see the warnings): the time may be its own"
 
 
 class Outcome(StrEnum):
@@ -80,9 +81,10 @@ def exit_code(outcomes: Iterable[Outcome | str]) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Judged:
-    """An outcome with its reason, and what more data could do."""
+    """An outcome with its reason, the interval that judged, and what more data could do."""
 
     outcome: Outcome
+    interval: Interval | None  # None: the number as it is
     reason: str = ""
     lacks_repeats: bool = False
     could_settle: bool = False
@@ -93,9 +95,8 @@ def _outcome(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcom
     metric, number, found = gate.metric, side.number(gate.metric), value_of_gate(gate, side, base)
     involved = [side] if base is None else [side, base]
     is_exact = all(are_exact(side, each) for each in involved)
-    whole = None if is_exact else hull(found.within, found.between)
-    doubt = _doubt(metric, involved)
-    judged = _judge(gate, found, whole, is_exact=is_exact, doubt=doubt)
+    doubt = next((why for each in involved if (why := each.doubt(metric)) is not None), None)
+    judged = _judge(gate, found, is_exact=is_exact, doubt=doubt)
     conversations = repeats = None
     if judged.lacks_repeats:
         repeats = missing_repeats(found)
@@ -110,7 +111,7 @@ def _outcome(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcom
         operator=gate.operator,
         observed=number.value,
         bound=None if found.bound is None else found.bound * found.scale,
-        interval=_in_its_unit(whole, found.scale, metric.row),
+        interval=_in_its_unit(judged.interval, found.scale, metric.row),
         num_samples=number.num_samples,
         unit=metric.row.unit_of_bounds,
         outcome=judged.outcome,
@@ -122,32 +123,44 @@ def _outcome(gate: Gate, name: str, side: Side, base: Side | None) -> GateOutcom
     )
 
 
-def _doubt(metric: Metric, involved: Sequence[Side]) -> str | None:
-    """Returns the first reason not to judge by any of them; None where there is none."""
-    if metric.row.is_timed and any(each.is_driver_valid is False for each in involved):
-        return DRIVER_NOTE
-    return next((why for each in involved if (why := each.doubt(metric)) is not None), None)
-
-
-def _judge(
-    gate: Gate, found: GateValue, whole: Interval | None, *, is_exact: bool, doubt: str | None
-) -> _Judged:
+def _judge(gate: Gate, found: GateValue, *, is_exact: bool, doubt: str | None) -> _Judged:
+    whole = None if is_exact else holding(hull(found.within, found.between), found.value)
     if found.value is None or found.bound is None:
-        return _Judged(outcome=Outcome.INCONCLUSIVE, reason=found.reason)
+        return _Judged(outcome=Outcome.INCONCLUSIVE, interval=whole, reason=found.reason)
     if doubt is not None:
-        return _Judged(outcome=Outcome.INCONCLUSIVE, reason=doubt)
+        return _Judged(outcome=Outcome.INCONCLUSIVE, interval=whole, reason=doubt)
+    judged = _by_repeats(gate, found, whole, is_exact=is_exact)
+    if found.late is None:
+        return judged
+    late = replace(judged, interval=_allowing_lateness(gate, found, judged.interval))
+    if _held_against_bound(gate, found, late.interval)[0] is judged.outcome:
+        return late
+    return replace(late, outcome=Outcome.INCONCLUSIVE, reason=LATE, could_settle=False)
+
+
+def _by_repeats(gate: Gate, found: GateValue, whole: Interval | None, *, is_exact: bool) -> _Judged:
+    """Judges by the whole interval, and accuses only by the cautious one: repeats may be too few to
+    tell the engine from the level of its run. A PASS says only that nothing was seen."""
     outcome, reason = _held_against_bound(gate, found, whole)
-    if outcome is Outcome.FAIL and not is_exact and _may_be_the_run(gate, found):
-        return _Judged(outcome=Outcome.INCONCLUSIVE, reason=UNSEEN, lacks_repeats=True)
-    return _Judged(outcome=outcome, reason=reason, could_settle=outcome is Outcome.INCONCLUSIVE)
+    if outcome is Outcome.FAIL and not is_exact and found.cautious is not None:
+        outcome = _held_against_bound(gate, found, found.cautious)[0]
+        if outcome is not Outcome.FAIL:
+            return _Judged(
+                outcome=Outcome.INCONCLUSIVE,
+                interval=found.cautious,
+                reason=UNSEEN,
+                lacks_repeats=True,
+            )
+        whole = found.cautious
+    could_settle = outcome is Outcome.INCONCLUSIVE
+    return _Judged(outcome=outcome, interval=whole, reason=reason, could_settle=could_settle)
 
 
-def _may_be_the_run(gate: Gate, found: GateValue) -> bool:
-    """Tells whether repeats are too few to tell the engine from the level of its run. A PASS stands
-    all the same, for it says only that nothing was seen; a FAIL accuses."""
-    if found.cautious is None:
-        return False
-    return _held_against_bound(gate, found, found.cautious)[0] is not Outcome.FAIL
+def _allowing_lateness(gate: Gate, found: GateValue, interval: Interval | None) -> Interval:
+    assert found.value is not None and found.late is not None
+    if gate.is_times_baseline and found.bound:
+        return allowing_factors(interval, found.value, found.late)
+    return allowing(interval, found.value, found.late, gate.metric.row)
 
 
 def _held_against_bound(

@@ -17,6 +17,7 @@ from suite.errors import RunDirectoryError
 from suite.judging.catalogue.table import ROWS
 from suite.judging.gate_syntax import Gate, parse_gates
 from suite.judging.gates import evaluate
+from suite.judging.lateness import lateness_of
 from suite.judging.published import reference_numbers
 from suite.judging.repeats import between_runs
 from suite.judging.sides import EngineSide, against
@@ -151,6 +152,7 @@ def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) ->
         "status": status(engine),
         "version": version(engine),
         **trust,
+        "lateness": lateness_of(engine, run, pooled),
         "num_conversations": len(np.unique(turns.conversation)),
         **pooled,
         "by_turn": {
@@ -181,6 +183,7 @@ def _trust(engine: EngineRun) -> tuple[Json, list[str]]:
         "is_exact": engine.is_exact,
         "is_driver_valid": engine.is_driver_valid,
         "tbt_doubt": engine.tbt_doubt,
+        "tpot_doubt": engine.tpot_doubt,
         "pace": None if pace is None else pace.as_json(),
         "prefix_cache": cache.as_json(),
     }, [*([] if pace is None else pace.warnings()), *cache.warnings()]

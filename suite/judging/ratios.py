@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from suite.judging.catalogue.table import Metric
+from suite.judging.lateness import allowing_factors, ratio_range
 from suite.judging.look_up import Number
 from suite.judging.paired_samples import PairedSamples
 from suite.judging.sides import Side
@@ -20,7 +21,7 @@ from suite.measuring.user_influences import correlation
 from suite.statistics.arrays import Floats
 from suite.statistics.bootstrap import interval_of
 from suite.statistics.bootstrap_t import mean_ratio_interval
-from suite.statistics.intervals import hull
+from suite.statistics.intervals import holding, hull
 from suite.statistics.quantiles import PERCENTILES, Interval, interval_ranks
 from suite.statistics.ratio_intervals import combined_ratio
 from suite.statistics.student import MIN_REPEATS, paired_ratio_interval, unpaired_ratio_interval
@@ -41,12 +42,13 @@ class Ratio:
     interval: Interval | None = None  # within the runs
     ratios_of_runs: tuple[float, ...] = ()  # one a repeat, of one run
     between_runs: Interval | None = None
+    late: Interval | None = None  # factors by which turns that were sent late could change it
     is_level_unseen: bool = False  # timed, not exact, and too few repeats to tell run from engine
     reason: str = ""
 
     @property
     def whole_interval(self) -> Interval | None:
-        return hull(self.interval, self.between_runs)
+        return holding(hull(self.interval, self.between_runs), self.value)
 
     @property
     def cautious_interval(self) -> Interval | None:
@@ -59,6 +61,17 @@ class Ratio:
             low=None if low is None else low / UNSEEN_LEVEL,
             high=None if high is None else high * UNSEEN_LEVEL,
         )
+
+    @property
+    def judged_interval(self) -> Interval | None:
+        """The one that tells better from worse: the cautious one, and what lateness could do. None
+        where nothing is known of how the number varies."""
+        if self.whole_interval is None or self.value is None:
+            return None
+        found = self.cautious_interval
+        if self.late is None:
+            return found
+        return allowing_factors(found, self.value, self.late)
 
 
 def ratio_of(side: Side, base: Side, metric: Metric) -> Ratio:
@@ -77,8 +90,17 @@ def ratio_of(side: Side, base: Side, metric: Metric) -> Ratio:
         interval=_within_runs(side, base, metric, mine, other),
         ratios_of_runs=_ratios(values, base_values) if is_one_run else (),
         between_runs=between,
+        late=ratio_late(side, base, metric),
         is_level_unseen=between is None and not is_exact and not metric.row.is_count_of_turns,
     )
+
+
+def ratio_late(side: Side, base: Side, metric: Metric) -> Interval | None:
+    """Returns by which factors lateness could change side / base; None where nobody was late."""
+    mine, other = side.number(metric).value, base.number(metric).value
+    if mine is None or other is None:
+        return None
+    return ratio_range(mine, side.lateness(metric), other, base.lateness(metric))
 
 
 def _why_none(side: Side, base: Side, metric: Metric, mine: Number, other: Number) -> str:

@@ -24,6 +24,8 @@ def between_runs(repeats: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         values = [look_up(each, metric).value for each in recorded]
         known = [each for each in values if each is not None]
         if known:
-            interval = mean_of_repeats_interval(np.array(known))
+            interval = mean_of_repeats_interval(
+                np.array(known), is_share=metric.row.is_never_above_1
+            )
             found[metric.label] = {"values": known, "interval": as_json(interval)}
     return found

@@ -15,6 +15,9 @@ from suite.judging.paired_samples import PairedSamples
 from suite.measuring.cache_isolation import doubt as cache_doubt
 from suite.measuring.engine_run import EngineRun
 from suite.measuring.pace import doubt as pace_doubt
+from suite.statistics.quantiles import Interval
+
+DRIVER_NOTE = "the driver was out of its bounds (see the warnings): the time may be its own"
 
 
 class Side(Protocol):
@@ -31,6 +34,10 @@ class Side(Protocol):
 
     def doubt(self, metric: Metric) -> str | None:
         """Returns why its number is not to be judged by; None where it is."""
+
+    def lateness(self, metric: Metric) -> Interval | None:
+        """Returns between which values its number lies had all turns been sent in time; None where
+        they were."""
 
     @property
     def num_conversations(self) -> int: ...
@@ -75,8 +82,10 @@ class EngineSide:
         return found
 
     def doubt(self, metric: Metric) -> str | None:
-        cache, pace = self.numbers.get("prefix_cache", {}), self.numbers.get("pace")
-        return reason_to_doubt(metric.row, cache, pace, self.numbers.get("tbt_doubt"))
+        return reason_to_doubt(metric.row, self.numbers)
+
+    def lateness(self, metric: Metric) -> Interval | None:
+        return range_of(self.numbers.get("lateness"), metric)
 
     @property
     def num_conversations(self) -> int:
@@ -107,21 +116,28 @@ class EngineSide:
         return repeats_of(self.numbers, metric)
 
 
-def reason_to_doubt(
-    row: Row,
-    prefix_cache: Mapping[str, Any],
-    pace: Mapping[str, Any] | None,
-    tbt_doubt: str | None,
-) -> str | None:
-    """Returns why gaps that were lost on the way, a warm prefix cache or a missed pace falsify a
-    metric, None where none does. All as in metrics.json; files of before have none of them."""
-    if row.is_of_gaps and tbt_doubt is not None:
-        return tbt_doubt
+def reason_to_doubt(row: Row, found: Mapping[str, Any]) -> str | None:
+    """Returns why a driver out of its bounds, gaps that were lost on the way, a warm prefix cache
+    or a missed pace falsify a metric, None where none does. `found` has an engine's keys of
+    metrics.json; files of before lack some."""
+    if row.is_timed and found.get("is_driver_valid") is False:
+        return DRIVER_NOTE
+    for is_touched, key in ((row.is_of_gaps, "tbt_doubt"), (row.is_of_spans, "tpot_doubt")):
+        if is_touched and found.get(key) is not None:
+            return str(found[key])
     if not row.is_true_of_a_warm_cache:
-        why = cache_doubt(prefix_cache, with_solo=row.computed_from == "solo run")
+        with_solo = row.computed_from == "solo run"
+        why = cache_doubt(found.get("prefix_cache") or {}, with_solo=with_solo)
         if why is not None:
             return why
-    return pace_doubt(pace) if row.is_timed else None
+    return pace_doubt(found.get("pace")) if row.is_timed else None
+
+
+def range_of(lateness: Mapping[str, Any] | None, metric: Metric) -> Interval | None:
+    """Returns a metric's range in `lateness` of metrics.json; None where no turn was late, or it
+    has nothing to do with when they were sent."""
+    found = None if lateness is None else lateness["ranges"].get(metric.label)
+    return None if found is None else Interval(low=found[0], high=found[1])
 
 
 def plan_key(digest: str, measured: Mapping[str, Any]) -> str:

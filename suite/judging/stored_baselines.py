@@ -15,7 +15,7 @@ from suite.judging.catalogue.table import Metric, metrics_of
 from suite.judging.look_up import Number, look_up, repeats_of
 from suite.judging.metrics_file import MeasuredRun
 from suite.judging.paired_samples import PairedSamples
-from suite.judging.sides import plan_key, reason_to_doubt
+from suite.judging.sides import plan_key, range_of, reason_to_doubt
 from suite.records.run_directory import SCHEMA_VERSION
 from suite.statistics.intervals import as_json
 from suite.statistics.quantiles import CONFIDENCE_RATIO, Interval
@@ -49,6 +49,8 @@ class StoredEngine(_Stored):
     is_driver_valid: bool | None
     pace: dict[str, Any] | None = None  # as in metrics.json
     tbt_doubt: str | None = None
+    tpot_doubt: str | None = None
+    lateness: dict[str, Any] | None = None
     prefix_cache: dict[str, Any] = {}  # as in metrics.json
     num_conversations: int
     repeats: int
@@ -81,8 +83,10 @@ class StoredSide:
         return self.stored.is_driver_valid
 
     def doubt(self, metric: Metric) -> str | None:
-        stored = self.stored
-        return reason_to_doubt(metric.row, stored.prefix_cache, stored.pace, stored.tbt_doubt)
+        return reason_to_doubt(metric.row, self.stored.model_dump(exclude={"metrics"}))
+
+    def lateness(self, metric: Metric) -> Interval | None:
+        return range_of(self.stored.lateness, metric)
 
     @property
     def num_conversations(self) -> int:
@@ -196,6 +200,8 @@ def _stored(numbers: Mapping[str, Any], classes: list[str]) -> dict[str, Any]:
         "is_driver_valid": numbers["is_driver_valid"],
         "pace": numbers["pace"],
         "tbt_doubt": numbers.get("tbt_doubt"),
+        "tpot_doubt": numbers.get("tpot_doubt"),
+        "lateness": numbers.get("lateness"),
         "prefix_cache": numbers["prefix_cache"],
         "num_conversations": numbers["num_conversations"],
         "repeats": len(numbers["repeats"]),

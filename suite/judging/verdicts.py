@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from suite.judging.catalogue.table import Metric, metrics_of
+from suite.judging.lateness import NOTE as LATE
 from suite.judging.look_up import Number
 from suite.judging.ratios import REPEATS_WOULD_TELL, UNSEEN, Ratio, ratio_of
 from suite.judging.sides import Side, are_exact
@@ -35,7 +36,8 @@ def _compared(side: Side, base: Side, metric: Metric) -> dict[str, Any]:
         "value_interval": as_json(mine.interval),
         "baseline_interval": as_json(other.interval),
         "ratio": ratio.value,
-        "interval": as_json(ratio.interval),
+        "interval": as_json(ratio.judged_interval),
+        "within_runs": as_json(ratio.interval),
         "between_runs": _between_runs(ratio),
         "verdict": verdict,
         "reason": reason,
@@ -56,18 +58,25 @@ def _verdict(
         return "same", ""
     if ratio.value is None:
         return "missing", ratio.reason
-    is_lower, is_higher = ratio.value < 1, ratio.value > 1
-    if not is_exact:
-        if ratio.whole_interval is None:
-            return "unclear", f"one number a run: {REPEATS_WOULD_TELL}"
-        is_lower, is_higher = _beside_one(ratio.cautious_interval, ratio.value)
+    if is_exact:
+        is_lower, is_higher = ratio.value < 1, ratio.value > 1
+    elif ratio.whole_interval is None:
+        return "unclear", f"one number a run: {REPEATS_WOULD_TELL}"
+    else:
+        is_lower, is_higher = _beside_one(ratio.judged_interval)
     if not is_lower and not is_higher:
-        is_within = any(_beside_one(ratio.whole_interval, ratio.value))
-        return "unclear", UNSEEN if is_within else "the interval of the ratio holds 1"
+        return "unclear", _why_unclear(ratio)
     return "better" if is_lower == (metric.row.better == "lower") else "worse", ""
 
 
-def _beside_one(interval: Interval | None, value: float) -> tuple[bool, bool]:
+def _why_unclear(ratio: Ratio) -> str:
+    """Says what made the interval hold 1: its own width, repeats that are missing, or lateness."""
+    if not any(_beside_one(ratio.whole_interval)):
+        return "the interval of the ratio holds 1"
+    return LATE if any(_beside_one(ratio.cautious_interval)) else UNSEEN
+
+
+def _beside_one(interval: Interval | None) -> tuple[bool, bool]:
     """(the whole of it is below 1, above 1)."""
-    low, high = (value, value) if interval is None else (interval.low, interval.high)
+    low, high = (None, None) if interval is None else (interval.low, interval.high)
     return high is not None and high < 1, low is not None and low > 1

@@ -19,13 +19,24 @@ CHUNKS_AT_ONCE = 1 << 21
 def headroom(turns: TurnTable, attains: Bools, user_classes: Sequence[UserClass]) -> Floats:
     """Returns the part of its SLO that each turn did not need, [num_turns]; 0 for one that
     missed."""
-    found = np.zeros(len(turns))
+    left = 1.0 - slo_use(turns, attains, user_classes)
+    return np.nan_to_num(np.maximum(0.0, left), nan=0.0)
+
+
+def slo_use(turns: TurnTable, chosen: Bools, user_classes: Sequence[UserClass]) -> Floats:
+    """Returns how many times its SLO each of the chosen turns took, the worst of its promises,
+    [num_turns]; up to 1 it attains. NaN for the others and for a turn without a token."""
+    found = np.full(len(turns), np.nan)
     delay = turns.first_token_at - turns.scheduled_at
+    longest = np.nan_to_num(longest_gap_per_turn(turns))
     for each in user_classes:
-        rows = np.flatnonzero(attains & (turns.user_class == each.name))
-        tbt = tbt_percentile(turns, rows, exact_fraction(each.slo.tbt_percentile))
-        used = np.maximum(delay[rows] / each.slo.ttft_s, tbt / each.slo.tbt_s)
-        found[rows] = np.maximum(0.0, 1.0 - used)
+        slo = each.slo
+        rows = np.flatnonzero(chosen & (turns.user_class == each.name))
+        tbt = tbt_percentile(turns, rows, exact_fraction(slo.tbt_percentile))
+        used = np.maximum(delay[rows] / slo.ttft_s, tbt / slo.tbt_s)
+        if slo.max_gap_s is not None:
+            used = np.maximum(used, longest[rows] / slo.max_gap_s)
+        found[rows] = used
     return found
 
 

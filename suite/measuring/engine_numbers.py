@@ -91,12 +91,15 @@ def slo_numbers(users: Attainment, num_met: int, num_missed: int) -> Json:
     `num_missed` are deadlines of the fluidity index."""
     num_turns = int(users.num_planned_turns.sum())
     num_within, num_attained = int(users.is_within_slo.sum()), int(users.num_attained_turns.sum())
+    num_uncapped = int(users.is_within_uncapped.sum())
     return {
         "users_within_slo_ratio": _ratio(num_within, len(users.repeat)),
+        "users_within_slo_uncapped_ratio": _ratio(num_uncapped, len(users.repeat)),
         "turn_attainment_ratio": _ratio(num_attained, num_turns),
         "fluidity_index": _ratio(num_met, num_met + num_missed),
         "num_users": len(users.repeat),
         "num_users_within_slo": num_within,
+        "num_users_within_slo_uncapped": num_uncapped,
         "num_turns": num_turns,
         "num_turns_attained": num_attained,
         "interval": all_as_json(share_intervals(users)),

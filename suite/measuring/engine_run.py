@@ -13,18 +13,21 @@ import numpy as np
 
 from suite.measuring.attainment import (
     Attainment,
-    attaining_turns,
+    attaining_uncapped,
     judge_users,
+    keeping_gaps,
     planned_users,
     turns_not_due,
 )
 from suite.measuring.deadlines import headroom
 from suite.measuring.slowdown import SoloLatencies, solo_latencies
+from suite.measuring.steady_state import load_warnings
 from suite.measuring.window import Measured
 from suite.plurals import several
-from suite.records.run_directory import Manifest, Trial
+from suite.records.run_directory import DriverQuality, Manifest, Trial
 from suite.records.turn_table import TurnTable, read_turns
 from suite.statistics.arrays import Bools, Floats
+from workloads.branches import Branches
 from workloads.plan import Plan
 
 NUM_REASONS = 3  # of failed turns, shown
@@ -59,14 +62,22 @@ class EngineRun:
     @property
     def is_driver_valid(self) -> bool | None:
         """Whether the driver was within its bounds in all trials; None where none took part."""
-        drivers = [trial.driver for trial in self.trials if trial.driver is not None]
+        drivers = self._drivers
         return all(each.is_valid for each in drivers) if drivers else None
 
     @property
     def tbt_doubt(self) -> str | None:
         """Why gaps between tokens can not be judged; None where they can."""
-        drivers = [trial.driver for trial in self.trials if trial.driver is not None]
-        return next((each.tbt_doubt for each in drivers if each.tbt_doubt), None)
+        return next((each.tbt_doubt for each in self._drivers if each.tbt_doubt), None)
+
+    @property
+    def tpot_doubt(self) -> str | None:
+        """Why TPOT can not be judged; None where it can."""
+        return next((each.tpot_doubt for each in self._drivers if each.tpot_doubt), None)
+
+    @property
+    def _drivers(self) -> list[DriverQuality]:
+        return [trial.driver for trial in self.trials if trial.driver is not None]
 
     def only(self, trial: Trial) -> EngineRun:
         """Returns one repeat of the engine as an engine of its own."""
@@ -94,32 +105,66 @@ def read_engine(
 ) -> EngineRun:
     """Reads the records of all repeats of an engine that began. Raises RunDirectoryError."""
     trials = tuple(trial for trial in manifest.trials if trial.engine == name)
-    all_turns = read_turns([(trial.repeat, trial.directory(run)) for trial in trials])
-    attains_all = attaining_turns(all_turns, plan.user_classes)
+    return _engine_run(
+        run,
+        plan,
+        measured,
+        trials,
+        num_repeats=manifest.repeats,
+        is_exact=manifest.facts_of(name).is_virtual,
+        all_turns=read_turns([(trial.repeat, trial.directory(run)) for trial in trials]),
+        solo=solo_latencies(run, name),
+    )
+
+
+def engine_run_of(engine: EngineRun, all_turns: TurnTable) -> EngineRun:
+    """Returns the engine's run with other instants in its turns."""
+    return _engine_run(
+        engine.run,
+        engine.plan,
+        engine.measured,
+        engine.trials,
+        num_repeats=engine.num_repeats,
+        is_exact=engine.is_exact,
+        all_turns=all_turns,
+        solo=engine.solo,
+    )
+
+
+def _engine_run(
+    run: Path,
+    plan: Plan,
+    measured: Measured,
+    trials: tuple[Trial, ...],
+    *,
+    num_repeats: int,
+    is_exact: bool,
+    all_turns: TurnTable,
+    solo: SoloLatencies | None,
+) -> EngineRun:
+    attains_uncapped = attaining_uncapped(all_turns, plan.user_classes)
+    attains_all = attains_uncapped & keeping_gaps(all_turns, plan.user_classes)
     is_measured = _is_measured(all_turns, measured)
     turns = all_turns.where(is_measured)
     attains = attains_all[is_measured]
     repeats = [trial.repeat for trial in trials]
     users, stopped = planned_users(measured.plan), [each.repeat for each in trials if _is_cut(each)]
+    not_due = turns_not_due(measured.plan, users, turns, repeats, stopped)
     return EngineRun(
         run=run,
         plan=plan,
         measured=measured,
         trials=trials,
-        num_repeats=manifest.repeats,
-        is_exact=manifest.facts_of(name).is_virtual,
+        num_repeats=num_repeats,
+        is_exact=is_exact,
         all_turns=all_turns,
         turns=turns,
         attains=attains,
         users=judge_users(
-            users,
-            turns,
-            attains,
-            repeats,
-            turns_not_due(measured.plan, users, turns, repeats, stopped),
+            users, turns, attains, attains_uncapped[is_measured], repeats, num_not_due=not_due
         ),
         attains_all=attains_all,
-        solo=solo_latencies(run, name),
+        solo=solo,
     )
 
 
@@ -153,10 +198,14 @@ def not_asked(engine: EngineRun) -> dict[str, int]:
     the recorded, such that were cut short by that stop. The last two are in no other number."""
     turns = engine.all_turns
     num_turns = {each.conversation_id: len(each.turns) for each in engine.plan.conversations}
+    branches = Branches(engine.plan.conversations)
     failed = np.flatnonzero(turns.has_failed)
     places = zip(turns.conversation_id[failed], turns.turn[failed].tolist(), strict=True)
     return {
-        "after_failure": sum(num_turns[conversation] - turn - 1 for conversation, turn in places),
+        "after_failure": sum(
+            num_turns[conversation] - turn - 1 + branches.num_turns_behind(conversation, turn)
+            for conversation, turn in places
+        ),
         "not_due": sum(part.counts.not_due for part in engine.trials),
         "cut_short": sum(part.counts.cut for part in engine.trials),
     }
@@ -196,21 +245,26 @@ def warnings(engine: EngineRun, load: Mapping[str, Any]) -> list[str]:
             found.append(f"repeat {trial.repeat} {trial.status}: {trial.note or 'no reason given'}")
         if trial.driver is not None:
             found += [f"repeat {trial.repeat}, driver: {text}" for text in trial.driver.warnings]
+    found += dict.fromkeys(remark for trial in engine.trials for remark in trial.remarks)
     number = counts(engine)
     if gone := _num_gone(engine):
         found.append(
             f"{several(gone, 'turn')} that had been recorded cannot be found in {engine.run}: "
             "a turns.parquet of it is missing"
         )
-    found += _of_not_asked(number, not_asked(engine))
+    is_stopped = any(trial.status != "complete" for trial in engine.trials)
+    found += _of_not_asked(number, not_asked(engine), is_stopped=is_stopped)
     if number["failed"]:
         miss = "it misses its" if number["failed"] == 1 else "they miss their"
         failed = f"{several(number['failed'], 'turn')} failed; {miss} SLO"
         found.append(f"{failed}: {_reasons(engine)}")
-    return found + _overload(load)
+    return found + load_warnings(load)
 
 
-def _of_not_asked(number: Mapping[str, int], unasked: Mapping[str, int]) -> list[str]:
+def _of_not_asked(
+    number: Mapping[str, int], unasked: Mapping[str, int], *, is_stopped: bool
+) -> list[str]:
+    """`is_stopped`: before what was asked for was known."""
     found = []
     of_planned = f"of {number['planned']:,} planned"
     if after := unasked["after_failure"]:
@@ -218,7 +272,8 @@ def _of_not_asked(number: Mapping[str, int], unasked: Mapping[str, int]) -> list
             f"{several(after, 'turn')} {of_planned} were not asked, for an earlier one of the "
             "conversation had failed: missed SLOs too"
         )
-    if stopped := unasked["not_due"] + unasked["cut_short"]:
+    stopped = unasked["not_due"] + unasked["cut_short"]
+    if stopped and is_stopped:
         found.append(
             f"{several(stopped, 'turn')} {of_planned} were not asked, or not to the end, for the "
             "run was stopped: neither failed nor missed"
@@ -234,15 +289,3 @@ def _reasons(engine: EngineRun) -> str:
     shown = [f"{count:,} × {error}" for error, count in errors.most_common(NUM_REASONS)]
     rest = len(errors) - len(shown)
     return "; ".join(shown) + (f"; and {rest:,} other reasons" if rest else "")
-
-
-def _overload(load: Mapping[str, Any]) -> list[str]:
-    if not load["is_overloaded"]:
-        return []
-    backlog = load["backlog"]
-    return [
-        f"overloaded: the backlog grew from {backlog[len(backlog) // 2]:.0f} turns half-way to "
-        f"{backlog[-1]:.0f} at the last arrival, and in that time {load['served_ratio']:.0%} of "
-        "what would have been due without waiting was answered, so latencies grow with the length "
-        "of the run; ask for less"
-    ]

@@ -35,6 +35,9 @@ TURN_COLUMNS = (
     "num_output_tokens",
     "planned_output_tokens",
     "num_chunks",
+    "answered_model",
+    "system_fingerprint",
+    "answered_server",
 )
 
 

@@ -25,6 +25,11 @@ def users_within_slo(users: Attainment, headroom: Floats) -> Floats:
     return _on_ratio(users.is_within_slo.astype(np.float64), np.ones(len(users.ratio)))
 
 
+def users_within_uncapped(users: Attainment, headroom: Floats) -> Floats:
+    """Weights in the share of users who would be within SLO without a bound on longest gaps."""
+    return _on_ratio(users.is_within_uncapped.astype(np.float64), np.ones(len(users.ratio)))
+
+
 def turn_attainment(users: Attainment, headroom: Floats) -> Floats:
     """Weights in the share of turns that attained their SLO."""
     return _on_ratio(

@@ -34,8 +34,7 @@ def vllm_bench(manifest: Manifest, engine: EngineRun, repeat: int) -> dict[str, 
         "endpoint_type": "openai",
         "backend": "openai",
         "label": manifest.name,
-        "model_id": manifest.workload.get("model"),
-        "tokenizer_id": manifest.workload.get("model"),
+        **_models(manifest, engine, repeat),
         "num_prompts": engine.plan.num_turns,
         **_traffic(manifest, engine.plan),
         "duration": duration_s,
@@ -59,6 +58,16 @@ def vllm_bench(manifest: Manifest, engine: EngineRun, repeat: int) -> dict[str, 
         "latencies": np.nan_to_num(latency).tolist(),
         **_by_request(turns),
     }
+
+
+def _models(manifest: Manifest, engine: EngineRun, repeat: int) -> dict[str, Any]:
+    """Returns the model as it was asked for, and what answered, as `--metadata` would add it."""
+    trial = next(each for each in engine.trials if each.repeat == repeat)
+    model = trial.asked_model or manifest.workload.get("model")
+    found = {"model_id": model, "tokenizer_id": manifest.workload.get("model") or model}
+    if trial.engine_version is None:
+        return found
+    return {**found, "server_version": trial.engine_version}
 
 
 def _by_request(turns: TurnTable) -> dict[str, list[Any]]:

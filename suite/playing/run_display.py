@@ -104,7 +104,8 @@ class RunDisplay:
                 f"{several(counts.planned, 'turn')} recorded, {counts.failed} failed"
             )
         if trial.note:
-            self._say(f"[red]{self._title}: {escape(trial.note)}[/]")
+            colour = "default" if trial.status == "complete" else "red"
+            self._say(f"[{colour}]{self._title}: {escape(trial.note)}[/]")
 
     def _title_of(self, engine: str, repeat: int) -> str:
         return f"{engine} #{repeat}" if self._workload.spec.repeats > 1 else engine

@@ -15,6 +15,7 @@ from suite.driver.open_files import check_open_files
 from suite.playing import environment
 from suite.playing.trial import Observer, play_trial, unfinished_trial
 from suite.playing.workload import Workload
+from suite.records.play_result import IsEnough, never_enough
 from suite.records.run_directory import Manifest
 
 
@@ -33,9 +34,15 @@ def run(workload: Workload, *, root: Path, num_workers: int, observer: Observer)
 
 
 def run_in(
-    directory: Path, workload: Workload, *, num_workers: int, observer: Observer
+    directory: Path,
+    workload: Workload,
+    *,
+    num_workers: int,
+    observer: Observer,
+    is_enough: IsEnough = never_enough,
 ) -> RunOutcome:
-    """Plays the workload into a directory that is there and empty."""
+    """Plays the workload into a directory that is there and empty; each trial in wall time until
+    `is_enough`."""
     _check_driver(workload, num_workers)
     manifest = _open_manifest(workload, directory)
     is_input_error = False
@@ -50,6 +57,7 @@ def run_in(
                 run_directory=directory,
                 num_workers=num_workers,
                 observer=observer,
+                is_enough=is_enough,
             )
             manifest.trials[-1] = trial
             manifest.write(directory)
@@ -65,7 +73,8 @@ def run_in(
 def _check_driver(workload: Workload, num_workers: int) -> None:
     """That it can hold the planned turns. Raises OpenFilesError."""
     if not workload.is_virtual:
-        check_open_files(workload.plan, num_workers=num_workers)
+        timeout_s = workload.spec.driver.turn_timeout
+        check_open_files(workload.plan, num_workers=num_workers, turn_timeout_s=timeout_s)
 
 
 def new_directory(root: Path, name: str) -> Path:

@@ -8,17 +8,19 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from secrets import token_hex
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from engines.api import Endpoint, RunningEngine, VirtualEngine
 from engines.errors import EngineError, EngineInputError
+from engines.identity import ServerIdentity, identify, server_of
 from suite.driver.early_stop import StopRule
 from suite.driver.play import Drive, DriveResult, play
 from suite.playing.isolation import isolated
 from suite.playing.workload import Workload, priority_updates
+from suite.records.answerers import change_remark, version_text
 from suite.records.engine_logs import finish_engine_logs
-from suite.records.play_result import PlayResult
+from suite.records.play_result import IsEnough, PlayResult, never_enough
 from suite.records.progress import Progress
 from suite.records.run_directory import Counts, Isolation, Trial
 from suite.virtual.play import Script, play_virtually
@@ -64,26 +66,34 @@ def play_trial(
     run_directory: Path,
     num_workers: int,
     observer: Observer,
+    is_enough: IsEnough = never_enough,
 ) -> tuple[Trial, EngineError | EngineInputError | None]:
-    """Plays the trial; returns it as it went, and the error that ended it early, if one did."""
+    """Plays the trial, in wall time until `is_enough`; returns it as it went, and the error that
+    ended it early, if one did."""
     directory = run_directory / name / str(repeat)
     directory.mkdir(parents=True)
     observer.on_trial_start(name, repeat)
     began_at = time.monotonic()
     result: PlayResult | None = None
     error: EngineError | EngineInputError | None = None
-    version: str | None = None
     isolation: Isolation | None = None
+    engine: RunningEngine | VirtualEngine | None = None
+    identity: ServerIdentity | None = None
     try:
         with _running(workload, name, directory) as engine:
             if isinstance(engine, VirtualEngine):
                 script, died = _script(workload, directory), None
                 result = play_virtually(script, engine, on_progress=observer.on_progress)
             else:
-                version = engine.version
+                identity = identify(server_of(engine.endpoint), engine.endpoint.model)
                 drive, isolation = _drive(workload, engine, run_directory, directory, num_workers)
                 watch = _death_watch(engine)
-                result = play(drive, on_progress=observer.on_progress, should_stop=watch)
+                result = play(
+                    drive,
+                    on_progress=observer.on_progress,
+                    should_stop=watch,
+                    is_enough=is_enough,
+                )
                 died = watch() or _why_unreachable(engine.endpoint, result.counts)
             # Also where all turns had failed before anybody looked.
             status, note = _status(result) if died is None else ("failed", died)
@@ -101,10 +111,32 @@ def play_trial(
         duration_s=result.duration_s if result else time.monotonic() - began_at,
         counts=_counts(result, workload.plan),
         driver=result.quality if isinstance(result, DriveResult) else None,
-        engine_version=version,
         isolation=isolation,
+        **_who_answered(engine, identity, result),
     )
     return trial, error
+
+
+def _who_answered(
+    engine: RunningEngine | VirtualEngine | None,
+    identity: ServerIdentity | None,
+    result: PlayResult | None,
+) -> dict[str, Any]:
+    """Returns the fields of a trial on what ran, as it says itself; none of an engine without a
+    URL."""
+    if engine is None or isinstance(engine, VirtualEngine):
+        return {}
+    answered = [] if result is None else result.answered_by
+    change = change_remark(answered)
+    endpoint = engine.endpoint
+    told = None if endpoint.is_fsbench else version_text(identity, answered, endpoint.model)
+    return {
+        "engine_version": engine.version or told,
+        "asked_model": endpoint.model,
+        "server": identity,
+        "answered_by": answered,
+        "remarks": [*engine.remarks(), *([] if change is None else [change])],
+    }
 
 
 def _running(
@@ -175,7 +207,9 @@ def _status(result: PlayResult) -> tuple[Status, str | None]:
     match result.stopped_by:
         case None:
             return "complete", None
-        case "signal":
+        case "enough":
+            return "complete", result.note
+        case "signal" | "time":
             return "interrupted", result.note
         case "caller" | "driver" | "errors":
             return "failed", result.note

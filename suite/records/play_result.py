@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
+from suite.records.answerers import AnsweredBy
 from suite.records.run_directory import Counts
 
-StoppedBy = Literal["signal", "caller", "driver", "errors"]
+StoppedBy = Literal["signal", "caller", "driver", "errors", "enough", "time"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enough:
+    """Why a trial in wall time ends before its plan does, without anything being wrong."""
+
+    note: str  # one line
+    is_complete: bool  # what was asked is known; False: there is no more time to know it
+
+
+# Asked again and again with the directory of the trial that is played.
+IsEnough = Callable[[Path], Enough | None]
+
+
+def never_enough(_: Path) -> None:
+    """Has every plan played to its end."""
 
 
 def signal_note(number: int) -> str:
@@ -31,3 +50,4 @@ class PlayResult:
     counts: Counts
     stopped_by: StoppedBy | None  # None: the plan was played to its end
     note: str | None  # one line on why
+    answered_by: list[AnsweredBy] = field(default_factory=list)  # none in virtual time

@@ -15,6 +15,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from engines.facts import EngineFacts, facts_of_old_run
+from engines.identity import ServerIdentity
+from suite.records.answerers import AnsweredBy
 
 SCHEMA_VERSION = 2
 SOLO_FOLDER = "solo"  # inside a run: the run directory of the same plan without neighbours
@@ -46,11 +48,14 @@ class DriverQuality(BaseModel):
     num_workers: int
     time_source: str  # "kernel", "user", or "mixed"
     max_cpu_ratio: float  # the busiest worker's share of a core, 0–1
-    lag_p99_s: float | None
+    lag_p99_s: float | None  # of sent − scheduled; None with fewer than 100 turns
+    lag_max_s: float | None = None
+    is_late: bool = False  # more turns were than chance gives: weighed where something is judged
     coalesced_ratio: float  # chunks of tokens that share a read with another / all chunks
     merged_ratio: float | None = None  # … that came in packets of their own: the driver was late
     own_time_p99_s: float | None = None  # of the client, from an answer's end to the next turn
-    tbt_doubt: str | None = None  # why gaps between tokens can not be judged; all else can
+    tbt_doubt: str | None = None  # why gaps between tokens can not be judged
+    tpot_doubt: str | None = None  # why TPOT can not be judged
     is_valid: bool
     warnings: list[str]  # each says what to do
 
@@ -73,13 +78,17 @@ class Trial(BaseModel):
     engine: str
     repeat: int  # from 1
     status: Literal["complete", "interrupted", "failed"]
-    note: str | None  # one line on why it is not complete
+    note: str | None  # one line on why it is not complete, or that it ended before its plan did
     started_at_monotonic_s: float | None
     duration_s: float
     counts: Counts
     driver: DriverQuality | None
     engine_version: str | None = None  # what ran, where that was not this project's own engine
     isolation: Isolation | None = None  # None: the engine started anew, or an older fsbench ran
+    asked_model: str | None = None  # as the server was asked for it
+    server: ServerIdentity | None = None  # what it tells of itself; None: it has no URL
+    answered_by: list[AnsweredBy] = []  # as the answers say, the commonest first
+    remarks: list[str] = []  # what a reader has to know of how it went, one line each
 
     def directory(self, run: Path) -> Path:
         return run / self.engine / str(self.repeat)

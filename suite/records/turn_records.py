@@ -51,6 +51,9 @@ class TurnRecord:
     counted_by: str | None = None  # "usage", "token_ids", or "chunks", of one or more tokens each
     num_shared_chunks: int | None = None  # chunks with tokens that share a read with another
     num_merged_chunks: int | None = None  # of those, such that came in packets of their own
+    answered_model: str | None = None  # as the answer names it, which may be another than was asked
+    system_fingerprint: str | None = None  # likewise
+    answered_server: str | None = None  # the software that the answer's head names
 
 
 TURN_SCHEMA = pa.schema(
@@ -79,9 +82,21 @@ TURN_SCHEMA = pa.schema(
         pa.field("counted_by", pa.string()),
         pa.field("num_shared_chunks", pa.int32()),
         pa.field("num_merged_chunks", pa.int32()),
+        pa.field("answered_model", pa.string()),
+        pa.field("system_fingerprint", pa.string()),
+        pa.field("answered_server", pa.string()),
     ]
 )
 _COLUMNS = tuple(TURN_SCHEMA.names)
+_OFTEN_THE_SAME = (
+    "conversation_id",
+    "user_id",
+    "user_class",
+    "time_source",
+    "answered_model",
+    "system_fingerprint",
+    "answered_server",
+)
 _ORDER = [("scheduled_at", "ascending"), ("conversation_id", "ascending")]
 _ROWS_PER_GROUP = 4096
 STARTED_AT_KEY = b"started_at_monotonic_s"
@@ -177,7 +192,7 @@ def _write(
         partial,
         schema,
         compression="zstd",
-        use_dictionary=["conversation_id", "user_id", "user_class", "time_source"],
+        use_dictionary=[*_OFTEN_THE_SAME],
         column_encoding=dict.fromkeys(instants, "BYTE_STREAM_SPLIT"),
     ) as writer:
         for group in groups:

@@ -37,6 +37,7 @@ COLUMNS = (
     "error",
 )
 ERROR_SOURCE = "error_source"  # not in older files, where nothing was told apart
+ANSWERER = ("answered_model", "system_fingerprint", "answered_server")  # likewise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,9 @@ class TurnTable:
     num_output_tokens: Floats  # as counted by the server, else the tokens received
     planned_output_tokens: Ints
     error: Strings  # "" = the turn succeeded
+    answered_model: Strings  # "" where the answer does not name it, as the next two
+    system_fingerprint: Strings
+    answered_server: Strings
     first_token_at: Floats
     last_token_at: Floats
     num_chunks: Ints
@@ -117,7 +121,7 @@ def read_turns(trials: Sequence[tuple[int, Path]]) -> TurnTable:
     """Returns the turns of (repeat, trial directory) pairs; an empty directory adds no rows, nor
     does a turn that was cut short by the user."""
     tables = [_trial(directory) for _, directory in trials]
-    empty = TURN_SCHEMA.empty_table().select(list(COLUMNS))
+    empty = TURN_SCHEMA.empty_table().select([*COLUMNS, *ANSWERER])
     repeats = np.repeat([repeat for repeat, _ in trials], [len(table) for table in tables])
     found = _from_columns(pa.concat_tables([empty, *tables]), repeats.astype(np.int64))
     del tables
@@ -132,7 +136,7 @@ def _trial(directory: Path) -> pa.Table:
     if finished.exists():
         names = column_names(finished)
         _check_columns(finished, names)
-        wanted = [*COLUMNS, *(name for name in (ERROR_SOURCE,) if name in names)]
+        wanted = [*COLUMNS, *(name for name in (ERROR_SOURCE, *ANSWERER) if name in names)]
         return _without_cut(read_table(finished, wanted))
     table = read_shards(directory)
     _check_columns(directory, table.column_names)
@@ -145,7 +149,10 @@ def _without_cut(table: pa.Table) -> pa.Table:
         is_cut = pc.equal(table[ERROR_SOURCE], "stop").fill_null(False)
         if pc.any(is_cut).as_py():
             table = table.filter(pc.invert(is_cut))
-    return table.select(list(COLUMNS))
+    for name in ANSWERER:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(table), pa.string()))
+    return table.select([*COLUMNS, *ANSWERER])
 
 
 def _check_columns(path: Path, names: Sequence[str]) -> None:
@@ -194,6 +201,9 @@ def _from_columns(table: pa.Table, repeat: Ints) -> TurnTable:
         num_output_tokens=np.where(np.isnan(num_output), num_received, num_output),
         planned_output_tokens=table["planned_output_tokens"].to_numpy().astype(np.int64),
         error=_strings(table, "error", fill=""),
+        answered_model=_strings(table, "answered_model", fill=""),
+        system_fingerprint=_strings(table, "system_fingerprint", fill=""),
+        answered_server=_strings(table, "answered_server", fill=""),
         first_token_at=_at_ends(token_at, starts[:-1], num_chunks),
         last_token_at=_at_ends(token_at, starts[1:] - 1, num_chunks),
         num_chunks=num_chunks,

@@ -168,6 +168,16 @@ def hull(*intervals: Interval | None) -> Interval | None:
     )
 
 
+def holding(interval: Interval | None, value: float | None) -> Interval | None:
+    """Returns the interval with the value in it; open ends stay open."""
+    if interval is None or value is None:
+        return interval
+    return Interval(
+        low=None if interval.low is None else min(interval.low, value),
+        high=None if interval.high is None else max(interval.high, value),
+    )
+
+
 def as_json(interval: Interval | None) -> list[float | None] | None:
     return None if interval is None else [interval.low, interval.high]
 

@@ -26,10 +26,10 @@ def share_interval(hits: Floats, sizes: Floats) -> Interval | None:
         return None
     num = effective_samples(hits, sizes)
     found = float(hits.sum()) / total * num
-    return Interval(low=_mid_p_low(found, num), high=1 - _mid_p_low(num - found, num))
+    return Interval(low=mid_p_low(found, num), high=1 - mid_p_low(num - found, num))
 
 
-def _mid_p_low(found: float, num: float) -> float:
+def mid_p_low(found: float, num: float, tail: float = _TAIL) -> float:
     """Returns the share at which P(more than found) + P(as many) / 2 is the tail: Clopper &
     Pearson's count all of P(as many). Beta functions stand for the binomial sums, at every real
     number."""
@@ -38,7 +38,7 @@ def _mid_p_low(found: float, num: float) -> float:
 
     def excess(share: float) -> float:
         more = special.betainc(found + 1, num - found, share) if found < num else 0.0
-        return float(more + special.betainc(found, num - found + 1, share)) / 2 - _TAIL
+        return float(more + special.betainc(found, num - found + 1, share)) / 2 - tail
 
     from scipy import optimize  # noqa: PLC0415  slow to import, and every command reads the catalogue
 

@@ -1,24 +1,30 @@
-"""capacity.json: the highest rate each engine carries, with its interval over seeds and ratio.
+"""capacity.json: the highest rate each engine carries, with its interval and its ratio.
 
-Rates are averaged on the log scale (geometric mean). The interval is Student's t over seeds of the
-log rates, widened upwards to the rates at which the target was seen not to hold: a seed's own
-capacity lies somewhere in that step. Ratios to the baseline are paired by seed, their intervals
-widened by the step both ways.
+In virtual time the interval is one over seeds. Rates are averaged on the log scale (geometric
+mean), and it is Student's t over seeds of the log rates, widened upwards to the rates at which the
+target was seen not to hold: a seed's own capacity lies somewhere in that step. Ratios to the
+baseline are paired by seed, their intervals widened by the step both ways.
+
+In wall time (`rates` tells what was seen) there is one search, and the interval goes from the
+highest rate of which it is known that the target holds to the lowest of which it is known that it
+does not: between them it was not told, or lies only the step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import exp, log, sqrt
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 from scipy import special
 
+from suite.measuring.limits import Limits
 from suite.statistics.quantiles import CONFIDENCE_RATIO
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CAPACITY_FILE = "capacity.json"
 
 Ends = tuple[float, float]
@@ -41,6 +47,20 @@ class SeedCapacity(_Frozen):
         return self.rate is not None and self.next_rate is not None
 
 
+class RateSeen(_Frozen):
+    """What the run at one rate told, in wall time; `interval` of the share in the long run."""
+
+    rate: float
+    answer: Literal["holds", "fails", "unsure"]
+    is_finished: bool  # False: the time was up before it was told or the users were used up
+    num_users: int  # judged
+    num_within_slo: int
+    interval: Ends
+    num_turns: int
+    duration_s: float
+    limits: Limits
+
+
 class EngineCapacity(_Frozen):
     """The capacity of one engine in conversations per second; None with the reason in `note`."""
 
@@ -51,6 +71,7 @@ class EngineCapacity(_Frozen):
     ratio_interval: Ends | None
     note: str | None
     seeds: list[SeedCapacity]
+    rates: list[RateSeen] = []  # in wall time, from the lowest on
 
 
 class CapacityResult(_Frozen):
@@ -67,6 +88,11 @@ class CapacityResult(_Frozen):
     def is_complete(self) -> bool:
         return all(each.rate is not None for each in self.engines)
 
+    @property
+    def is_of_wall_time(self) -> bool:
+        """Whether rates were judged one by one, in the long run, and not plan by plan."""
+        return any(each.rates for each in self.engines)
+
     @classmethod
     def read(cls, directory: Path) -> CapacityResult | None:
         """Returns the result of a search; None where it has not come to an end."""
@@ -82,29 +108,41 @@ class CapacityResult(_Frozen):
 
 
 def engine_capacities(
-    found: dict[str, list[SeedCapacity]], baseline: str | None
+    found: Mapping[str, list[SeedCapacity]],
+    baseline: str | None,
+    rates: Mapping[str, list[RateSeen]] | None = None,
 ) -> list[EngineCapacity]:
-    """Returns each engine's capacity; `found` has the same seeds in the same order for all."""
+    """Returns each engine's capacity; `found` has the same seeds in the same order for all, in wall
+    time one, and `rates` what was seen there."""
     base = found.get(baseline) if baseline is not None else None
     return [
-        _engine(name, seeds, None if name == baseline else base) for name, seeds in found.items()
+        _engine(
+            name, seeds, None if name == baseline else base, None if rates is None else rates[name]
+        )
+        for name, seeds in found.items()
     ]
 
 
 def _engine(
-    name: str, seeds: list[SeedCapacity], base: list[SeedCapacity] | None
+    name: str,
+    seeds: list[SeedCapacity],
+    base: list[SeedCapacity] | None,
+    rates: list[RateSeen] | None,
 ) -> EngineCapacity:
     unknown = next((each for each in seeds if not each.is_known), None)
     if unknown is not None:
+        of = "" if rates is not None else f"seed {unknown.seed}: "
         return EngineCapacity(
             engine=name,
             rate=None,
             interval=None,
             ratio=None,
             ratio_interval=None,
-            note=f"seed {unknown.seed}: {unknown.note}",
+            note=f"{of}{unknown.note}",
             seeds=seeds,
+            rates=rates or [],
         )
+    interval = t_interval if rates is None else step_between
     lows, highs = _logs(seeds)
     ratio, ratio_interval = None, None
     if base is not None and all(each.is_known for each in base):
@@ -112,16 +150,23 @@ def _engine(
         ratio = exp(fmean(lows) - fmean(base_lows))
         least = [mine - its for mine, its in zip(lows, base_highs, strict=True)]
         most = [mine - its for mine, its in zip(highs, base_lows, strict=True)]
-        ratio_interval = t_interval(least, most)
+        ratio_interval = interval(least, most)
     return EngineCapacity(
         engine=name,
         rate=exp(fmean(lows)),
-        interval=t_interval(lows, highs),
+        interval=interval(lows, highs),
         ratio=ratio,
         ratio_interval=ratio_interval,
-        note=None if len(seeds) > 1 else "an interval needs 2 seeds",
+        note=seeds[0].note if rates or len(seeds) > 1 else "an interval needs 2 seeds",
         seeds=seeds,
+        rates=rates or [],
     )
+
+
+def step_between(lows: Sequence[float], highs: Sequence[float]) -> Ends:
+    """Returns the step itself that one search has closed in on, from its ends as logs."""
+    (low,), (high,) = lows, highs
+    return exp(low), exp(high)
 
 
 def t_interval(lows: Sequence[float], highs: Sequence[float]) -> Ends | None:

@@ -6,18 +6,21 @@ what has been run for one search serves the next, and a search that was stopped 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from math import ceil, floor, log
+from collections.abc import Callable, Mapping, Sequence
 
 from suite.playing.workload import Workload
-from suite.sweep.capacity_result import CapacityResult, SeedCapacity, engine_capacities
+from suite.statistics.sequential import ShareLooks
+from suite.sweep.brackets import bracket, seed_capacity
+from suite.sweep.budget import Budget
+from suite.sweep.capacity_request import CapacityRequest
+from suite.sweep.capacity_result import CapacityResult, RateSeen, SeedCapacity, engine_capacities
 from suite.sweep.cells import CellLoader, SweepCell
-from suite.sweep.crossing import Crossing, find_all, find_crossing
+from suite.sweep.crossing import Answer, Crossing, Search, find_all
 from suite.sweep.directory import OnCell, SweepDirectory
 from suite.sweep.executors import Executor
+from suite.sweep.lattice import Lattice
 from suite.sweep.manifest import AxisEntry
+from suite.sweep.rate_judges import RateJudge, ShareInTheLongRun, ShareOfAPlan
 from workloads.errors import InputError
 from workloads.source import WorkloadSource
 from workloads.spec_traffic import ConstantArrivals, GammaArrivals, PoissonArrivals
@@ -25,63 +28,25 @@ from workloads.yaml_file import Setting
 
 RATE = "arrivals.rate"
 WIDEST_FACTOR = 256.0  # how far from the file's rate is looked, either way
-ROUNDING = 0.01  # of a place: rates are written with six digits
 STRIDE_FACTOR = 1.5  # from one probe to the next until the crossing is passed
 
 EngineSeed = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CapacityRequest:
-    target_ratio: float  # of users within SLO, at least
-    num_seeds: int  # the workload's and the following ones
-    tolerance_ratio: float  # neighbouring rates differ by this
-    low: float | None  # conversations per second; None: found
-    high: float | None
-
-    def __post_init__(self) -> None:
-        """Refuses values that can not be searched with. Raises InputError."""
-        for name, value, is_fine, bound in (
-            ("target", self.target_ratio, 0 < self.target_ratio <= 1, "a share in (0, 1]"),
-            ("tolerance", self.tolerance_ratio, 0.001 <= self.tolerance_ratio <= 1, "0.001 to 1"),
-            ("low", self.low, self.low is None or self.low > 0, "> 0"),
-            ("high", self.high, self.high is None or self.high > 0, "> 0"),
-        ):
-            if not is_fine:
-                raise InputError(f"--{name} must be {bound}, got {value:g}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lattice:
-    """The rates (1 + tolerance)^k, which depend on neither the workload's rate nor the bounds."""
-
-    tolerance_ratio: float
-
-    def rate(self, place: int) -> float:
-        return float(f"{(1 + self.tolerance_ratio) ** place:.6g}")
-
-    def at_most(self, rate: float) -> int:
-        return floor(self._place(rate) + ROUNDING)
-
-    def at_least(self, rate: float) -> int:
-        return ceil(self._place(rate) - ROUNDING)
-
-    def steps(self, factor: float) -> int:
-        return max(1, round(self._place(factor)))
-
-    def _place(self, rate: float) -> float:
-        return log(rate) / log(1 + self.tolerance_ratio)
+OnBracket = Callable[[str, float | None, float | None], None]
 
 
 class CapacitySearch:
     """Finds every engine's capacity by running cells of a sweep directory.
 
     `source` has no matrix, `workload` is what it comes to. Raises InputError where there is no rate
-    to search over, or an engine runs in wall time.
+    to search over.
     """
 
     def __init__(
-        self, source: WorkloadSource, workload: Workload, request: CapacityRequest
+        self,
+        source: WorkloadSource,
+        workload: Workload,
+        request: CapacityRequest,
+        budget: Budget | None = None,
     ) -> None:
         arrivals = workload.spec.arrivals
         if not isinstance(arrivals, PoissonArrivals | GammaArrivals | ConstantArrivals):
@@ -89,18 +54,27 @@ class CapacitySearch:
                 f"{source.path}: arrivals.process must be poisson, gamma or constant, which have a "
                 f"rate to search over, got {arrivals.process}"
             )
-        wall = [name for name, each in workload.engines.items() if not each.is_virtual]
-        if wall:
-            raise InputError(
-                f"{source.path}: engines.{wall[0]} runs in wall time, and a search takes dozens of "
-                "runs of every engine; give kind: simulated, or a matrix over arrivals.rate"
-            )
         self._source = source
         self._workload = workload
         self._request = request
+        self._budget = budget or Budget(None)
         self._lattice = Lattice(tolerance_ratio=request.tolerance_ratio)
         self._loader = CellLoader()
-        self._low, self._start, self._high = self._bounds(arrivals.rate)
+        self._asked: dict[str, list[SweepCell]] = {name: [] for name in workload.engines}
+        self.judge: RateJudge = (
+            ShareOfAPlan(request) if workload.is_virtual else ShareInTheLongRun(request, workload)
+        )
+        low, start, high = self._bounds(arrivals.rate)
+        stride = self._lattice.steps(STRIDE_FACTOR)
+        self._searches = {
+            key: Search(start, low=low, high=high, stride=stride) for key in self._keys()
+        }
+
+    @property
+    def looks(self) -> ShareLooks:
+        """Returns when a rate's run in wall time is looked at."""
+        assert isinstance(self.judge, ShareInTheLongRun), self.judge
+        return self.judge.looks
 
     def run(
         self,
@@ -109,36 +83,54 @@ class CapacitySearch:
         *,
         on_cell: OnCell,
         expect: Callable[[int], None],
+        on_bracket: OnBracket = lambda *_: None,
     ) -> CapacityResult:
         """Runs the cells the search asks for and returns what it found.
 
-        `expect` is told how many cells come next. Raises KeyboardInterrupt, InputError.
+        `expect` is told how many cells come next, `on_bracket` between which rates an engine's
+        capacity lies by now. Raises KeyboardInterrupt, InputError.
         """
 
-        def ask(questions: Sequence[tuple[EngineSeed, int]]) -> list[bool | None]:
+        def ask(questions: Sequence[tuple[EngineSeed, int]]) -> list[Answer | None]:
             cells = [self._cell(key, place) for key, place in questions]
+            for (key, _), cell in zip(questions, cells, strict=True):
+                on_bracket(key[0], *bracket(self._searches[key].crossing, self._lattice))
+                self._asked[key[0]].append(cell)
             expect(sum(not directory.is_complete(each) for each in cells))
-            directory.run(cells, executor, on_cell)
+            self._play(directory, cells, executor, on_cell)
             return [
-                self._holds(directory, engine, cell)
+                self._answer(directory, engine, cell)
                 for ((engine, _), _), cell in zip(questions, cells, strict=True)
             ]
 
-        stride = self._lattice.steps(STRIDE_FACTOR)
-        searches = {
-            key: find_crossing(self._start, low=self._low, high=self._high, stride=stride)
-            for key in self._keys()
-        }
         try:
-            found = find_all(searches, ask)
+            found = find_all(self._searches, ask)
         finally:
             directory.manifest.axes = self._axes(directory)
             directory.write_summary()
-        return self._result(found)
+        return self._result(found, directory)
+
+    def _play(
+        self,
+        directory: SweepDirectory,
+        cells: Sequence[SweepCell],
+        executor: Executor,
+        on_cell: OnCell,
+    ) -> None:
+        try:
+            directory.run(cells, executor, on_cell)
+        except KeyboardInterrupt:
+            if not self._budget.is_used_up:  # else the search itself has stopped the run
+                raise
+
+    def _answer(self, directory: SweepDirectory, engine: str, cell: SweepCell) -> Answer | None:
+        if not directory.is_complete(cell):
+            return None
+        return self.judge.answer(directory.directory_of(cell.name), engine)
 
     def _keys(self) -> list[EngineSeed]:
         first = self._workload.spec.seed
-        seeds = range(first, first + self._request.num_seeds)
+        seeds = range(first, first + self.judge.num_seeds)
         return [(engine, seed) for seed in seeds for engine in self._workload.engines]
 
     def _bounds(self, rate: float) -> tuple[int, int, int]:
@@ -165,6 +157,7 @@ class CapacitySearch:
             "baseline": None,
             "gates": [],
             "references": [],
+            **self.judge.changes,
         }
         settings = [Setting(key=name, value=value, where=file) for name, value in changes.items()]
         return self._loader.load(
@@ -173,13 +166,6 @@ class CapacitySearch:
             self._source.having(*settings),
         )
 
-    def _holds(self, directory: SweepDirectory, engine: str, cell: SweepCell) -> bool | None:
-        if not directory.is_complete(cell):
-            return None
-        path = directory.directory_of(cell.name) / "metrics.json"
-        slo = json.loads(path.read_text())["engines"][engine]["slo"]
-        return bool(slo["users_within_slo_ratio"] >= self._request.target_ratio)
-
     def _axes(self, directory: SweepDirectory) -> list[AxisEntry]:
         cells = directory.manifest.cells
         return [
@@ -187,31 +173,41 @@ class CapacitySearch:
             for key, label in ((RATE, "rate"), ("seed", "seed"))
         ]
 
-    def _result(self, found: dict[EngineSeed, Crossing | None]) -> CapacityResult:
+    def _result(
+        self, found: Mapping[EngineSeed, Crossing | None], directory: SweepDirectory
+    ) -> CapacityResult:
         by_engine: dict[str, list[SeedCapacity]] = {name: [] for name in self._workload.engines}
         for (engine, seed), crossing in found.items():
-            by_engine[engine].append(self._seed_capacity(seed, crossing))
+            by_engine[engine].append(self._capacity((engine, seed), crossing))
         baseline = self._workload.spec.baseline
+        is_wall = not self._workload.is_virtual
+        rates = {name: self._seen(name, directory) for name in by_engine} if is_wall else None
         return CapacityResult(
             name=self._workload.spec.name,
             target_ratio=self._request.target_ratio,
             tolerance_ratio=self._request.tolerance_ratio,
             num_conversations=len(self._workload.plan.conversations),
             baseline=baseline,
-            engines=engine_capacities(by_engine, baseline),
+            engines=engine_capacities(by_engine, baseline, rates),
         )
 
-    def _seed_capacity(self, seed: int, crossing: Crossing | None) -> SeedCapacity:
-        if crossing is None:
+    def _capacity(self, key: EngineSeed, crossing: Crossing | None) -> SeedCapacity:
+        _, seed = key
+        if crossing is None and self._workload.is_virtual:
             why = "a cell could not be completed"
             return SeedCapacity(seed=seed, rate=None, next_rate=None, note=why)
-        rate, next_rate = (
-            None if place is None else self._lattice.rate(place)
-            for place in (crossing.holds, crossing.fails)
-        )
-        note: str | None = None
-        if rate is None:
-            note = f"not even {next_rate:g} conversations per second"
-        elif next_rate is None:
-            note = f"{rate:g} conversations per second or more"
-        return SeedCapacity(seed=seed, rate=rate, next_rate=next_rate, note=note)
+        why_open = None if crossing is not None else self._why_open()
+        known = crossing or self._searches[key].crossing
+        return seed_capacity(seed, known, self._lattice, why_open=why_open)
+
+    def _why_open(self) -> str:
+        if self._budget.is_used_up:
+            return "the budget was used up; go on with --resume"
+        return "a run could not be completed, or had no turn that succeeded: sweep.json says which"
+
+    def _seen(self, engine: str, directory: SweepDirectory) -> list[RateSeen]:
+        found = [
+            self.judge.seen(directory.directory_of(cell.name), engine, cell.values[RATE])
+            for cell in self._asked[engine]
+        ]
+        return sorted((each for each in found if each is not None), key=lambda each: each.rate)

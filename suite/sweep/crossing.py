@@ -2,76 +2,107 @@
 bisection.
 
 Pure: it asks for a place on a lattice of whole numbers and is told whether the target holds there.
+Where that can not be told, the search closes in on both sides of what is unsure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import TypeVar
 
-Search = Generator[int, bool, "Crossing"]
 Key = TypeVar("Key", bound=Hashable)
+
+
+class Answer(Enum):
+    """Whether the target holds at a place."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    UNSURE = "unsure"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crossing:
-    """Two neighbouring places, both seen: the target holds at `holds` and does not at `fails`."""
+    """Two places, both seen: the target holds at `holds` and does not at `fails`. Between them lies
+    nothing, or what is unsure."""
 
     holds: int | None  # None: not even at the lower bound
     fails: int | None  # None: even at the upper bound
 
 
-def find_crossing(start: int, *, low: int, high: int, stride: int) -> Search:
-    """Searches between `low` and `high`, both included.
+class Search:
+    """Searches between `low` and `high`, both included; asks at `place` until that is None.
 
     If the target holds below some place and nowhere above, that place is found with about
     2·log₂(stride) + |place − start| / stride questions. A curve that goes up and down has several
     crossings: one of them is found, the first on the way from `start`.
     """
-    assert low <= start <= high and stride >= 1, (low, start, high, stride)
-    holds: int | None = None
-    fails: int | None = None
-    place = start
-    while True:
-        if (yield place):
-            holds = place
-        else:
-            fails = place
-        if holds is None:
-            if place == low:
-                return Crossing(holds=None, fails=fails)
-            place = max(place - stride, low)
-        elif fails is None:
-            if place == high:
-                return Crossing(holds=holds, fails=None)
-            place = min(place + stride, high)
-        elif fails - holds == 1:
-            return Crossing(holds=holds, fails=fails)
-        else:
-            place = (holds + fails) // 2
+
+    def __init__(self, start: int, *, low: int, high: int, stride: int) -> None:
+        assert low <= start <= high and stride >= 1, (low, start, high, stride)
+        self._low, self._high, self._stride = low, high, stride
+        self._holds: int | None = None
+        self._fails: int | None = None
+        self._unsure: list[int] = []  # places between those two
+        self.place: int | None = start
+
+    @property
+    def crossing(self) -> Crossing:
+        """Returns what is known so far."""
+        return Crossing(holds=self._holds, fails=self._fails)
+
+    def tell(self, answer: Answer) -> None:
+        """Takes the answer for `place`, and moves on to the next one."""
+        place = self.place
+        assert place is not None, "the search is over"
+        match answer:
+            case Answer.HOLDS:
+                self._holds = place
+            case Answer.FAILS:
+                self._fails = place
+            case Answer.UNSURE:
+                self._unsure.append(place)
+        self._unsure = [each for each in self._unsure if self._is_between(each)]
+        self.place = self._next()
+
+    def _is_between(self, place: int) -> bool:
+        above = self._holds is None or place > self._holds
+        return above and (self._fails is None or place < self._fails)
+
+    def _next(self) -> int | None:
+        known = (*self._unsure, *(each for each in (self._holds, self._fails) if each is not None))
+        if self._holds is None:
+            lowest = min(known)
+            return None if lowest == self._low else max(lowest - self._stride, self._low)
+        if self._fails is None:
+            highest = max(known)
+            return None if highest == self._high else min(highest + self._stride, self._high)
+        first = min(self._unsure, default=self._fails)
+        if first - self._holds > 1:
+            return (self._holds + first) // 2
+        last = max(self._unsure, default=self._holds)
+        return (last + self._fails) // 2 if self._fails - last > 1 else None
 
 
 def find_all(
     searches: Mapping[Key, Search],
-    ask: Callable[[Sequence[tuple[Key, int]]], Sequence[bool | None]],
+    ask: Callable[[Sequence[tuple[Key, int]]], Sequence[Answer | None]],
 ) -> dict[Key, Crossing | None]:
     """Drives several searches at once, one question of each in a round; returns their crossings.
 
-    An answer of None (it could not be told) ends that search without a crossing.
+    An answer of None (there will be none) ends that search without a crossing.
     """
-    found: dict[Key, Crossing | None] = {}
-    questions = {key: next(search) for key, search in searches.items()}
-    while questions:
-        asked = list(questions.items())
-        for (key, _), answer in zip(asked, ask(asked), strict=True):
+    broken: set[Key] = set()
+    while questions := [
+        (key, search.place)
+        for key, search in searches.items()
+        if search.place is not None and key not in broken
+    ]:
+        for (key, _), answer in zip(questions, ask(questions), strict=True):
             if answer is None:
-                found[key] = None
-                del questions[key]
-                continue
-            try:
-                questions[key] = searches[key].send(answer)
-            except StopIteration as end:
-                found[key] = end.value
-                del questions[key]
-    return {key: found[key] for key in searches}
+                broken.add(key)
+            else:
+                searches[key].tell(answer)
+    return {key: None if key in broken else search.crossing for key, search in searches.items()}

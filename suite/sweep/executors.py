@@ -12,11 +12,18 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from suite.playing.run_display import RunDisplay
 from suite.playing.trial import Observer
 from suite.playing.workload import Workload, resolve_workload
+from suite.records.play_result import IsEnough, never_enough
 from suite.sweep.cells import CellTask
 from suite.sweep.run_cell import CellResult, run_cell, set_aside
 
 RunCell = Callable[[CellTask], CellResult]
 Watch = Callable[[Workload], AbstractContextManager[Observer]]
+UntilEnough = Callable[[CellTask, Workload], IsEnough | None]
+
+
+def to_the_end(_: CellTask, __: Workload) -> IsEnough:
+    """Has every cell played to the end of its plan."""
+    return never_enough
 
 
 class Executor(Protocol):
@@ -26,18 +33,32 @@ class Executor(Protocol):
 
 
 class OneAfterAnother:
-    """Runs cells in this process, for engines in wall time, which would disturb each other."""
+    """Runs cells in this process, for engines in wall time, which would disturb each other.
 
-    def __init__(self, num_workers: int, watch: Watch = RunDisplay) -> None:
+    `until` is asked before each: it says when enough of it was played, or with None that it is not
+    to be begun.
+    """
+
+    def __init__(
+        self, num_workers: int, watch: Watch = RunDisplay, until: UntilEnough = to_the_end
+    ) -> None:
         self._num_workers = num_workers
         self._watch = watch
+        self._until = until
 
     def run(self, tasks: Sequence[CellTask]) -> Iterator[CellResult]:
         for task in tasks:
             workload = resolve_workload(task.cell.source)
+            is_enough = self._until(task, workload)
+            if is_enough is None:
+                continue
             with self._watch(workload) as observer:
                 result = run_cell(
-                    task, num_workers=self._num_workers, observer=observer, workload=workload
+                    task,
+                    num_workers=self._num_workers,
+                    observer=observer,
+                    workload=workload,
+                    is_enough=is_enough,
                 )
             yield result
 

@@ -12,7 +12,7 @@ from suite.judging.metrics_file import write_metrics
 from suite.playing.runner import run_in
 from suite.playing.trial import Observer
 from suite.playing.workload import Workload, resolve_workload
-from suite.records.play_result import interrupt_note
+from suite.records.play_result import IsEnough, interrupt_note, never_enough
 from suite.records.progress import Progress
 from suite.records.run_directory import Manifest, Trial
 from suite.sweep.cells import CellTask
@@ -55,6 +55,7 @@ def run_cell(
     num_workers: int = 1,
     observer: Observer | None = None,
     workload: Workload | None = None,
+    is_enough: IsEnough = never_enough,
 ) -> CellResult:
     """Runs the cell and returns how it went; never raises for what goes wrong in it.
 
@@ -68,6 +69,7 @@ def run_cell(
             workload or resolve_workload(task.cell.source),
             num_workers=num_workers,
             observer=observer or NoObserver(),
+            is_enough=is_enough,
         )
         status, note = _status(outcome.manifest)
         write_metrics(task.directory)

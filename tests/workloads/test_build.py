@@ -71,6 +71,7 @@ def test_what_is_asked_does_not_depend_on_who_answers(tmp_path: Path, override: 
         "think_time.max=29s",
         "users.batch.slo.ttft=11s",
         "users.batch.slo.tbt_percentile=0.95",
+        "users.batch.slo.max_gap=10s",
         "priorities.stay=0.8",
         "priorities.update_interval=2s",
     ],

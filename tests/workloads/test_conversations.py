@@ -14,11 +14,12 @@ from workloads.conversations import (
     CUT_BY_TURNS,
     RAISED,
     TOO_LONG,
+    Wanted,
     choose_conversations,
 )
 from workloads.errors import WorkloadError
 from workloads.shapes import Tally
-from workloads.spec_traffic import ShareGptLikeConversations
+from workloads.spec_conversations import ShareGptLikeConversations
 
 FIXED = "source: fixed, count: 2, turns: 3, prompt_tokens: 10, output_tokens: 4"
 TRACE = """\
@@ -110,11 +111,11 @@ def test_no_conversation_exceeds_its_limits_and_every_cut_is_counted(
         source="sharegpt-like", count=count, max_context_tokens=limit, length_scale=scale
     )
     tally, uncut = Tally(), spec.model_copy(update={"max_context_tokens": None})
-    shapes = choose_conversations(spec, Path(), seed, tally)
+    shapes = choose_conversations(spec, Path(), seed, tally, Wanted(count=count))
     assert len(shapes) == count
     assert all(0 < sum(turn.num_tokens for turn in shape.turns) <= limit for shape in shapes)
-    wider = uncut.model_copy(update={"count": count + tally[TOO_LONG]})
-    full = choose_conversations(wider, Path(), seed, Tally())
+    wider = Wanted(count=count + tally[TOO_LONG])
+    full = choose_conversations(uncut, Path(), seed, Tally(), wider)
     kept = [shape for shape in full if shape.turns[0].num_tokens <= limit]
     assert sum(len(shape.turns) for shape in kept) - tally[CUT_BY_CONTEXT] == sum(
         len(shape.turns) for shape in shapes

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.workloads.examples import SMALL, load_spec, write_small
 from workloads.errors import WorkloadError
 from workloads.spec import WorkloadSpec
-from workloads.spec_traffic import FixedConversations, TraceConversations
+from workloads.spec_conversations import FixedConversations, TraceConversations
 
 SHIPPED = Path(__file__).parents[2] / "workloads"
 
@@ -49,6 +49,11 @@ def test_a_valid_file_is_read_with_its_defaults(tmp_path: Path) -> None:
         ("rate: 2.0", "rate: 2.0, rte: 1", "arrivals.rte is unknown; did you mean rate?"),
         ("name: small", "name: small\nsede: 8", "sede is unknown; did you mean seed?"),
         ("ttft: 1s", "ttft: 1", "users.interactive.slo.ttft is without unit, got 1; write it like"),
+        (
+            "tbt: 200ms",
+            "tbt: 200ms, max_gap: 100ms",
+            "users.interactive.slo.max_gap must be >= tbt (0.2s), got 0.1s",
+        ),
         ("ttft: 1s", "ttft: 0", "users.interactive.slo.ttft must be > 0, got 0"),
         ("share: 0.5, priority: 3", "share: 0.4", "users.*.share must add up to 1, got 0.9"),
         ("poisson", "posson", "'posson'; did you mean poisson?"),
@@ -135,7 +140,7 @@ def test_a_bad_file_is_refused_in_one_line(
 
 def test_an_unknown_key_without_a_near_one_lists_the_choices(tmp_path: Path) -> None:
     message = refusal(tmp_path, "users.batch.slo.zzz=1s")
-    assert message.endswith("write one of: ttft, tbt, attainment, tbt_percentile")
+    assert message.endswith("write one of: ttft, tbt, attainment, tbt_percentile, max_gap")
 
 
 def test_static_priorities_need_a_level_in_each_class(tmp_path: Path) -> None:
@@ -153,7 +158,7 @@ def test_trace_think_times_need_a_trace_with_gaps(tmp_path: Path) -> None:
     message = refusal(
         tmp_path, "conversations={trace: azure, path: x}", "think_time={distribution: trace}"
     )
-    assert "mooncake or burstgpt, got conversations.trace azure" in message
+    assert "mooncake, burstgpt or bailian, got conversations.trace azure" in message
 
 
 def test_several_problems_give_the_first_and_a_count(tmp_path: Path) -> None:
@@ -327,7 +332,7 @@ def test_the_schema_knows_units_choices_and_that_other_keys_are_refused() -> Non
     assert re.search(duration, "250ms")
     assert not re.search(duration, "250")
     assert set(schema["properties"]["arrivals"]["discriminator"]["mapping"]) >= {"poisson", "gamma"}
-    assert len(schema["properties"]["conversations"]["oneOf"]) == 3
+    assert len(schema["properties"]["conversations"]["oneOf"]) == 4
     assert schema["properties"]["engines"]["additionalProperties"]["required"] == ["kind"]
     assert set(schema["required"]) == {
         "name", "seed", "conversations", "arrivals", "users", "engines",

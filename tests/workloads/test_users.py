@@ -56,3 +56,6 @@ def test_the_slo_of_a_class_reaches_the_plan(tmp_path: Path) -> None:
     assert (interactive.name, interactive.share_ratio) == ("interactive", 0.5)
     slo = interactive.slo
     assert (slo.ttft_s, slo.tbt_s, slo.tbt_percentile, slo.attainment_ratio) == (1, 0.2, 0.99, 0.95)
+    assert slo.max_gap_s is None
+    capped = small_plan(tmp_path, "users.interactive.slo.max_gap=2s").user_classes[0]
+    assert capped.slo.max_gap_s == 2.0

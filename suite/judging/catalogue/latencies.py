@@ -27,6 +27,7 @@ class Latency:
     is_explained: bool = True  # in the page's glossary
     is_timed: bool = True
     is_of_gaps: bool = False
+    is_of_spans: bool = False
     is_compared: bool = True
     is_by_turn: bool = False
     # Statistic ▸ where it is shown besides comparisons.
@@ -111,6 +112,7 @@ FAMILIES = (
     ),
     Latency(
         name="tpot",
+        is_of_spans=True,
         label="TPOT",
         title="TPOT, time per output token",
         definition="One number per turn: the time from first to last token divided by the tokens "
@@ -165,6 +167,7 @@ def _row(family: Latency, statistic: str) -> Row:
         computed_from="turns",
         is_timed=family.is_timed,
         is_of_gaps=family.is_of_gaps,
+        is_of_spans=family.is_of_spans,
         is_true_of_a_warm_cache=not family.is_timed,  # the driver's own
         interval=_interval(statistic),
         is_latency=True,

@@ -73,7 +73,9 @@ class Row:
     better: Better
     computed_from: Source
     is_timed: bool = True  # a driver out of its bounds falsifies it
+    is_monotone: bool = True  # answers that come later can only make it worse
     is_of_gaps: bool = False  # chunks that were joined on their way falsify it
+    is_of_spans: bool = False  # … where they were joined to an answer's first
     is_true_of_a_warm_cache: bool = False  # whatever the server found of other trials' prompts
     interval: IntervalRule | None = None
     influences: Influences | None = None  # pairs two engines by user

@@ -8,7 +8,7 @@ from suite.judging.catalogue.row import IntervalRule, Row
 from suite.measuring import user_influences
 
 _OF_USERS = partial(Row, computed_from="users", interval="bootstrap-t over users")
-_OF_SERVICE = partial(Row, group="fairness", computed_from="service")
+_OF_SERVICE = partial(Row, group="fairness", computed_from="service", is_monotone=False)
 _WINDOWED = partial(
     _OF_SERVICE, kind="amount", unit="weighted tokens", better="lower", shown_in=("compared",)
 )
@@ -20,7 +20,7 @@ SLO_ROWS = (
         label="Users within SLO",
         term="users_within_slo",
         definition="The share of users who got what they were promised: a user counts when enough "
-        "of their turns (the class's attainment) had both a first token and token gaps inside the "
+        "of their turns (the class's attainment) had their first token and token gaps inside the "
         "class's SLO.",
         remark="Failed and lost turns count as missed. This is what fairness is for: more users "
         "served as promised at the same cost.",
@@ -46,12 +46,31 @@ SLO_ROWS = (
     ),
     Row(
         group="slo",
+        key="users_within_slo_uncapped_ratio",
+        label="Users within SLO, gaps uncapped",
+        term="users_within_slo_uncapped",
+        definition="The share of users who would be within SLO were longest gaps left out of "
+        "account: what the class's `max_gap` takes away is the difference.",
+        remark="A percentile of the gaps says nothing of one gap in a hundred, so a scheduler can "
+        "win users by pausing single answers for minutes. Where both shares are near each other, "
+        "it did not.",
+        kind="share",
+        better="higher",
+        computed_from="users",
+        interval="mid-P over users",
+        influences=user_influences.users_within_uncapped,
+        scopes=("class",),
+        shown_in=("side by side", "class table", "sweep", "compared", "compared by class"),
+    ),
+    Row(
+        group="slo",
         key="turn_attainment_ratio",
         label="Turns within SLO",
         term="turn_attainment",
         title="Turn attainment",
         definition="The share of planned turns that met their SLO: first token in time, counted "
-        "from the planned instant, and the stated percentile of the turn's token gaps in time.",
+        "from the planned instant, the stated percentile of the turn's token gaps in time, and no "
+        "gap over the class's `max_gap`.",
         kind="share",
         better="higher",
         computed_from="users",
@@ -86,6 +105,7 @@ ATTAINMENT_ROWS = (
     _OF_USERS(
         group="fairness",
         key="jain_index",
+        is_monotone=False,
         label="Jain's index (attainment)",
         term="jain",
         title="Jain's index",
@@ -107,6 +127,7 @@ ATTAINMENT_ROWS = (
     _OF_USERS(
         group="fairness",
         key="gini_index",
+        is_monotone=False,
         label="Gini (attainment)",
         definition="How unevenly SLO attainment is spread over users: 0 when all have the same, "
         "near 1 when one user has everything.",
@@ -212,6 +233,7 @@ ATTAINMENT_ROWS = (
     Row(
         group="fairness",
         key="headroom_top_decile_ratio",
+        is_monotone=False,
         label="Headroom of the best tenth",
         definition="The share of all headroom that the tenth of the users with the most have.",
         kind="share",
@@ -257,12 +279,13 @@ FAIRNESS_ROWS = (
         better="lower",
         computed_from="turns",
         pooled_by="extreme",
-        shown_in=("terminal", "side by side", "compared"),
+        shown_in=("side by side", "sweep", "sweep table", "sweep page", "compared"),
     ),
     Row(
         group="fairness",
         key="longest_wait_s",
         label="Longest wait",
+        term="longest_wait",
         definition="The longest time from a turn's planned instant to its first token, or to its "
         "end without any.",
         kind="time",
@@ -270,7 +293,7 @@ FAIRNESS_ROWS = (
         better="lower",
         computed_from="turns",
         pooled_by="extreme",
-        shown_in=("compared",),
+        shown_in=("side by side", "sweep", "sweep table", "sweep page", "compared"),
     ),
     Row(
         group="fairness",

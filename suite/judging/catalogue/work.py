@@ -81,6 +81,7 @@ BACKLOG_ROWS = (
     Row(
         group="steady_state",
         key="served_ratio",
+        is_monotone=False,
         label="Served of what was due",
         definition="Turns that ended / turns that were due without any waiting, in the second half "
         "of the time in which conversations start.",

@@ -24,6 +24,7 @@ def test_what_is_shipped_can_be_read_and_says_how_far_it_can_be_trusted() -> Non
         "a10-llama3-8b",
         "a100-qwen-32b",
         "h100-llama3-8b",
+        "h100x4-llama3-70b",
         "h200-llama3-8b",
         "rtx4090-llama31-8b",
         "rtxpro6000-llama31-8b",

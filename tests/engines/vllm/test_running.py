@@ -19,6 +19,7 @@ import pytest
 from engines.api import PriorityUpdates, RunningEngine
 from engines.arrow_log import read_arrow_logs
 from engines.errors import EngineError, EngineInputError
+from engines.vllm.command import find_executable
 from engines.vllm.settings import VllmSettings
 from tests.engines.vllm.conftest import FakeVllm
 
@@ -73,6 +74,17 @@ def test_the_plug_in_is_given_the_trace_and_told_the_conversations(fake_vllm: Ma
         assert flags["--scheduling-policy"] == "priority"
         assert engine.endpoint.names_conversation
         assert (fake.directory / "part/priorities.npz").exists()
+    fake.check_nothing_is_left()
+
+
+def test_a_policy_comes_by_the_plug_in_and_hears_who_asks(fake_vllm: Make) -> None:
+    fake = fake_vllm()
+    with running(fake, policy={"name": "slo"}) as engine:
+        flags = dict(pairwise(fake.arguments()))
+        assert flags["--scheduler-cls"] == "fsbench_vllm.policy_scheduler.PolicyScheduler"
+        assert flags["--scheduling-policy"] == "priority"
+        assert engine.endpoint.names_conversation and engine.endpoint.takes_terms
+        assert (fake.directory / "part/priorities.npz").exists()  # which `priority` goes by
     fake.check_nothing_is_left()
 
 
@@ -210,6 +222,23 @@ def test_no_vllm_at_all_says_how_to_get_one(
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("FSBENCH_VLLM", raising=False)
     monkeypatch.setattr("engines.vllm.command._BESIDE_THE_PROJECT", tmp_path / "none")
+    monkeypatch.setattr("sys.executable", str(tmp_path / "bin/python"))
     (fake.directory / "part").rmdir()
     with pytest.raises(EngineInputError, match="run `make vllm`"), running(fake, executable=None):
         pass
+
+
+def test_a_vllm_that_was_installed_with_fsbench_is_found_though_no_path_leads_to_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`pip install '.[vllm]'`, and `.venv/bin/fsbench` called by its path."""
+    program = tmp_path / "bin/vllm"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("FSBENCH_VLLM", raising=False)
+    monkeypatch.setattr("engines.vllm.command._BESIDE_THE_PROJECT", tmp_path / "none")
+    monkeypatch.setattr("sys.executable", str(tmp_path / "bin/python"))
+    assert find_executable(None) == program

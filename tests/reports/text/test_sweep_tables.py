@@ -25,6 +25,7 @@ def row(seed: int, share: float, *, is_overloaded: bool) -> dict[str, Any]:
         "status": "complete",
         "slo": {"users_within_slo_ratio": share},
         "ttft_s": {"p99": 1.5},
+        "fairness": {"longest_gap_s": 3.0, "longest_wait_s": 4.0},
         "steady_state": {"is_overloaded": is_overloaded},
     }
     return {"cell": f"seed={seed}", "engine": "mine", "seed": seed, **engine_row(numbers)}
@@ -53,8 +54,8 @@ def test_a_sweeps_table_names_what_failed_and_marks_overload() -> None:
     lines = printed(show_sweep, manifest, Path("s")).splitlines()
     assert lines[0] == "! seed=3 failed: killed"
     assert lines[1].split() == ["seed", "mine"]
-    assert lines[2].split() == ["1", "90", "%", "·", "1.5", "s", "·", "–"]
-    assert lines[3].split() == ["2", "25", "%", "·", "1.5", "s", "·", "–", "↑"]
+    assert " ".join(lines[2].split()) == "1 90 % · 1.5 s · – · 3 s · 4 s"
+    assert " ".join(lines[3].split()) == "2 25 % · 1.5 s · – · 3 s · 4 s ↑"
     assert lines[-1] == "rows: s/sweep.parquet"
 
 

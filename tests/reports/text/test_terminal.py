@@ -43,6 +43,10 @@ def test_percentiles_stand_with_their_intervals_and_fit_into_a_terminal(metrics)
     kept = f"82.5 % ({units.percent(low)} to {units.percent(high)})"
     assert kept in lines["users within SLO"]
     assert "66 of 80" in text
+    fairness = metrics["engines"]["fastswitch"]["fairness"]
+    gap, wait = (units.duration(fairness[f"longest_{each}_s"]) for each in ("gap", "wait"))
+    assert f"{gap}, {wait}" in lines["longest gap, wait"]
+    assert "82.5 %" in lines["were gaps not capped"]
     assert text.endswith("report: runs/x/report.html\n")
 
 
@@ -85,7 +89,7 @@ def test_a_calibration_reads_in_microseconds():
         error_p99_s=15e-6,
         error_p999_s=45.1e-6,
         error_max_s=1.2e-3,
-        lag_p99_s=0.0001,
+        lag_max_s=0.0001,
         coalesced_ratio=0.0,
         cpu_ratio=0.031,
         time_source="kernel",

@@ -77,7 +77,7 @@ def examine_raising(monkeypatch, error):
     def examine():
         raise error
 
-    monkeypatch.setattr("suite.playing.doctor.examine", examine)
+    monkeypatch.setattr("suite.doctor.machine.examine", examine)
 
 
 def test_a_full_disk_is_told_in_one_line_and_is_no_bad_input(monkeypatch, capsys):

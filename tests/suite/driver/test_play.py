@@ -16,11 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import pytest
 
 from engines.api import Endpoint
 from suite.driver.calibrate import calibrate, read_truth
 from suite.driver.early_stop import StopRule
 from suite.driver.play import Drive, play
+from suite.records.play_result import Enough
 from suite.records.progress import Progress
 from suite.records.turn_records import read_shards, read_started_at, read_turns, shard_paths
 from tests.processes import descendants, is_running
@@ -127,6 +129,25 @@ def test_a_reason_to_stop_keeps_what_was_measured(
     turns = read_turns(drive.directory / "turns.parquet")
     cut_short = (1, "cut short: the engine died")
     assert sorted((each.turn, each.error) for each in turns) == [(0, None)] * 2 + [cut_short] * 2
+    assert drivers() == []
+
+
+@pytest.mark.parametrize(("is_complete", "by"), [(True, "enough"), (False, "time")])
+def test_when_enough_is_known_what_is_under_way_is_neither_failed_nor_missed(
+    tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan, is_complete: bool, by: str
+) -> None:
+    plan = make_plan(starts_at_s=(0.0, 0.0, 600.0), num_turns=3)
+
+    def is_enough(directory: Path) -> Enough | None:
+        """The directory is the trial's, with what was recorded until now."""
+        num = len(read_shards(directory))
+        return Enough(note=f"{num} are enough", is_complete=is_complete) if num == 2 else None
+
+    drive = drive_of(tmp_path, plan, engine.endpoint(fault="stall", fault_turn=1))
+    result = play(drive, is_enough=is_enough)
+    assert (result.stopped_by, result.note) == (by, "2 are enough")
+    counts = result.counts
+    assert (counts.failed, counts.cut, counts.not_due) == (0, 2, 5)
     assert drivers() == []
 
 

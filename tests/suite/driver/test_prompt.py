@@ -7,6 +7,8 @@ import orjson
 import pytest
 
 from engines.api import Endpoint
+from engines.promise import Promise
+from engines.terms import Slo, Terms
 from suite.driver.answer import Answer
 from suite.driver.calibrate import endpoint
 from suite.driver.prompt import History, PromptError, RequestWriter
@@ -15,6 +17,7 @@ from suite.driver.words import render
 from workloads.plan_parts import Turn
 
 IDS = endpoint(8000, {})
+ANN = Terms(user_id="ann", user_class="gold", slo=Slo(ttft_s=1.5, tbt_s=0.2, max_gap_s=2.0))
 TEXT = replace(IDS, prompt_form="text", is_fsbench=False)
 CHAT = replace(TEXT, api="chat")
 
@@ -35,7 +38,7 @@ def request_of(to: Endpoint, *turns: Turn, priority: int | None = None) -> tuple
             history.hear(Answer(token_ids=[90, 91], text=[" x", " y"]))
         history.ask(asked)
     writer = RequestWriter(to, Target.from_url(to.base_url))
-    request = writer.write(history, turns[-1], conversation_id="c1", priority=priority)
+    request = writer.write(history, turns[-1], conversation_id="c1", priority=priority, terms=ANN)
     head, _, content = request.partition(b"\r\n\r\n")
     assert b"Content-Length: %d" % len(content) in head
     return head, orjson.loads(content)
@@ -82,6 +85,28 @@ def test_the_key_goes_into_the_head_and_nowhere_else() -> None:
 def test_a_priority_is_sent_where_there_is_one() -> None:
     assert request_of(IDS, turn(1), priority=0)[1]["priority"] == 0
     assert "priority" not in request_of(IDS, turn(1))[1]
+
+
+def test_a_server_that_heeds_it_is_told_who_asks_and_what_was_promised() -> None:
+    _, body = request_of(replace(IDS, takes_terms=True), turn(1))
+    assert (body["user"], body["user_class"]) == ("ann", "gold")
+    assert Promise(**body["slo"]).slo() == ANN.slo
+
+
+def test_the_vllm_plug_in_is_told_it_as_plain_values() -> None:
+    to = replace(TEXT, names_conversation=True, takes_terms=True)
+    _, body = request_of(to, turn(1))
+    assert not {"user", "user_class", "slo"} & body.keys()
+    xargs = body["vllm_xargs"]
+    assert xargs.pop("conversation_id") == "c1"
+    assert (xargs.pop("user"), xargs.pop("user_class")) == ("ann", "gold")
+    assert Promise(**xargs).slo() == ANN.slo
+
+
+def test_other_servers_are_told_nothing_of_it() -> None:
+    for to in (IDS, TEXT, CHAT, replace(TEXT, names_conversation=True)):
+        _, body = request_of(to, turn(1, text="Hello"))
+        assert not {"user", "user_class", "slo"} & {*body, *body.get("vllm_xargs", {})}
 
 
 def test_a_turn_without_ids_cannot_be_asked_as_ids() -> None:

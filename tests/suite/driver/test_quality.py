@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -45,34 +46,47 @@ def test_a_good_run_is_valid_without_a_warning() -> None:
     assert quality.is_valid
     assert quality.warnings == []
     assert quality.time_source == "kernel"
-    assert quality.lag_p99_s == pytest.approx(0.0001)
+    assert quality.lag_max_s == pytest.approx(0.0001)
+    assert not quality.is_late
 
 
-def test_turns_sent_late_make_a_run_invalid() -> None:
+def test_turns_sent_late_are_told_and_leave_the_rest_valid() -> None:
     quality = quality_of(*[replace(GOOD, sent_at=1.0021)] * 5)
-    assert not quality.is_valid
+    assert quality.is_valid
+    assert quality.is_late
     [warning] = quality.warnings
-    assert warning.startswith("turns were sent late: p99 of sent − scheduled is 0.0021 s")
+    assert warning.startswith(
+        "5 turns of 5 were sent more than 0.002 s late, the latest by 0.0021 s: what that could"
+    )
+
+
+def test_the_p99_of_few_turns_is_not_their_maximum() -> None:
+    late = replace(GOOD, sent_at=1.05)
+    few = quality_of(*[GOOD] * 47, late)
+    assert (few.lag_p99_s, few.lag_max_s, few.is_late) == (None, pytest.approx(0.05), False)
+    assert few.warnings == []
+    many = quality_of(*[GOOD] * 99, late)
+    assert many.lag_p99_s == pytest.approx(0.0001)
 
 
 @pytest.mark.parametrize(
-    ("num_turns", "num_late", "is_valid"),
+    ("num_turns", "num_late", "is_late"),
     [
-        *[(48, 1, True), (48, 2, True), (48, 3, False), (104, 3, True), (104, 4, False)],
-        *[(1, 1, False), (1000, 15, True), (1000, 16, False)],  # by chance: 1 %, 8.2 %, 4.8 %
+        *[(48, 1, False), (48, 2, False), (48, 3, True), (104, 3, False), (104, 4, True)],
+        *[(1, 1, True), (1000, 15, False), (1000, 16, True)],  # by chance: 1 %, 8.2 %, 4.8 %
     ],
 )
-def test_so_many_late_turns_may_be_chance(num_turns: int, num_late: int, is_valid: bool) -> None:
+def test_so_many_late_turns_may_be_chance(num_turns: int, num_late: int, is_late: bool) -> None:
     late = replace(GOOD, sent_at=1.05)
-    assert quality_of(*[GOOD] * (num_turns - num_late), *[late] * num_late).is_valid is is_valid
+    assert quality_of(*[GOOD] * (num_turns - num_late), *[late] * num_late).is_late is is_late
 
 
 def test_a_tight_slo_tightens_the_bound_on_lag() -> None:
     assert max_lag_s(None) == max_lag_s(1.0) == 0.002
     assert max_lag_s(0.01) == pytest.approx(0.0005)
     late = replace(GOOD, sent_at=1.001)
-    assert quality_of(late, slo_s=1.0).is_valid
-    assert not quality_of(late, slo_s=0.01).is_valid
+    assert not quality_of(late, slo_s=1.0).is_late
+    assert quality_of(late, slo_s=0.01).is_late
 
 
 def shared(num: int, *, merged: int | None) -> TurnRecord:
@@ -132,7 +146,8 @@ def test_the_clients_own_time_is_no_lateness() -> None:
     slow = replace(GOOD, turn=1, planned_at=0.9)
     quality = quality_of(*[slow] * 9)
     assert quality.is_valid
-    assert quality.own_time_p99_s == pytest.approx(0.1)
+    assert quality.own_time_p99_s is None
+    assert quality_of(*[slow] * 100).own_time_p99_s == pytest.approx(0.1)
     [remark] = quality.warnings
     assert "the client itself took up to 0.1000 s" in remark
 
@@ -194,3 +209,58 @@ def test_nothing_recorded_is_nothing_to_doubt() -> None:
     assert quality.is_valid
     assert quality.lag_p99_s is None
     assert quality.time_source == "none"
+
+
+def burst(*sizes: int, gap_s: float = 0.015, **others: object) -> TurnRecord:
+    """An answer whose reads hold so many chunks of a token each, one read after another."""
+    token_at = tuple(1.1 + read * gap_s for read, size in enumerate(sizes) for _ in range(size))
+    num, shared = len(token_at), sum(size for size in sizes if size > 1)
+    counts: dict[str, Any] = {
+        "planned_output_tokens": num,
+        "num_output_tokens": num,
+        "tokens_per_chunk": (1,) * num,
+        "num_shared_chunks": shared,
+        "done_at": token_at[-1],
+    }
+    return replace(GOOD, token_at=token_at, **(counts | others))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "doubts_tbt", "doubts_tpot"),
+    [
+        ((1,) * 250, False, False),
+        ((250,), True, True),  # a whole answer in one write
+        ((4,) * 2, True, True),
+        ((8, 8, 8), True, True),
+        ((1, 4, 4, 4), True, False),  # from the first token to the last it took as long as it took
+        ((1,) * 249 + (2,), False, False),
+        ((2,) + (1,) * 400, False, False),  # a quarter of a per cent
+    ],
+)
+def test_tokens_that_came_with_the_first_one_put_tpot_in_doubt(
+    sizes: tuple[int, ...], doubts_tbt: bool, doubts_tpot: bool
+) -> None:
+    quality = quality_of(*[burst(*sizes)] * 8)
+    assert (quality.tbt_doubt is not None, quality.tpot_doubt is not None) == (
+        doubts_tbt,
+        doubts_tpot,
+    )
+    assert quality.is_valid
+
+
+def test_a_first_event_of_several_tokens_puts_tpot_in_doubt_too() -> None:
+    told = replace(GOOD, tokens_per_chunk=(4, 4), token_at=(1.1, 1.2), num_output_tokens=8)
+    hidden = replace(told, tokens_per_chunk=(1, 1))  # the server counts them, the events do not
+    for each in (told, hidden):
+        doubt = quality_of(each).tpot_doubt
+        assert doubt is not None
+        assert doubt.startswith("42.9% of the tokens after an answer's first one came together")
+    one_off = replace(GOOD, num_output_tokens=4, planned_output_tokens=4)
+    assert quality_of(one_off).tpot_doubt is None
+
+
+def test_over_tls_nobody_is_blamed_for_chunks_that_share_a_read() -> None:
+    quality = quality_of(*[burst(1, 7, num_merged_chunks=None, time_source="user")] * 8)
+    assert quality.tbt_doubt is not None
+    assert "over TLS nobody can tell whose" in quality.tbt_doubt
+    assert quality.tpot_doubt is None

@@ -47,9 +47,9 @@ def test_a_single_repeat_is_held_against_the_spread_of_the_baselines():
 
 
 @pytest.mark.parametrize(
-    ("values", "base"), [([1.0], [1.0, 1.1]), ([], BASE), ([0.0, 1.0, 1.0], BASE), ([1.0], [1.0])]
+    ("values", "base"), [([1.0], [1.0, 1.1]), ([], BASE), ([0.0, 0.0, 0.0], BASE), ([1.0], [1.0])]
 )
-def test_too_few_repeats_or_a_zero_give_none(values, base):
+def test_too_few_repeats_or_nothing_but_zeros_give_none(values, base):
     assert unpaired_ratio_interval(values, base) is None
     assert paired_ratio_interval(values[:2], base[:2]) is None
 

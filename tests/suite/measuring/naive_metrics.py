@@ -61,7 +61,10 @@ class NaiveRun:
         self.turns = pd.concat(frames).merge(extra, on=keys, how="left")
         self.turns["recorded"] = self.turns["scheduled_at"].notna()
         self.turns["ok"] = self.turns["recorded"] & self.turns["error"].isna()
-        self.turns["attains"] = [self._attains(row) for row in self._rows()]
+        self.turns["attains_uncapped"] = [self._attains_uncapped(row) for row in self._rows()]
+        self.turns["attains"] = [
+            row.attains_uncapped and self._keeps_gaps(row) for row in self._rows()
+        ]
         self.turns["headroom"] = [self._headroom(row) for row in self._rows()]
         self.turns["user"] = list(zip(self.turns["repeat"], self.turns["user_id"], strict=True))
 
@@ -101,19 +104,28 @@ class NaiveRun:
         needed = math.ceil(_exact(self.slo[row.user_class].tbt_percentile) * len(gaps))
         return gaps[needed - 1] if gaps else 0.0
 
-    def _attains(self, row: Any) -> bool:
+    def _attains_uncapped(self, row: Any) -> bool:
         slo = self.slo[row.user_class]
         if not row.ok or not len(row.token_at):
             return False
         is_prompt = row.token_at[0] - row.scheduled_at <= slo.ttft_s
         return bool(is_prompt and self._tbt_at_percentile(row) <= slo.tbt_s)
 
+    def _keeps_gaps(self, row: Any) -> bool:
+        cap = self.slo[row.user_class].max_gap_s
+        return cap is None or _longest(row) <= cap
+
     def _headroom(self, row: Any) -> float:
         slo = self.slo[row.user_class]
-        if not self._attains(row):
+        if not row.attains:
             return 0.0
-        delay = (row.token_at[0] - row.scheduled_at) / slo.ttft_s
-        return 1.0 - max(delay, self._tbt_at_percentile(row) / slo.tbt_s)
+        used = [
+            (row.token_at[0] - row.scheduled_at) / slo.ttft_s,
+            self._tbt_at_percentile(row) / slo.tbt_s,
+        ]
+        if slo.max_gap_s is not None:
+            used.append(_longest(row) / slo.max_gap_s)
+        return 1.0 - max(used)
 
     def shares(self) -> pd.Series[float]:
         """a_u, the share of a user's planned turns that attained; users are judged each repeat."""
@@ -146,21 +158,27 @@ class NaiveRun:
         turns = self.turns
         if user_class is not None:
             turns = turns[turns["user_class"] == user_class]
-        shares = turns.groupby(["user", "user_class"])["attains"].agg(["sum", "count"])
-        within = [
-            Fraction(int(row["sum"]), int(row["count"]))
-            >= _exact(self.slo[key[1]].attainment_ratio)
-            for key, row in shares.iterrows()
-        ]
+        within = self._within(turns, "attains")
+        uncapped = self._within(turns, "attains_uncapped")
         return {
             "num_users": len(within),
             "num_users_within_slo": sum(within),
             "users_within_slo_ratio": sum(within) / len(within) if within else None,
+            "num_users_within_slo_uncapped": sum(uncapped),
+            "users_within_slo_uncapped_ratio": sum(uncapped) / len(uncapped) if uncapped else None,
             "num_turns": len(turns),
             "num_turns_attained": int(turns["attains"].sum()),
             "turn_attainment_ratio": turns["attains"].mean(),
             "fluidity_index": self._fluidity(turns),
         }
+
+    def _within(self, turns: pd.DataFrame, column: str) -> list[bool]:
+        shares = turns.groupby(["user", "user_class"])[column].agg(["sum", "count"])
+        return [
+            Fraction(int(row["sum"]), int(row["count"]))
+            >= _exact(self.slo[key[1]].attainment_ratio)
+            for key, row in shares.iterrows()
+        ]
 
     def _fluidity(self, turns: pd.DataFrame) -> float | None:
         met = missed = 0
@@ -353,6 +371,10 @@ def _widest(
         total += by
         difference[at] = total  # of equal instants the last: they count together
     return max(difference.values()) - min(difference.values())
+
+
+def _longest(row: Any) -> float:
+    return max((after - before for before, after in itertools.pairwise(row.token_at)), default=0.0)
 
 
 def _jain(values: pd.Series[float]) -> float | None:

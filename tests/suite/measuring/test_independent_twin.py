@@ -30,10 +30,11 @@ from tests.turn_files import write_turns
 from workloads.plan import Plan
 from workloads.plan_parts import Conversation, Slo, Turn, UserClass
 
-CLASSES = (  # ttft, tbt, the percentile of the gaps, attainment
-    ("quick", 0.5, 0.25, 0.9, 0.75),
-    ("calm", 2.0, 0.5, 0.5, 0.5),
-    ("patient", 30.0, 9.0, 1.0, 1.0),
+CLASSES = (  # ttft, tbt, the percentile of the gaps, attainment, longest gap
+    ("quick", 0.5, 0.25, 0.9, 0.75, None),
+    ("calm", 2.0, 0.5, 0.5, 0.5, 0.5),
+    ("patient", 30.0, 9.0, 1.0, 1.0, 9.0),
+    ("steady", 1.0, 0.375, 0.75, 0.5, 0.375),
 )
 AWKWARD = (
     "several tokens a chunk",
@@ -75,9 +76,15 @@ def awkward_plan(*, num_users: int, num_conversations: int, seed: int) -> Plan:
         UserClass(
             name=name,
             share_ratio=1 / len(CLASSES),
-            slo=Slo(ttft_s=ttft, tbt_s=tbt, tbt_percentile=q, attainment_ratio=attainment),
+            slo=Slo(
+                ttft_s=ttft,
+                tbt_s=tbt,
+                tbt_percentile=q,
+                attainment_ratio=attainment,
+                max_gap_s=max_gap,
+            ),
         )
-        for name, ttft, tbt, q, attainment in CLASSES
+        for name, ttft, tbt, q, attainment, max_gap in CLASSES
     ]
     return Plan(
         name="awkward",

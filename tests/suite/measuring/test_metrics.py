@@ -157,6 +157,41 @@ def test_slo_and_fairness_of_scripted_instants_are_exact(tmp_path):
     assert fairness["longest_gap_s"] == 3.5
 
 
+def capped(max_gap_s, *, attainment_ratio=1.0):
+    """The plan, where calm promises a longest gap and half of the gaps may be any length."""
+    quick, calm = PLAN.user_classes
+    slo = replace(
+        calm.slo,
+        max_gap_s=max_gap_s,
+        attainment_ratio=attainment_ratio,
+        tbt_percentile=0.5,
+    )
+    return replace(PLAN, user_classes=(quick, replace(calm, slo=slo)))
+
+
+@pytest.mark.parametrize(
+    ("max_gap_s", "attainment_ratio", "within"),
+    [(None, 1.0, 3), (3.5, 1.0, 3), (3.25, 1.0, 2), (3.25, 0.5, 3)],
+)
+def test_a_pause_beyond_the_longest_gap_takes_a_turn_out_of_its_slo(
+    tmp_path, max_gap_s, attainment_ratio, within
+):
+    """Cat's second turn has gaps of 0.25 and 3.5 s, and the class looks at their median."""
+    run = run_of(tmp_path, ALL_WELL)
+    plan = capped(max_gap_s, attainment_ratio=attainment_ratio)
+    plan.write(run / "plan.parquet")
+    trial = make_trial(plan, ALL_WELL, "mine", 1)
+    make_manifest(plan, ["mine"], [trial], repeats=1).write(run)
+    engine = measure(run)["engines"]["mine"]
+    slo = engine["slo"]
+    assert slo["num_users_within_slo"] == within
+    assert slo["num_users_within_slo_uncapped"] == 3
+    assert slo["users_within_slo_uncapped_ratio"] == 1.0
+    assert slo["num_turns_attained"] == (4 if max_gap_s == 3.25 else 5)
+    assert engine["fairness"]["longest_gap_s"] == 3.5
+    assert engine["fairness"]["longest_wait_s"] == 4.0
+
+
 def test_a_chunk_with_several_tokens_invents_no_gaps(tmp_path):
     records = [
         replace(ALL_WELL[0], token_at=(0.25, 0.5), tokens_per_chunk=(1, 3), num_output_tokens=4),

@@ -23,6 +23,7 @@ def attainment() -> Attainment:
         num_planned_turns=PLANNED,
         num_attained_turns=ATTAINED,
         is_within_slo=ATTAINED / PLANNED >= 0.75,
+        is_within_uncapped=ATTAINED / PLANNED >= 0.5,
     )
 
 
@@ -43,6 +44,7 @@ def weighted_gini(weights):
 
 NUMBERS = {
     "slo.users_within_slo_ratio": lambda w: weighted_mean(ATTAINED / PLANNED >= 0.75, w),
+    "slo.users_within_slo_uncapped_ratio": lambda w: weighted_mean(ATTAINED / PLANNED >= 0.5, w),
     "slo.turn_attainment_ratio": lambda w: (w @ ATTAINED) / (w @ PLANNED),
     "fairness.mean_user_attainment_ratio": lambda w: weighted_mean(ATTAINED / PLANNED, w),
     "fairness.headroom_mean_ratio": lambda w: weighted_mean(HEADROOM, w),

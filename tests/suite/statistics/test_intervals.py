@@ -20,7 +20,6 @@ from suite.statistics.intervals import (
 from suite.statistics.quantiles import Interval, interval_ranks, quantile
 from suite.statistics.ratio_intervals import combined_ratio
 from suite.statistics.shares import share_interval
-from suite.statistics.student import mean_of_repeats_interval
 from suite.statistics.summaries import summarise
 
 
@@ -136,13 +135,6 @@ def test_each_end_of_a_share_misses_in_at_most_five_in_a_hundred(num):
     low_missed, high_missed = (chance * (low > truth)).sum(0), (chance * (high < truth)).sum(0)
     assert max(low_missed.max(), high_missed.max()) < 0.05
     assert 0.95 < 1 - (low_missed + high_missed).mean() < 0.97
-
-
-def test_runs_need_three_for_an_interval():
-    assert mean_of_repeats_interval(np.array([1.0, 2.0])) is None
-    found = mean_of_repeats_interval(np.array([1.0, 2.0, 3.0]))
-    assert found is not None
-    assert found.high == pytest.approx(2 + stats.t.ppf(0.975, 2) / sqrt(3))
 
 
 def test_two_intervals_combine_on_the_log_scale():

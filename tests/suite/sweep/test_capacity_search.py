@@ -10,10 +10,12 @@ import pytest
 from scipy import stats
 
 from suite.playing.workload import resolve_workload
+from suite.sweep.capacity_request import CapacityRequest
 from suite.sweep.capacity_result import CapacityResult, SeedCapacity, engine_capacities
-from suite.sweep.capacity_search import CapacityRequest, CapacitySearch, Lattice
+from suite.sweep.capacity_search import CapacitySearch
 from suite.sweep.directory import create, resume
 from suite.sweep.executors import OverCores
+from suite.sweep.lattice import Lattice
 from suite.sweep.run_cell import CellResult
 from tests.suite.sweep.examples import ENGINE, source_of
 from workloads.errors import InputError
@@ -93,21 +95,25 @@ def test_a_search_brackets_the_crossing_and_its_cells_serve_the_next(tmp_path: P
     assert sweep.path == tmp_path
 
 
+def test_what_has_no_rate_is_refused(tmp_path: Path) -> None:
+    arrivals = {"process": "closed", "concurrency": 2}
+    with pytest.raises(InputError, match=r"arrivals\.process must be poisson"):
+        search_of(source_of(tmp_path, arrivals=arrivals))
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"arrivals": {"process": "closed", "concurrency": 2}}, "arrivals.process must be poisson"),
-        (
-            {"engines": {"e": {**ENGINE, "time": "wall"}}, "baseline": None},
-            "engines.e runs in wall time",
-        ),
+        ({"target_ratio": 1.0}, "--target must be below 1 for engines in wall time"),
+        ({"num_users": 105}, "--users must be at least 106 for --target 0.9: .*, got 105"),
     ],
 )
-def test_what_has_no_rate_or_runs_in_wall_time_is_refused(
+def test_in_wall_time_what_no_number_of_users_could_show_is_refused(
     tmp_path: Path, changes: dict[str, Any], problem: str
 ) -> None:
+    wall = {"engines": {"e": {**ENGINE, "time": "wall"}}, "baseline": None}
     with pytest.raises(InputError, match=problem):
-        search_of(source_of(tmp_path, **changes))
+        search_of(source_of(tmp_path, **wall), **changes)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from engines.core.engine import Engine
+from engines.core.request import Request
 from engines.simulated.settings import SimulatedSettings
+from engines.terms import Slo, Terms
 from suite.playing.simulate import simulate
 from suite.records.engine_logs import read_engine_logs
 from suite.records.play_result import PlayResult
@@ -149,3 +152,24 @@ def test_nothing_to_play_is_nothing_recorded(tmp_path: Path) -> None:
     plan = plan_of(1)
     _, records = played(plan, tmp_path, max_virtual_time_s=1e-12)
     assert records == []
+
+
+def test_the_engine_hears_who_asks_and_what_was_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: dict[str, Terms] = {}
+    submit = Engine.submit
+
+    def listen(engine: Engine, request: Request) -> None:
+        heard[request.request_id] = request.terms
+        submit(engine, request)
+
+    monkeypatch.setattr(Engine, "submit", listen)
+    plan = plan_of()
+    played(plan, tmp_path)
+    slo = Slo(ttft_s=2.0, tbt_s=0.5, tbt_percentile=0.99)
+    assert heard == {
+        f"{each.conversation_id}/{number}": Terms(user_id=each.user_id, user_class="all", slo=slo)
+        for each in plan.conversations
+        for number in range(len(each.turns))
+    }

@@ -1,0 +1,115 @@
+"""How the runs at a rate answer whether the target holds there.
+
+In virtual time a run costs next to nothing: every seed's plan is played to its end and searched
+alone (`ShareOfAPlan`). In wall time one run a rate goes on, with new users all the time, until the
+interval of the share of users within SLO lies on one side of the target (`ShareInTheLongRun`).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Protocol
+
+from suite.measuring.limits import limits_of
+from suite.playing.workload import Workload
+from suite.records.reading import read_run
+from suite.records.turn_table import read_turns
+from suite.statistics.sequential import ShareLooks
+from suite.sweep.capacity_request import CapacityRequest
+from suite.sweep.capacity_result import RateSeen
+from suite.sweep.crossing import Answer
+from suite.sweep.how_many import so_many
+from suite.sweep.rate_look import look_at
+from workloads.errors import InputError
+
+MORE_USERS = 1.25  # times those who are judged: the first fill the server and are not
+
+
+class RateJudge(Protocol):
+    @property
+    def num_seeds(self) -> int:
+        """How many seeds are searched, each alone."""
+        ...
+
+    @property
+    def changes(self) -> dict[str, object]:
+        """What every run has beside its rate and its seed."""
+        ...
+
+    def answer(self, run: Path, engine: str) -> Answer | None:
+        """Returns what a complete run says; None where it says nothing of the rate."""
+        ...
+
+    def seen(self, run: Path, engine: str, rate: float) -> RateSeen | None:
+        """Returns what is told of a rate's run, complete or not; None where nothing is."""
+        ...
+
+
+class ShareOfAPlan:
+    """Judges a rate by the share of a plan's users who were within SLO in its run."""
+
+    def __init__(self, request: CapacityRequest) -> None:
+        self._target_ratio = request.target_ratio
+        self.num_seeds = request.num_seeds
+        self.changes: dict[str, object] = {}
+
+    def answer(self, run: Path, engine: str) -> Answer | None:
+        metrics = json.loads((run / "metrics.json").read_text())
+        share = metrics["engines"][engine]["slo"]["users_within_slo_ratio"]
+        return Answer.HOLDS if share >= self._target_ratio else Answer.FAILS
+
+    def seen(self, run: Path, engine: str, rate: float) -> RateSeen | None:
+        return None  # the cells' own numbers tell it
+
+
+class ShareInTheLongRun:
+    """Judges a rate by the interval of the share in the long run."""
+
+    num_seeds = 1
+
+    def __init__(self, request: CapacityRequest, workload: Workload) -> None:
+        """Raises InputError where so few users could never show that the target holds."""
+        if request.target_ratio == 1:
+            raise InputError(
+                "--target must be below 1 for engines in wall time: that all users of the long run "
+                "are within SLO no number of users shows, got 1"
+            )
+        self.looks = ShareLooks(bound=request.target_ratio, most=request.num_users)
+        if request.num_users < self.looks.fewest_above:
+            raise InputError(
+                f"--users must be at least {self.looks.fewest_above} for --target "
+                f"{request.target_ratio:g}: fewer can not show that it holds, got "
+                f"{request.num_users}"
+            )
+        num_conversations = round(MORE_USERS * request.num_users)
+        self.changes: dict[str, object] = {
+            "repeats": 1,
+            "stop": None,  # turns that fail are what is to be seen
+            **so_many(num_conversations, workload),
+        }
+
+    def answer(self, run: Path, engine: str) -> Answer | None:
+        _, plan = read_run(run)
+        look = look_at(read_turns([(1, run / engine / "1")]), plan, self.looks)
+        return look.answer if look.num_succeeded else None
+
+    def seen(self, run: Path, engine: str, rate: float) -> RateSeen | None:
+        if not (run / "metrics.json").exists():
+            return None
+        manifest, plan = read_run(run)
+        (trial,) = manifest.trials
+        turns = read_turns([(1, trial.directory(run))])
+        look = look_at(turns, plan, self.looks)
+        numbers = json.loads((run / "metrics.json").read_text())["engines"][engine]
+        return RateSeen(
+            rate=rate,
+            answer=look.answer.value,
+            is_finished=trial.status == "complete",
+            num_users=look.num_users,
+            num_within_slo=look.num_within_slo,
+            interval=look.interval,
+            num_turns=look.num_turns,
+            duration_s=trial.duration_s,
+            limits=limits_of(turns, plan, numbers),
+        )

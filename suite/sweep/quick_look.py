@@ -16,7 +16,6 @@ from suite.sweep.cells import CellLoader, SweepCell
 from suite.sweep.how_many import so_many
 from workloads.errors import InputError
 from workloads.source import WorkloadSource
-from workloads.spec_conversations import TraceConversations
 from workloads.spec_traffic import (
     ClosedArrivals,
     ConstantArrivals,

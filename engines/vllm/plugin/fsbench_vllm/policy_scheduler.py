@@ -32,6 +32,7 @@ from .seen import Seen
 
 class PolicyScheduler(TraceScheduler):
     needed_names = POLICY_NAMES
+    max_num_scheduled_tokens: int  # vLLM's
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -39,7 +40,8 @@ class PolicyScheduler(TraceScheduler):
             os.environ["FSBENCH_POLICY"]
         )
         self._costs = StepCosts()
-        self._policy = choice.build(self._costs)
+        # It was written for the embedded engine's requests; Seen has the names that it reads.
+        self._policy: Any = choice.build(self._costs)
         self._seen: dict[str, Seen] = {}
         self._unscheduled: dict[str, Seen] = {}  # of them, who never were
         self._num_seen = 0
@@ -149,7 +151,7 @@ class PolicyScheduler(TraceScheduler):
         one, other = (self._seen[each.who.request_id] for each in (newcomer, holder))
         if self._policy.key(other) < self._policy.key(one):
             return None
-        return self._policy.may_displace(one, other) and not other.must_stay
+        return bool(self._policy.may_displace(one, other)) and not other.must_stay
 
     def _blocks_of(self, request_id: str) -> Any:
         if request_id not in self.requests:

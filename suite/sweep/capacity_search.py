@@ -71,8 +71,8 @@ class CapacitySearch:
         }
 
     @property
-    def looks(self) -> ShareLooks:
-        """Returns when a rate's run in wall time is looked at."""
+    def looks(self) -> Callable[[float], ShareLooks]:
+        """Returns when the runs of rates in wall time are looked at."""
         assert isinstance(self.judge, ShareInTheLongRun), self.judge
         return self.judge.looks
 
@@ -126,7 +126,7 @@ class CapacitySearch:
     def _answer(self, directory: SweepDirectory, engine: str, cell: SweepCell) -> Answer | None:
         if not directory.is_complete(cell):
             return None
-        return self.judge.answer(directory.directory_of(cell.name), engine)
+        return self.judge.answer(directory.directory_of(cell.name), engine, cell.values[RATE])
 
     def _keys(self) -> list[EngineSeed]:
         first = self._workload.spec.seed
@@ -157,7 +157,7 @@ class CapacitySearch:
             "baseline": None,
             "gates": [],
             "references": [],
-            **self.judge.changes,
+            **self.judge.changes(rate),
         }
         settings = [Setting(key=name, value=value, where=file) for name, value in changes.items()]
         return self._loader.load(

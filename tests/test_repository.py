@@ -158,7 +158,7 @@ def test_the_documents_table_of_presets_is_the_programs() -> None:
         for name, preset in PRESETS.items()
     }
     assert told == real
-    assert {preset.policy for preset in PRESETS.values()} == {"priority"}
+    assert {preset.policy.name for preset in PRESETS.values()} == {"priority"}
 
 
 RIDDLE = re.compile(r"^(Of|The same|So|Where) ")

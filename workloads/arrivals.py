@@ -122,16 +122,29 @@ def _whole(microseconds: Floats, key: str) -> Ints:
 
 
 def think_times(
-    think_time: ThinkTimeSpec, shape: ConversationShape, stream: Stream, tally: Tally
+    think_time: ThinkTimeSpec,
+    shape: ConversationShape,
+    stream: Stream,
+    tally: Tally,
+    *,
+    is_branch: bool = False,
 ) -> Ints:
-    """Returns microseconds before each turn, shape [num_turns]; 0 before the first."""
+    """Returns microseconds before each turn, shape [num_turns]; 0 before the first, unless it is a
+    branch's. A turn that has a delay of its own, such as a tool's, has no other. Raises
+    WorkloadError."""
     times = np.zeros(len(shape.turns), dtype=np.int64)
+    begin = 0 if is_branch else 1
+    later = shape.turns[begin:]
     if isinstance(think_time, TraceThinkTime):
-        gaps = [turn.gap_us or 0 for turn in shape.turns[1:]]
-        tally[TRACE_GAPS] += len(gaps)
-        times[1:] = _whole(np.array(gaps, dtype=np.float64) * think_time.scale, "think_time.scale")
+        gaps = [turn.gap_us or 0 for turn in later]
+        tally[TRACE_GAPS] += sum(turn.delay_us is None for turn in later)
+        thought = np.array(gaps, dtype=np.float64) * think_time.scale
+        times[begin:] = _whole(thought, "think_time.scale")
     else:
-        times[1:] = _whole(_drawn(think_time, stream.uniforms(len(times) - 1)) * 1e6, "think_time")
+        times[begin:] = _whole(_drawn(think_time, stream.uniforms(len(later))) * 1e6, "think_time")
+    for number, turn in enumerate(later, start=begin):
+        if turn.delay_us is not None:
+            times[number] = turn.delay_us
     return times
 
 

@@ -286,7 +286,7 @@ class WorkloadSpec(Spec):
             if value == "trace" and trace not in traces:
                 raise ValueError(
                     f"{key} can be trace only with conversations.trace "
-                    f"{' or '.join(traces)}, got conversations.trace {trace}"
+                    f"{', '.join(traces[:-1])} or {traces[-1]}, got conversations.trace {trace}"
                 )
         return self
 

@@ -179,7 +179,7 @@ def _place(location: tuple[int | str, ...], model: type[BaseModel]) -> _Place:
 def _inside(kind: Any, part: int | str) -> Any:
     if _is_model(kind):
         field = kind.model_fields.get(str(part))
-        return _unless_none(field.annotation) if field else None
+        return _bare(_unless_none(field.annotation)) if field else None
     arguments = get_args(kind)
     return _bare(arguments[-1]) if get_origin(kind) in (dict, list) else None
 

@@ -1,6 +1,6 @@
 """llama.cpp's own HTTP server out of the wheel `xllamacpp`; runs in that wheel's environment.
 
-`python llama_cpp_server.py MODEL.gguf PORT`, until it is told to end.
+`python llama_cpp_server.py MODEL.gguf PORT ALIAS`, until it is told to end.
 """
 
 import signal
@@ -13,6 +13,7 @@ NUM_SLOTS = 4
 
 params = xllamacpp.CommonParams()
 params.model.path = sys.argv[1]
+params.model_alias = {sys.argv[3]}
 params.port = int(sys.argv[2])
 params.n_ctx = CONTEXT_TOKENS
 params.n_parallel = NUM_SLOTS

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from typing import cast
 
 from engines.api import PriorityUpdates
-from engines.core.device import Batch, Device, SequenceChunk
+from engines.core.device import Batch, Device, Direction, SequenceChunk
 from engines.core.kv_cache import KvCache
-from engines.core.policy import POLICIES
 from engines.core.priorities import PriorityTraceFollower
 from engines.core.request import FinishReason, Request, RequestOutput
 from engines.core.request_log import RequestRecord
@@ -22,6 +21,7 @@ from engines.core.roster import Roster
 from engines.core.scheduler import Prefill, Scheduler, Work
 from engines.core.settings import CoreSettings
 from engines.core.stats import EngineStats
+from engines.core.step_costs import StepCosts
 from engines.core.step_log import StepRecord
 from engines.core.step_recorder import Step, StepRecorder
 from engines.core.swap import Swapper
@@ -59,7 +59,9 @@ class Engine:
             on_landed=self._landed,
         )
         self.kv = KvCache(core, self._swapper, keeps_copies=mechanisms.reuse == "host_copy")
-        self._roster = Roster(POLICIES[mechanisms.policy])
+        self._costs = StepCosts()
+        self._policy = mechanisms.policy.build(self._costs)
+        self._roster = Roster(self._policy)
         self._reuse: Reuse = REUSES[mechanisms.reuse](self.kv, self._roster)
         self._scheduler = Scheduler(core, self.kv, self._reuse, self._roster)
         self._num_submitted = 0
@@ -96,6 +98,8 @@ class Engine:
             self._trace.assign(request)
         self._tracker.submitted(request)
         self._reuse.claim(request)
+        request.num_findable_tokens = self.kv.num_findable_tokens(request)
+        self._policy.submitted(request, self._clock())
         self._live[request.request_id] = request
         self._roster.enter(request)
         tally = self._recorder.tally
@@ -109,6 +113,7 @@ class Engine:
             request.finish_reason = FinishReason.ABORT
             self._tracker.ended(request, self._clock())
             self._roster.leave(request)
+            self._policy.ended(request, self._clock())
             self.kv.discard(request)
             self._recorder.refresh(num_aborted=1)
 
@@ -126,8 +131,8 @@ class Engine:
         """Does one iteration and returns an output for every request that got a token."""
         began_at = self._clock()
         stalled_before_s = self._swapper.stalled_s
-        # 1. priority updates (arrivals and cancels came in between two steps)
-        is_update = self._update_priorities()
+        # 1. ranks (arrivals and cancels came in between two steps)
+        is_update = self._update_ranks(began_at)
         # 2. transfers that have landed
         self._swapper.poll()
         # 3., 4. who holds the device: preempt, swap, allocate
@@ -148,6 +153,9 @@ class Engine:
         self._tracker.stepped(members, self._roster.take_moved(), finished, began_at, ended_at)
         execute_s = executed_at - execute_at
         self._scheduler.step_s += (execute_s - self._scheduler.step_s) / 8
+        num_prefilled = sum(part.num_tokens for part in prefills)
+        self._costs.measured(num_prefilled, execute_s)
+        self._policy.served(decodes.requests, prefills, ended_at)
         step = Step(
             began_at=began_at,
             stalled_before_s=stalled_before_s,
@@ -155,7 +163,7 @@ class Engine:
             executed_at=executed_at,
             is_update=is_update,
             num_decode_tokens=len(decodes.requests) - num_first_tokens,
-            num_prefill_tokens=num_first_tokens + sum(part.num_tokens for part in prefills),
+            num_prefill_tokens=num_first_tokens + num_prefilled,
             gauges=gauges,
         )
         self._recorder.record(step, self._clock(), len(outputs))
@@ -175,11 +183,13 @@ class Engine:
         for copy in copies:
             assert len(copy.blocks) == self.kv.blocks_for(copy.num_tokens), copy
 
-    def _update_priorities(self) -> bool:
-        if self._trace is None or not self._trace.advance(self.stats.num_steps, self._roster):
-            return False
-        self._roster.reorder()
-        return True
+    def _update_ranks(self, now: float) -> bool:
+        """Returns whether the trace has set priorities anew."""
+        trace, roster = self._trace, self._roster
+        is_update = trace is not None and trace.advance(self.stats.num_steps, roster)
+        if self._policy.renew(roster, now) or is_update:
+            roster.reorder()
+        return is_update
 
     def _schedule(self) -> Work:
         """Waits only when nothing can run before a transfer has landed."""
@@ -231,12 +241,16 @@ class Engine:
         """Takes a request that has ended well off the device, and keeps its history for the next
         turn."""
         self._roster.leave(request)
+        self._policy.ended(request, self._clock())
         self._reuse.keep(request)
         self.kv.discard(request)
         del self._live[request.request_id]
 
     def _landed(self, request: Request, transfer: TransferRecord) -> None:
         self._tracker.landed(request, transfer)
+        if transfer.direction is Direction.SWAP_IN:
+            copying_s = transfer.copied_at - transfer.copying_at
+            self._costs.moved(transfer.num_blocks * self._core.block_size, copying_s)
         if self._on_transfer is not None:
             self._on_transfer(transfer)
 

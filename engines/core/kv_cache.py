@@ -70,6 +70,13 @@ class KvCache:
         num_known, num_free = self._prefixes.known(self._shareable(request))
         return missing - num_known + num_free
 
+    def num_findable_tokens(self, request: Request) -> int:
+        """Returns how many of a waiting request's tokens lie in blocks known by their tokens."""
+        if self._prefixes is None:
+            return 0
+        num_known, _ = self._prefixes.known(self._shareable(request))
+        return num_known * self._block_size
+
     def freed_for(self, newcomer: Request) -> Callable[[list[int]], int]:
         """Returns a function that tells how many blocks there would be more for `newcomer` if a
         holder of such blocks went."""
@@ -166,6 +173,7 @@ class KvCache:
         self._free_device(request)
         copy = request.host_copy
         request.phase = Phase.WAITING if copy is None else Phase.SWAPPED
+        request.num_findable_tokens = 0  # others take its blocks now
         request.num_computed = 0 if copy is None else copy.num_tokens
 
     def discard(self, request: Request) -> None:

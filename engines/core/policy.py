@@ -1,9 +1,12 @@
-"""Who goes first, and who may push whom off the device."""
+"""What the engine asks a policy, and what it tells it.
+
+A policy ranks requests and says who may displace whom. Feasibility (blocks, transfers, the batch)
+stays with the scheduler. It is built anew for each engine (`engines/core/policies/`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from operator import attrgetter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from engines.core.request import Request
@@ -13,7 +16,29 @@ class Policy(Protocol):
     @property
     def key(self) -> Callable[[Request], Any]:
         """Returns the sort key, different for any two: the smallest goes first, the largest is
-        preempted first. It is an attrgetter, which needs no Python frame."""
+        preempted first. It is an attrgetter, which needs no Python frame, of values that change in
+        `submitted` and `renew` alone."""
+        ...
+
+    def submitted(self, request: Request, now: float) -> None:
+        """Hears of a new request, before anybody asks for its key."""
+        ...
+
+    def renew(self, live: Iterable[Request], now: float) -> bool:
+        """Called before each step: sets the ranks of all who are `live` anew, where it is time to,
+        and returns whether it did."""
+        ...
+
+    def served(
+        self, decoded: Sequence[Request], prefilled: Sequence[tuple[Request, int]], now: float
+    ) -> None:
+        """Hears what a step has computed, at its end: one token for each of `decoded` (the same
+        list as in the last step where nobody came or went), so many prompt tokens for each of
+        `prefilled`. Who has ended by it has been told of before."""
+        ...
+
+    def ended(self, request: Request, now: float) -> None:
+        """Hears that a request has ended, well or not."""
         ...
 
     def may_displace(self, newcomer: Request, holder: Request) -> bool:
@@ -21,30 +46,9 @@ class Policy(Protocol):
         ...
 
     def outranks(self, request: Request, other: Request) -> bool:
-        """Whether `request` is more urgent than `other`; of equals neither is."""
+        """Returns whether `request` is more urgent than `other`; of equals neither is."""
         ...
 
-
-class FirstComeFirstServed:
-    key = staticmethod(attrgetter("arrived_at", "serial"))
-
-    def may_displace(self, newcomer: Request, holder: Request) -> bool:
-        return False
-
-    def outranks(self, request: Request, other: Request) -> bool:
-        return request.arrived_at < other.arrived_at
-
-
-class ByPriority:
-    """Strict priority; arrival breaks ties. Equals do not displace each other."""
-
-    key = staticmethod(attrgetter("priority", "arrived_at", "serial"))
-
-    def may_displace(self, newcomer: Request, holder: Request) -> bool:
-        return self.outranks(newcomer, holder)
-
-    def outranks(self, request: Request, other: Request) -> bool:
-        return request.priority < other.priority
-
-
-POLICIES: dict[str, Policy] = {"fcfs": FirstComeFirstServed(), "priority": ByPriority()}
+    def max_prefill_tokens(self) -> int | None:
+        """Returns how many prompt tokens the coming step may compute; None: as many as fit."""
+        ...

@@ -54,6 +54,7 @@ class Request:
     arrived_at: float
     serial: int = 0  # in the order of submission; the engine sets it
     priority: int = 0  # smaller = more urgent
+    rank: float = 0.0  # smaller = more urgent; a policy's, that goes by it
     conversation_id: str | None = None
     terms: Terms = UNKNOWN  # who asks, and what was promised
 
@@ -66,6 +67,7 @@ class Request:
     num_known_blocks: int = 0  # of its first device blocks, found by others; prefix only
     has_just_arrived: bool = False  # swapped in and not yet computed
     has_passed: bool = False  # others before it outside when it came in (`admission: backfill`)
+    num_findable_tokens: int = 0  # when submitted, in blocks known by their tokens; prefix only
     num_cached_tokens: int = 0  # prompt tokens whose KV was reused from an earlier turn
     num_preemptions: int = 0
     num_tokens_at_loss: int = 0  # when it was last sent away without its KV; 0 = never was

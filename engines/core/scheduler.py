@@ -26,7 +26,6 @@ from engines.core.adaptive import CHOICES, Situation
 from engines.core.decodes import Decodes
 from engines.core.flight import Flight
 from engines.core.kv_cache import KvCache
-from engines.core.policy import POLICIES
 from engines.core.request import Phase, Request
 from engines.core.reuse import Reuse
 from engines.core.roster import Roster
@@ -65,7 +64,7 @@ class Work:
 class Scheduler:
     def __init__(self, core: CoreSettings, kv: KvCache, reuse: Reuse, roster: Roster) -> None:
         mechanisms = core.mechanisms
-        self._policy = POLICIES[mechanisms.policy]
+        self._policy = roster.policy
         self._backfills = mechanisms.admission == "backfill"
         self._choose_to_wait = CHOICES[mechanisms.swap]
         self._kv = kv
@@ -254,6 +253,9 @@ class Scheduler:
             self._decodes.replace([r for r in ready if r in members or r.num_uncomputed == 1])
             self._roster.has_changed = False
         budget = self._max_batch_tokens - len(self._decodes.requests)
+        bound = self._policy.max_prefill_tokens() if self._prefilling else None
+        if bound is not None:
+            budget = min(budget, bound if self._decodes.requests else max(1, bound))
         # --- prefill, in chunks
         prefills = []
         for request in self._prefilling:

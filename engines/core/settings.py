@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from engines.api import EngineSettings
 from engines.context_limit import refuse_longer
+from engines.core.policies.settings import PolicyChoice, PolicySettings, PrioritySettings
 from engines.promise import Promise
 
 Allocator = Literal["paged", "sorted", "block_group"]
@@ -23,7 +24,6 @@ Swap = Literal["sync", "async", "adaptive"]
 Preemption = Literal["swap", "recompute"]
 Reuse = Literal["none", "host_swap", "host_copy", "prefix"]
 GroupVictim = Literal["random", "least_progress"]
-PolicyName = Literal["fcfs", "priority"]
 Admission = Literal["strict", "backfill"]
 
 
@@ -37,7 +37,7 @@ class Mechanisms:
     swap: Swap
     preemption: Preemption
     reuse: Reuse
-    policy: PolicyName
+    policy: PolicySettings
     admission: Admission = "strict"
     watermark_ratio: float = 0.01  # of the device pool, kept free of newcomers so holders can grow
 
@@ -51,7 +51,7 @@ VLLM_0_3 = Mechanisms(
     swap="sync",
     preemption="swap",
     reuse="host_swap",
-    policy="priority",
+    policy=PrioritySettings(),
 )
 # [R] FastSwitch: block groups, adaptive asynchronous swapping, host copies that stay valid.
 FASTSWITCH = replace(
@@ -112,7 +112,7 @@ class CoreEngineSettings(EngineSettings):
     swap: Swap | None = Field(None, description="whether the model waits for transfers")
     preemption: Preemption | None = Field(None, description="where a preempted request's KV goes")
     reuse: Reuse | None = Field(None, description="what a conversation's next turn finds")
-    policy: PolicyName | None = Field(None, description="who holds the device")
+    policy: PolicyChoice | None = Field(None, description="who holds the device")
     admission: Admission | None = Field(None, description="whether who fits may pass who does not")
     watermark_ratio: float | None = Field(
         None, ge=0, lt=1, description="share of the device pool kept free of newcomers"
@@ -215,6 +215,11 @@ class CoreEngineSettings(EngineSettings):
             found.append(
                 f"preset {self.preset} is called {name} now: it is this engine with those "
                 "mechanisms, under a policy that displaces, not vLLM"
+            )
+        if self.mechanisms().policy.name == "srpt":
+            found.append(
+                "policy srpt: an oracle, it takes each request's max_tokens for the length of its "
+                "answer; no real engine can know that"
             )
         if self.mechanisms().admission == "backfill":
             found.append(

@@ -47,7 +47,7 @@ def to_choice(shop: Shop, state: State, choices: Integers) -> tuple[int, int]:
         if machine == ALL_DONE:
             return ALL_DONE, 0
         count = candidates(shop, state, machine, choices)
-        if may_idle(shop, state):
+        if may_idle(shop, state, machine):
             choices[count] = IDLE
             count += 1
         if count > 1:

@@ -28,7 +28,7 @@ def play_by(choose: Choose, shop: Shop, state: State, *, idles: bool) -> None:
     machine = to_decision(shop, state)
     while machine != ALL_DONE:
         choices = found[: candidates(shop, state, machine, found)]
-        if idles and may_idle(shop, state):
+        if idles and may_idle(shop, state, machine):
             choices = np.append(choices, IDLE)
         chosen = int(choices[0]) if len(choices) == 1 else choose(machine, choices)
         act(shop, state, machine, chosen)

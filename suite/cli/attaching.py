@@ -70,6 +70,7 @@ def say_how_to_change(base_url: str) -> None:
     """Tells the way from the default workload to one's own."""
     typer.echo(
         "that was the default workload: change a value with --set arrivals.concurrency=8, or all "
-        f"of it in a file: fsbench init {quote(base_url)}",
+        f"of it in a file: fsbench init {quote(base_url)}; what the server takes: fsbench doctor "
+        f"{quote(base_url)}",
         err=True,
     )

@@ -51,7 +51,7 @@ def examine_server(
     endpoint = replace(find_endpoint(name, settings), takes_priority=True)
     server = server_of(endpoint)
     say(f"{settings.base_url} serves {endpoint.model}")
-    identity = identify(server, endpoint.model)
+    identity = identify(server, endpoint.model, is_thorough=True)
     examination = _Examination(name, settings, endpoint, timeout_s, say)
     asyncio.run(examination.ask_all())
     examination.findings += _counter_findings(settings, server)

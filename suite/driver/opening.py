@@ -9,6 +9,7 @@ token ids they come from what the plan itself asks.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 from math import ceil, log2
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from suite.driver.words import WORDS, render_ids
 from workloads.plan import Plan
-from workloads.plan_parts import Conversation, TokenIds, Turn
+from workloads.plan_parts import TOOLS_ROLE, Conversation, Message, TokenIds, Turn
 
 NUM_BITS = 60  # so many different openings at least: 8 of the 253 words
 
@@ -44,9 +45,11 @@ def opened(plan: Plan, opening: tuple[int, ...]) -> Plan:
 
 
 def _opened(conversation: Conversation, opening: tuple[int, ...]) -> Conversation:
-    """Opens its first turn, and each that puts other system messages to the front."""
+    """Opens its first turn, unless something was said before it, and each that puts other system
+    messages to the front."""
+    begins = 0 if not conversation.keeps_history else None
     turns = (
-        _opened_turn(turn, opening) if number == 0 or turn.replaces_system else turn
+        _opened_turn(turn, opening) if number == begins or turn.replaces_system else turn
         for number, turn in enumerate(conversation.turns)
     )
     return replace(conversation, turns=tuple(turns))
@@ -56,14 +59,36 @@ def _opened_turn(turn: Turn, opening: tuple[int, ...]) -> Turn:
     ids = turn.new_prompt_token_ids
     if len(ids):
         ids = np.concatenate([np.array(opening, dtype=np.int32), ids])
-    messages = turn.messages
-    if messages:
-        first = messages[0]
-        num = first.num_tokens + len(opening)
-        first = replace(first, num_tokens=num, text=_opened_text(first.text, opening))
-        messages = (first, *messages[1:])
-    text = _opened_text(turn.prompt_text, opening)
-    return replace(turn, new_prompt_token_ids=ids, prompt_text=text, messages=messages)
+    return replace(
+        turn,
+        new_prompt_token_ids=ids,
+        prompt_text=_opened_text(turn.prompt_text, opening),
+        messages=_opened_messages(turn.messages, opening),
+    )
+
+
+def _opened_messages(
+    messages: tuple[Message, ...], opening: tuple[int, ...]
+) -> tuple[Message, ...]:
+    """Opens the first message. Tools before it are opened as well: some servers put them before
+    what is said, others behind."""
+    if not messages:
+        return ()
+    first, *others = messages
+    num = first.num_tokens + len(opening)
+    if first.role != TOOLS_ROLE:
+        return (replace(first, num_tokens=num, text=_opened_text(first.text, opening)), *others)
+    tools = replace(first, num_tokens=num, text=_opened_tools(first.text or "[]", opening))
+    said = [replace(each, text=_opened_text(each.text, opening)) for each in others[:1]]
+    return (tools, *said, *others[1:])
+
+
+def _opened_tools(tools: str, opening: tuple[int, ...]) -> str:
+    """Opens the description of the first tool."""
+    found = json.loads(tools)
+    function = found[0].get("function", found[0]) if found else {}
+    function["description"] = _opened_text(str(function.get("description", "")), opening)
+    return json.dumps(found, ensure_ascii=False)
 
 
 def _opened_text(text: str | None, opening: tuple[int, ...]) -> str | None:

@@ -7,6 +7,7 @@ the JSON it is sent as, so that a next request costs no more than what was said 
 from __future__ import annotations
 
 from collections.abc import Set
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from suite.driver.messages import (
     message_json,
     plain_texts,
     tools_fields,
+    tools_of,
 )
 from suite.driver.refusals import advice
 from suite.driver.target import Target
@@ -40,12 +42,13 @@ class PromptError(Exception):
 class History:
     """Everything said so far in one conversation."""
 
-    def __init__(self, endpoint: Endpoint, tools: str | None = None) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self._is_token_ids = endpoint.prompt_form == "token_ids"
         self._is_chat = endpoint.api == "chat"
-        self.tools = tools if self._is_chat else None  # JSON
+        self.tools: str | None = None  # JSON, where they are no part of what is said
         self._said = bytearray()  # JSON, without what encloses it
         self._num_front_bytes = 0  # of it, the system messages that it begins with
+        self._num_asked_bytes = 0  # of it, what was said when the last turn was asked
         self._expected: tuple[Turn, _Asked] | None = None
 
     @property
@@ -71,6 +74,8 @@ class History:
         else:
             asked = self._asked(turn)
         self._expected = None
+        if self._is_chat:
+            self.tools = tools_of(turn) or self.tools
         if turn.replaces_system:  # what was said after it stays
             said = self._said[self._num_front_bytes :].removeprefix(b",")
             self._said.clear()
@@ -81,6 +86,16 @@ class History:
         else:
             self._begin(asked.front)
         self._add(asked.rest)
+        self._num_asked_bytes = len(self._said)
+
+    def branched(self, answer: Answer, following: Turn) -> History:
+        """Returns a history of its own that goes on from the last turn and its answer. Raises
+        PromptError."""
+        other = copy(self)
+        other._said = self._said[: self._num_asked_bytes]
+        other._expected = None
+        other.hear(answer, following)
+        return other
 
     def hear(self, answer: Answer, following: Turn | None = None) -> None:
         """Adds the answer, with what the turn that follows says of it. Raises PromptError."""
@@ -100,15 +115,13 @@ class History:
 
     def _asked(self, turn: Turn) -> _Asked:
         """Raises PromptError."""
-        front = turn.num_system_messages
         if self._is_chat:
-            messages = chat_messages(turn)
-            return _Asked(b",".join(messages[:front]), b",".join(messages[front:]))
+            return _Asked(*map(b",".join, chat_messages(turn)))
         if not self._is_token_ids:
             return _Asked(*map(_inside, plain_texts(turn)))
         if not len(turn.new_prompt_token_ids):
             raise PromptError("the turn has text but no token ids; use `api: chat` for it")
-        ids, place = turn.new_prompt_token_ids, turn.num_system_tokens
+        ids, place = turn.new_prompt_token_ids, turn.num_front_tokens
         return _Asked(_ids_json(ids[:place]), _ids_json(ids[place:]))
 
     def _begin(self, front: bytes) -> None:

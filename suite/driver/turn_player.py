@@ -76,7 +76,7 @@ class TurnPlayer:
             answer.fail("the stream ended before the answer did (no finish_reason, no [DONE])")
         elif not answer.token_reads:
             answer.fail("the answer has no token")
-        elif played.planned.next_turn is not None:
+        elif played.planned.next_turn is not None or played.planned.is_left:
             try:
                 history.hear(answer, played.planned.next_turn)
             except PromptError as error:
@@ -141,7 +141,7 @@ class TurnPlayer:
             has_begun = response is not None and response.has_begun
             if not was_used or has_begun or self._stop is not None:
                 raise
-            await self._exchange(await self._pool.open(), request, played)
+            await self._exchange(await self._pool.reopen(), request, played)
 
     async def _exchange(self, connection: Connection, request: bytes, played: PlayedTurn) -> None:
         if self._stop is not None:

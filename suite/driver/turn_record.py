@@ -20,6 +20,7 @@ class PlannedTurn:
     index: int  # the conversation's place in the plan
     number: int
     due_ns: int
+    is_left: bool = False  # other conversations go on from its answer
     follows_answer: bool  # that of this turn's own conversation, or in a closed loop another's
 
     @property

@@ -8,7 +8,7 @@ every prompt. A server that says nothing can not be checked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -139,15 +139,55 @@ def _own_tokens(turns: TurnTable, plan: Plan) -> Floats:
     own = np.full(len(order), np.nan)
     own[order[1:][follows[1:]]] = sent_and_received[before[follows[1:]]]
     own[turns.turn == 0] = _common_tokens(turns, plan)
+    for row, origin in _branched(turns, plan):
+        own[row] = sent_and_received[origin]
+    own[_replaced(turns, plan)] = np.nan
     return own
+
+
+def _replaced(turns: TurnTable, plan: Plan) -> list[int]:
+    """Returns the rows of turns with another system prompt at the front: how much of it, and of the
+    history behind it, a cache may rightly hold is unknown."""
+    replacing = {
+        (each.conversation_id, number)
+        for each in plan.conversations
+        for number, turn in enumerate(each.turns)
+        if turn.replaces_system
+    }
+    if not replacing:
+        return []
+    names = zip(turns.conversation_id.tolist(), turns.turn.tolist(), strict=True)
+    return [row for row, name in enumerate(names) if name in replacing]
+
+
+def _branched(turns: TurnTable, plan: Plan) -> Iterator[tuple[int, int]]:
+    """Yields the row of each branch's first turn, and that of the turn it goes on from."""
+    origins = {each.conversation_id: each.branch for each in plan.conversations if each.branch}
+    if not origins:
+        return
+    names = zip(turns.conversation_id.tolist(), turns.turn.tolist(), strict=True)
+    rows = {name: row for row, name in enumerate(names)}
+    for conversation_id, branch in origins.items():
+        row = rows.get((conversation_id, 0))
+        origin = rows.get((branch.conversation_id, branch.turn))
+        if row is not None and origin is not None and branch.keeps_history:
+            yield row, origin
 
 
 def _common_tokens(turns: TurnTable, plan: Plan) -> float:
     """Returns what even the leanest first prompt has beyond the plan's words: the chat template,
     and what the trial itself put there."""
-    words = {each.conversation_id: _num_words(each.turns[0]) for each in plan.conversations}
+    words = {
+        each.conversation_id: _num_words(each.turns[0])
+        for each in plan.conversations
+        if not each.keeps_history
+    }
     rows = np.flatnonzero((turns.turn == 0) & ~np.isnan(turns.num_prompt_tokens))
-    beyond = [turns.num_prompt_tokens[row] - words[turns.conversation_id[row]] for row in rows]
+    beyond = [
+        turns.num_prompt_tokens[row] - words[name]
+        for row, name in zip(rows, turns.conversation_id[rows], strict=True)
+        if name in words
+    ]
     return max(0.0, float(min(beyond))) if beyond else 0.0
 
 

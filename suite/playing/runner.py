@@ -73,7 +73,8 @@ def run_in(
 def _check_driver(workload: Workload, num_workers: int) -> None:
     """That it can hold the planned turns. Raises OpenFilesError."""
     if not workload.is_virtual:
-        check_open_files(workload.plan, num_workers=num_workers)
+        timeout_s = workload.spec.driver.turn_timeout
+        check_open_files(workload.plan, num_workers=num_workers, turn_timeout_s=timeout_s)
 
 
 def new_directory(root: Path, name: str) -> Path:

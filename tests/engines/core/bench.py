@@ -10,12 +10,14 @@ import pytest
 from engines.api import PriorityUpdates
 from engines.core.device import Direction
 from engines.core.engine import Engine
+from engines.core.policies.settings import POLICIES
 from engines.core.request import FinishReason, Request
 from engines.core.request_log import RequestRecord, State
 from engines.core.sampling_params import SamplingParams
 from engines.core.settings import PRESETS, CoreSettings, Mechanisms
 from engines.core.step_log import StepRecord
 from engines.core.transfer_log import TransferRecord
+from engines.terms import Slo, Terms
 from tests.engines.core.async_memory_device import AsyncMemoryDevice
 
 BLOCK = 4
@@ -30,11 +32,13 @@ BACKFILL = replace(VLLM, admission="backfill")
 PREFIX = replace(VLLM, reuse="prefix", preemption="recompute")
 
 
-FIELDS = ("policy", "allocator", "swap", "preemption", "reuse", "copy")
+FIELDS = ("allocator", "swap", "preemption", "reuse", "copy")
 
 
 ARMS = {
-    "-".join(names): replace(VLLM, **dict(zip(FIELDS, names, strict=True)))
+    "-".join(names): replace(
+        VLLM, policy=POLICIES[names[0]](), **dict(zip(FIELDS, names[1:], strict=True))
+    )
     for names in itertools.product(
         ("fcfs", "priority"),
         ("paged", "sorted", "block_group"),
@@ -42,6 +46,22 @@ ARMS = {
         ("swap", "recompute"),
         ("none", "host_swap", "host_copy", "prefix"),
         ("per_block", "merged"),
+    )
+}
+
+
+# Policies that go by users and SLOs, over four designs that differ in what a pause costs.
+NEWER_POLICIES = [name for name in POLICIES if name not in ("fcfs", "priority")]
+
+
+ARMS |= {
+    "-".join((policy, *rest)): replace(ARMS["-".join(("fcfs", *rest))], policy=POLICIES[policy]())
+    for policy in NEWER_POLICIES
+    for rest in (
+        ("block_group", "adaptive", "swap", "host_copy", "merged"),
+        ("paged", "sync", "swap", "host_swap", "per_block"),
+        ("paged", "async", "swap", "none", "merged"),
+        ("paged", "sync", "recompute", "prefix", "merged"),
     )
 }
 
@@ -142,6 +162,16 @@ def check_latency(record: RequestRecord) -> None:
         spent = [span.ended_at - span.began_at for span in spans if span.state is state]
         assert shares[f"{state}_s"] == pytest.approx(sum(spent))
         assert all(each > 0 for each in spent)
+
+
+def terms_of(who: int) -> Terms:
+    """Returns what one of three users was promised: little, much, or nothing."""
+    slos = (
+        Slo(ttft_s=3.0, tbt_s=1.0, tbt_percentile=0.8, max_gap_s=4.0),
+        Slo(ttft_s=30.0, tbt_s=5.0),
+        None,
+    )
+    return Terms(user_id=f"u{who % 3}", user_class=f"class{who % 2}", slo=slos[who % 3])
 
 
 def prompt_of(seed: int, num_tokens: int) -> list[int]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from engines.api import PriorityUpdates
+from engines.core.policies.settings import POLICIES
 from engines.core.request import Phase
 from engines.core.settings import Mechanisms, Preemption, Reuse
 from tests.engines.core.bench import (
@@ -51,7 +52,7 @@ def test_equal_priorities_do_not_displace_each_other() -> None:
 
 
 def test_fcfs_never_lets_a_newcomer_displace_a_holder() -> None:
-    bench = Bench(core_settings(replace(VLLM, policy="fcfs")))
+    bench = Bench(core_settings(replace(VLLM, policy=POLICIES["fcfs"]())))
     bench.submit("first", prompt_of(1, 50), 10, priority=9)
     bench.step()
     bench.submit("second", prompt_of(2, 50), 10, priority=0)

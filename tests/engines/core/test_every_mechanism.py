@@ -15,6 +15,7 @@ from tests.engines.core.bench import (
     Bench,
     core_settings,
     prompt_of,
+    terms_of,
 )
 from tests.engines.core.memory_device import undisturbed
 
@@ -35,7 +36,9 @@ def test_tokens_are_those_of_an_undisturbed_run_under_heavy_preemption(arm: str)
         for i, name in enumerate(names):
             prompt = histories[name] + prompt_of(i * 10 + turn, 3 + i % 5)
             num_tokens = 8 + i % 3
-            request = bench.submit(f"{name}-{turn}", prompt, num_tokens, conversation_id=name)
+            request = bench.submit(
+                f"{name}-{turn}", prompt, num_tokens, conversation_id=name, terms=terms_of(i)
+            )
             expected[request.request_id] = undisturbed(prompt, num_tokens)
             histories[name] = prompt + expected[request.request_id]
         bench.run()
@@ -43,7 +46,7 @@ def test_tokens_are_those_of_an_undisturbed_run_under_heavy_preemption(arm: str)
     assert set(bench.finished.values()) == {FinishReason.LENGTH}
     stats = bench.engine.stats
     mechanisms = ARMS[arm]
-    if mechanisms.policy == "priority":
+    if mechanisms.policy.name == "priority":
         assert stats.num_preemptions >= 8
         if mechanisms.preemption == "swap":
             assert stats.num_recompute_preemptions < stats.num_preemptions
@@ -103,7 +106,14 @@ def test_any_history_of_requests_keeps_every_block_and_every_token(
                 history = []
             prompt = history + prompt_of(i, num_prompt)
             name = f"r{i}"
-            bench.submit(name, prompt, num_tokens, conversation_id=f"c{who}", priority=priority)
+            bench.submit(
+                name,
+                prompt,
+                num_tokens,
+                conversation_id=f"c{who}",
+                priority=priority,
+                terms=terms_of(who),
+            )
             expected[name] = undisturbed(prompt, num_tokens)
             histories[who] = prompt + expected[name]
         elif what == "steps":

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.core.adaptive import Situation
-from engines.core.policy import POLICIES
+from engines.core.policies.settings import POLICIES
+from engines.core.policy import Policy
 from engines.core.request import HostCopy, Phase, Request
 from engines.core.reuse import HostReuse, KeptContext
 from engines.core.roster import Roster
 from engines.core.sampling_params import SamplingParams
 from engines.core.settings import PRESETS
+from engines.core.step_costs import StepCosts
 from tests.engines.core.bench import Bench, core_settings, prompt_of
 
 
@@ -35,11 +37,18 @@ def request(name: str, *, priority: int, arrived_at: float, serial: int = 0) -> 
 places = st.tuples(st.integers(0, 2), st.integers(0, 2))
 
 
-@given(name=st.sampled_from(sorted(POLICIES)), places=st.tuples(places, places))
+BY_REQUEST = ("fcfs", "priority")  # their ranks are on the request from the start
+
+
+def policy_of(name: str) -> Policy:
+    return POLICIES[name]().build(StepCosts())
+
+
+@given(name=st.sampled_from(BY_REQUEST), places=st.tuples(places, places))
 def test_whoever_outranks_comes_first_and_is_outranked_by_no_one_behind(
     name: str, places: tuple[tuple[int, int], tuple[int, int]]
 ) -> None:
-    policy = POLICIES[name]
+    policy = policy_of(name)
     one, other = (
         request(str(i), priority=priority, arrived_at=at, serial=i)
         for i, (priority, at) in enumerate(places)
@@ -54,7 +63,7 @@ def test_whoever_outranks_comes_first_and_is_outranked_by_no_one_behind(
 
 def spare_copies(policy: str, newcomer: Request, holders: list[Request]) -> list[str]:
     kv: Any = None  # is not asked
-    roster = Roster(POLICIES[policy])
+    roster = Roster(policy_of(policy))
     for holder in holders:
         holder.phase = Phase.RUNNING
         holder.host_copy = HostCopy(owner=holder.request_id)
@@ -81,7 +90,7 @@ def test_only_who_is_outranked_has_his_copy_contaminated_the_least_urgent_first(
 
 def test_whoever_outranks_nobody_takes_idle_contexts_alone() -> None:
     last = request("new", priority=9, arrived_at=9.0)
-    for policy in POLICIES:
+    for policy in BY_REQUEST:
         assert spare_copies(policy, last, holders()) == ["idle"]
 
 
@@ -89,7 +98,7 @@ def test_a_swap_in_is_most_urgent_by_the_policy_and_not_by_a_number_it_ignores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Under fcfs the last to come was sent away and comes back, whatever its priority says."""
-    mechanisms = replace(PRESETS["fastswitch"], policy="fcfs")
+    mechanisms = replace(PRESETS["fastswitch"], policy=POLICIES["fcfs"]())
     bench = Bench(core_settings(mechanisms))
     seen: list[Situation] = []
     scheduler = bench.engine._scheduler

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from engines.core.device import Direction
+from engines.core.policies.settings import POLICIES
 from engines.core.request import FinishReason
 from engines.core.request_log import RequestRecord, State
 from engines.core.transfer_log import TransferRecord, Waited
@@ -53,7 +54,7 @@ def test_alone_a_request_computes_all_the_time() -> None:
 
 
 def test_waiting_before_the_first_step_is_queued_and_no_state_else() -> None:
-    bench = Bench(core_settings(replace(VLLM, policy="fcfs")))
+    bench = Bench(core_settings(replace(VLLM, policy=POLICIES["fcfs"]())))
     bench.submit("first", prompt_of(1, 50), 10)
     bench.submit("second", prompt_of(2, 50), 2)
     bench.run()
@@ -124,7 +125,7 @@ def test_a_dropped_request_is_preempted_and_then_computes_again() -> None:
 
 
 def test_an_aborted_request_is_told_with_what_it_was_doing() -> None:
-    bench = Bench(core_settings(replace(VLLM, policy="fcfs")))
+    bench = Bench(core_settings(replace(VLLM, policy=POLICIES["fcfs"]())))
     bench.submit("first", prompt_of(1, 50), 10)
     bench.submit("second", prompt_of(2, 50), 2)
     for _ in range(3):

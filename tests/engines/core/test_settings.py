@@ -18,7 +18,11 @@ def settings(**fields: Any) -> FastSwitchSettings:
 
 def test_a_preset_names_every_mechanism_and_a_field_overrides_it() -> None:
     mechanisms = settings(preset="vllm-0.3", policy="fcfs", copy="merged").mechanisms()
-    assert (mechanisms.policy, mechanisms.copy, mechanisms.reuse) == ("fcfs", "merged", "host_swap")
+    assert (mechanisms.policy.name, mechanisms.copy, mechanisms.reuse) == (
+        "fcfs",
+        "merged",
+        "host_swap",
+    )
 
 
 def test_fastswitch_x_is_fastswitch_but_for_its_two_parts() -> None:

@@ -15,7 +15,7 @@ HEADER = "t_s,context_tokens,generated_tokens\n"
 
 def refusal(path: Path) -> str:
     with pytest.raises(TraceError) as caught:
-        read_azure(path, Tally())
+        list(read_azure(path, Tally()))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -23,25 +23,25 @@ def refusal(path: Path) -> str:
 @pytest.mark.parametrize("trace", READERS)
 def test_a_missing_file_says_where_such_data_comes_from(tmp_path: Path, trace: str) -> None:
     with pytest.raises(TraceError, match=r"nope: no such trace file; .*\(see docs/"):
-        READERS[trace](tmp_path / "nope", Tally())
+        list(READERS[trace](tmp_path / "nope", Tally()))
 
 
 def test_gzip_is_recognised_by_content_and_not_by_name(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_bytes(gzip.compress((HEADER + "0.5,3,4\n").encode()))
-    assert read_azure(path, Tally())[0].start_us == 500_000
+    assert next(iter(read_azure(path, Tally()))).start_us == 500_000
 
 
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_bytes(b"\xef\xbb\xbf" + (HEADER + "0.5,3,4\n").replace("\n", "\r\n").encode())
-    assert len(read_azure(path, Tally())) == 1
+    assert len(list(read_azure(path, Tally()))) == 1
 
 
 def test_an_unnamed_column_of_row_numbers_does_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_text("," + HEADER + "0,0.5,3,4\n")
-    assert len(read_azure(path, Tally())) == 1
+    assert len(list(read_azure(path, Tally()))) == 1
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,10 @@ class CapacitySearch:
         }
 
     @property
+    def target_ratio(self) -> float:
+        return self._request.target_ratio
+
+    @property
     def looks(self) -> Callable[[float], ShareLooks]:
         """Returns when the runs of rates in wall time are looked at."""
         assert isinstance(self.judge, ShareInTheLongRun), self.judge

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from suite.playing.workload import Workload
 from suite.statistics.sequential import ShareLooks
-from suite.sweep.brackets import bracket, seed_capacity
+from suite.sweep.brackets import bracket, seed_capacity, without_faults
 from suite.sweep.budget import Budget
 from suite.sweep.capacity_request import CapacityRequest
 from suite.sweep.capacity_result import CapacityResult, RateSeen, SeedCapacity, engine_capacities
@@ -181,11 +181,14 @@ class CapacitySearch:
         self, found: Mapping[EngineSeed, Crossing | None], directory: SweepDirectory
     ) -> CapacityResult:
         by_engine: dict[str, list[SeedCapacity]] = {name: [] for name in self._workload.engines}
-        for (engine, seed), crossing in found.items():
-            by_engine[engine].append(self._capacity((engine, seed), crossing))
-        baseline = self._workload.spec.baseline
         is_wall = not self._workload.is_virtual
         rates = {name: self._seen(name, directory) for name in by_engine} if is_wall else None
+        for (engine, seed), crossing in found.items():
+            capacity = self._capacity((engine, seed), crossing)
+            by_engine[engine].append(
+                capacity if rates is None else without_faults(capacity, rates[engine])
+            )
+        baseline = self._workload.spec.baseline
         return CapacityResult(
             name=self._workload.spec.name,
             target_ratio=self._request.target_ratio,

@@ -111,8 +111,8 @@ def test_the_figures_show_the_knee_and_only_the_end_that_decided(page: Page) -> 
     ("changes", "words"),
     [
         ({}, "queueing"),
-        ({"is_driver_valid": False}, "the driver: it was late itself"),
-        ({"is_pace_kept": False}, "this machine: it did not keep the GPU's pace"),
+        ({"is_driver_valid": False}, "not the engine: the driver was late itself"),
+        ({"is_pace_kept": False}, "not the engine: this machine did not keep the GPU's pace"),
         ({"failed_ratio": 0.6}, "failing turns"),
         ({"preemption_ratio": 0.7}, "preemption"),
         ({"late_ratio": 0.1}, "slow steps: too much in a batch"),

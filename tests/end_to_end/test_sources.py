@@ -176,6 +176,35 @@ def test_messages_are_text_for_a_server_without_chat(tmp_path: Path) -> None:
     )
 
 
+def test_the_embedded_and_the_simulated_engine_are_asked_the_same_sessions(tmp_path: Path) -> None:
+    """As token ids: branches, joins, tools and other system prompts make prompts of one length."""
+    pools = {"kv_tokens": 2048, "swap_tokens": 8192}
+    spec = {
+        "name": "sources",
+        "seed": 3,
+        "conversations": {"trace": "messages", "path": write_jsonl(tmp_path, AGENT, AGENT)},
+        "arrivals": {"process": "constant", "rate": 20.0},
+        "users": {"all": {"share": 1.0, "slo": SLO}},
+        "engines": {
+            "embedded": {"kind": "fastswitch", "model": "tiny-llama", **pools},
+            "simulated": {"kind": "simulated", "profile": "a10-llama3-8b", **pools},
+        },
+    }
+    code, out, err = finish(start(["run", "w.yaml"], tmp_path, spec))
+    assert code == 0, out + err
+    run = only_run(tmp_path)
+    lengths = [
+        {
+            (each.conversation_id, each.turn): (each.num_prompt_tokens, each.num_output_tokens)
+            for each in read_turns(trial.directory(run) / "turns.parquet")
+        }
+        for trial in Manifest.read(run).trials
+    ]
+    assert lengths[0] == lengths[1]
+    assert len(lengths[0]) == 2 * 5
+    assert all(None not in each for each in lengths[0].values())
+
+
 def test_sharegpts_system_prompts_are_sent(tmp_path: Path) -> None:
     pairs = [("system", "be kind"), ("human", "what is up"), ("gpt", "the sky"), ("human", "and?")]
     messages = [{"from": who, "value": words} for who, words in [*pairs, ("gpt", "down")]]

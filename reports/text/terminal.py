@@ -221,7 +221,9 @@ def _when(plan: Plan, summary: PlanSummary) -> str:
 
 
 def _class_table(plan: Plan) -> Table:
-    table = _plain_table("class", "users", "conversations", "turns", "TTFT SLO", "TBT SLO")
+    table = _plain_table(
+        "class", "users", "conversations", "turns", "TTFT SLO", "TBT SLO", "max gap"
+    )
     for user_class in plan.user_classes:
         mine = [each for each in plan.conversations if each.user_class == user_class.name]
         table.add_row(
@@ -231,6 +233,7 @@ def _class_table(plan: Plan) -> Table:
             units.count(sum(len(each.turns) for each in mine)),
             units.duration(user_class.slo.ttft_s),
             units.duration(user_class.slo.tbt_s),
+            units.duration(user_class.slo.max_gap_s),
         )
     return table
 

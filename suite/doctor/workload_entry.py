@@ -24,7 +24,7 @@ def workload_entry(
     with their values."""
     found = {each.what: each for each in findings}
     given = settings.model_dump(mode="json", exclude_defaults=True, by_alias=True)
-    entry: dict[str, Any] = {"kind": "openai", "api": settings.api, "model": endpoint.model}
+    entry: dict[str, Any] = {"kind": settings.kind, "api": settings.api, "model": endpoint.model}
     entry |= without_secrets(given)
     comments: dict[str, str] = {}
     _choose_api(entry, comments, found)

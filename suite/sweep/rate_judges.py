@@ -63,7 +63,8 @@ class RateJudge(Protocol):
         ...
 
     def seen(self, run: Path, engine: str, rate: float) -> RateSeen | None:
-        """Returns what is told of a rate's run, complete or not; None where nothing is."""
+        """Returns what is told of a rate's run, complete or not; None where nothing is. That the
+        target does not hold is not told where the driver or the machine was at fault."""
         ...
 
 
@@ -128,9 +129,11 @@ class ShareInTheLongRun:
         }
 
     def answer(self, run: Path, engine: str, rate: float) -> Answer | None:
-        _, plan = read_run(run)
-        look = look_at(read_turns([(1, run / engine / "1")]), plan, self.looks(rate))
-        return look.answer if look.num_succeeded else None
+        """Returns None where no turn succeeded: that is no matter of the rate."""
+        seen = self.seen(run, engine, rate)
+        if seen is None or seen.num_turns_failed == seen.num_turns:
+            return None
+        return Answer(seen.answer)
 
     def seen(self, run: Path, engine: str, rate: float) -> RateSeen | None:
         if not (run / "metrics.json").exists():
@@ -140,14 +143,17 @@ class ShareInTheLongRun:
         turns = read_turns([(1, trial.directory(run))])
         look = look_at(turns, plan, self.looks(rate))
         numbers = json.loads((run / "metrics.json").read_text())["engines"][engine]
+        limits = limits_of(turns, plan, numbers)
+        is_its_own = look.answer is not Answer.FAILS or limits.fault is None
         return RateSeen(
             rate=rate,
-            answer=look.answer.value,
+            answer=(look.answer if is_its_own else Answer.UNSURE).value,
             is_finished=trial.status == "complete",
             num_users=look.num_users,
             num_within_slo=look.num_within_slo,
             interval=look.interval,
             num_turns=look.num_turns,
+            num_turns_failed=look.num_turns - look.num_succeeded,
             duration_s=trial.duration_s,
-            limits=limits_of(turns, plan, numbers),
+            limits=limits,
         )

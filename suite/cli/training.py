@@ -29,6 +29,7 @@ def train(
 ) -> None:
     """Train a job shop's graph network: checkpoints, learning curves, and weights to play with."""
     from engines.jobshop.training.train import write_weights
+    from reports.pages.training import write_training_page
     from suite.jobshop.training import training_of
     from suite.jobshop.training_display import training_display
     from suite.jobshop.training_spec import training_spec_of
@@ -39,17 +40,20 @@ def train(
     training = training_of(spec, folder)
     if training.iteration:
         typer.echo(f"goes on at iteration {training.iteration} of {training.num_iterations}")
-    with training_display(training) as told:
-        training.run(told)
-    path = write_weights(training, f"fsbench train {file.name}, seed {spec.seed}")
-    typer.echo(_said(training, path))
+    try:
+        with training_display(training) as told:
+            training.run(told)
+    finally:  # what there is after Ctrl-C too
+        if training.curve:
+            path = write_weights(training, f"fsbench train {file.name}, seed {spec.seed}")
+            typer.echo(_said(training, path))
+            typer.echo(f"learning curves: {write_training_page(folder)}")
 
 
 def _said(training: Training, path: Path) -> str:
-    if not training.curve:
-        return f"nothing to train; weights in {path}"
     best = min(training.curve, key=lambda each: each.validation_ratio)
     return (
-        f"best at iteration {best.iteration}: {best.validation_ratio:.3f} of FIFO+BF's makespan on "
-        f"shops never trained on; weights in {path}"
+        f"best at iteration {best.iteration} of {training.iteration}: "
+        f"{best.validation_ratio:.3f} of FIFO+BF's makespans on shops never trained on; "
+        f"weights in {path}"
     )

@@ -63,7 +63,9 @@ class CapacitySearch:
         self._loader = CellLoader()
         self._asked: dict[str, list[SweepCell]] = {name: [] for name in workload.engines}
         self.judge: RateJudge = (
-            ShareOfAPlan(request) if workload.is_virtual else ShareInTheLongRun(request, workload)
+            ShareOfAPlan(request)
+            if workload.is_virtual
+            else ShareInTheLongRun(request, workload, arrivals.rate)
         )
         low, start, high = self._bounds(arrivals.rate)
         stride = self._lattice.steps(STRIDE_FACTOR)

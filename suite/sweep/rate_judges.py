@@ -25,6 +25,7 @@ from suite.sweep.how_many import so_many
 from suite.sweep.rate_look import look_at
 from workloads.errors import InputError
 from workloads.plan_parts import UserClass
+from workloads.spec_conversations import TraceConversations
 
 OVERLOAD_SHOWS = 3.0  # times that in which a rate half a step too high fills the promised wait
 NUM_LOOKS_ABOVE = 2
@@ -92,8 +93,9 @@ class ShareInTheLongRun:
 
     num_seeds = 1
 
-    def __init__(self, request: CapacityRequest, workload: Workload) -> None:
-        """Raises InputError where so few users could never show that the target holds."""
+    def __init__(self, request: CapacityRequest, workload: Workload, rate: float) -> None:
+        """Raises InputError where so few users could never show that the target holds; `rate`: the
+        workload's own."""
         if request.target_ratio == 1:
             raise InputError(
                 "--target must be below 1 for engines in wall time: that all users of the long run "
@@ -109,6 +111,12 @@ class ShareInTheLongRun:
             raise InputError(
                 f"--users must be at least {fewest} for --target {request.target_ratio:g}: fewer "
                 f"can not show that it holds, got {request.num_users}"
+            )
+        needed, num = self.looks(rate).fewest_above, len(workload.plan.conversations)
+        if isinstance(workload.spec.conversations, TraceConversations) and num < needed:
+            raise InputError(
+                f"conversations: the trace has {num}, and to show at {rate:g} a second that the "
+                f"target holds takes {needed}; take a longer one, or a lower --target"
             )
 
     def looks(self, rate: float) -> ShareLooks:

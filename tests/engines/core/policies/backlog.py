@@ -1,4 +1,4 @@
-"""Users who always have more to ask than is served, on a memory device, and what they were given."""
+"""Users who always have more to ask than is served, on a memory device, and what they got."""
 
 from __future__ import annotations
 

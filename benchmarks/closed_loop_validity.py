@@ -39,8 +39,9 @@ class Loop:
 
     num_streams: int
     num_turns: int
-    is_valid: bool
-    lag_p99_s: float
+    is_valid: bool  # in its bounds, and not late
+    lag_p99_s: float | None  # None with fewer than 100 turns
+    lag_max_s: float
     own_time_p50_s: float
     own_time_p99_s: float
     merged_ratio: float
@@ -80,8 +81,9 @@ def _summary(num_streams: int, result: DriveResult, records: Sequence[TurnRecord
     return Loop(
         num_streams=num_streams,
         num_turns=len(records),
-        is_valid=quality.is_valid,
-        lag_p99_s=quality.lag_p99_s or 0.0,
+        is_valid=quality.is_valid and not quality.is_late,
+        lag_p99_s=quality.lag_p99_s,
+        lag_max_s=quality.lag_max_s or 0.0,
         own_time_p50_s=float(p50),
         own_time_p99_s=float(p99),
         merged_ratio=sum(record.num_merged_chunks or 0 for record in records) / num_chunks,
@@ -141,12 +143,20 @@ def summary(loops: Sequence[Loop]) -> list[dict[str, Any]]:
     rows = []
     for num_streams in sorted({loop.num_streams for loop in loops}):
         mine = [loop for loop in loops if loop.num_streams == num_streams]
-        names = ("lag_p99_s", "own_time_p50_s", "own_time_p99_s", "merged_ratio", "cpu_ratio")
-        medians = {name: float(np.median([getattr(each, name) for each in mine])) for name in names}
+        names = ("lag_max_s", "own_time_p50_s", "own_time_p99_s", "merged_ratio", "cpu_ratio")
+        medians: dict[str, float | None] = {
+            name: float(np.median([getattr(each, name) for each in mine])) for name in names
+        }
         num_valid = sum(loop.is_valid for loop in mine)
+        p99s = [loop.lag_p99_s for loop in mine if loop.lag_p99_s is not None]
+        medians["lag_p99_s"] = float(np.median(p99s)) if p99s else None
         head = {"num_streams": num_streams, "num_rounds": len(mine), "num_valid": num_valid}
         rows.append({**head, "num_turns": sum(loop.num_turns for loop in mine), **medians})
     return rows
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{seconds * 1e3:.2f} ms"
 
 
 def main() -> None:
@@ -159,20 +169,20 @@ def main() -> None:
     settings = {"num_turns": arguments.turns, "num_output_tokens": arguments.tokens}
     loops = measure(arguments.rounds, **settings)
     rows = summary(loops)
-    header = ["streams", "turns", "valid", "lag p99", "own p50", "own p99", "merged", "core"]
+    header = ["streams", "turns", "valid", "lag p99", "lag max", "own p50", "own p99", "merged"]
     shown = [
         (
             row["num_streams"],
             row["num_turns"],
             f"{row['num_valid']}/{row['num_rounds']}",
-            *(f"{row[name] * 1e3:.2f} ms" for name in ("lag_p99_s", "own_time_p50_s")),
-            f"{row['own_time_p99_s'] * 1e3:.2f} ms",
+            *(_milliseconds(row[name]) for name in ("lag_p99_s", "lag_max_s")),
+            *(_milliseconds(row[name]) for name in ("own_time_p50_s", "own_time_p99_s")),
             f"{row['merged_ratio']:.3%}",
             f"{row['cpu_ratio']:.2f}",
         )
         for row in rows
     ]
-    print_table(header, shown)
+    print_table([*header, "core"], shown)
     for warning in sorted({text for loop in loops for text in loop.warnings}):
         print(warning)
     if arguments.save:

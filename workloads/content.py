@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import ceil
 
 import numpy as np
 
-from workloads.distributions import Stream
+from workloads.distributions import Stream, hashed_uniforms
 from workloads.plan_parts import TokenIds
 from workloads.shapes import ConversationShape, TurnShape
 from workloads.spec_conversations import ConversationsSpec
-from workloads.traces.mooncake import BLOCK_TOKENS
+
+SMALL_BLOCK = 128  # tokens; there are too many of smaller ones to keep, or to draw one by one
 
 
 class PromptContent:
@@ -20,7 +20,7 @@ class PromptContent:
     def __init__(self, spec: ConversationsSpec, seed: int) -> None:
         self._seed = seed
         self._low, self._high = spec.token_ids
-        self._block_tokens = ceil(BLOCK_TOKENS * spec.length_scale)
+        self._scale = spec.length_scale
         self._blocks: dict[int, TokenIds] = {}
         self._num_groups = spec.shared_prefix.groups if spec.shared_prefix else 1
         self._prefixes: dict[int, TokenIds] = {}
@@ -33,10 +33,9 @@ class PromptContent:
 
     def _of_turn(self, turn: TurnShape, stream: Stream, index: int) -> TokenIds:
         num_own = turn.num_new_prompt_tokens - turn.num_prefix_tokens
-        if turn.shared_block_ids:
-            own = self._shared(turn.shared_block_ids)[:num_own]
-        else:
-            own = self._drawn(stream, num_own)
+        own = self._shared(turn)[:num_own]
+        if len(own) < num_own:
+            own = np.concatenate([own, self._drawn(stream, num_own - len(own))])
         if not turn.num_prefix_tokens:
             return own
         return np.concatenate([self._prefix(index, turn.num_prefix_tokens), own])
@@ -50,15 +49,21 @@ class PromptContent:
             self._prefixes[group] = self._drawn(stream, num_tokens)
         return self._prefixes[group]
 
-    def _shared(self, block_ids: Sequence[int]) -> TokenIds:
-        """Returns tokens for the blocks of a prompt: equal ids give equal tokens. They are enough
-        for the prompt, as scaled block sizes round up."""
-        return np.concatenate([self._block(block_id) for block_id in block_ids])
+    def _shared(self, turn: TurnShape) -> TokenIds:
+        """Returns tokens for the blocks of a prompt: equal ids give equal tokens. Scaled block
+        sizes round up, so that blocks for the whole prompt are enough."""
+        ids, num = turn.shared_block_ids, ceil(turn.block_tokens * self._scale)
+        if not ids:
+            return np.empty(0, dtype=np.int32)
+        if turn.block_tokens < SMALL_BLOCK:
+            uniforms = hashed_uniforms(self._seed, "block", np.asarray(ids), num).ravel()
+            return (self._low + np.floor(uniforms * (self._high - self._low))).astype(np.int32)
+        return np.concatenate([self._block(block_id, num) for block_id in ids])
 
-    def _block(self, block_id: int) -> TokenIds:
+    def _block(self, block_id: int, num_tokens: int) -> TokenIds:
         if block_id not in self._blocks:
             stream = Stream(self._seed, f"block/{block_id}")
-            self._blocks[block_id] = self._drawn(stream, self._block_tokens)
+            self._blocks[block_id] = self._drawn(stream, num_tokens)
         return self._blocks[block_id]
 
     def _drawn(self, stream: Stream, num: int) -> TokenIds:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from workloads.distributions import Ints
 from workloads.errors import TraceError, WorkloadError
 from workloads.plan_parts import Message
-from workloads.shapes import ConversationShape, Tally, TurnShape
+from workloads.shapes import BranchShape, ConversationShape, Tally, TurnShape
 from workloads.sharegpt_like import sharegpt_like_conversations
 from workloads.spec_conversations import (
     ConversationsSpec,
@@ -28,6 +29,7 @@ from workloads.traces import READERS
 CUT_BY_CONTEXT = "turns cut by max_context_tokens (with all that follow them)"
 CUT_BY_TURNS = "turns cut by max_turns"
 TOO_LONG = "conversations skipped, as their first turn exceeds max_context_tokens"
+CUT_BRANCHES = "branches cut by the limits, with what they branch off from or by themselves"
 RAISED = "lengths raised to the minimum after length_scale (1 prompt, 2 output tokens)"
 MIN_SCALED_PROMPT, MIN_SCALED_OUTPUT = 1, 2
 CANDIDATES_PER_CONVERSATION = 100  # drawn at most, before the limits are called hopeless
@@ -66,7 +68,7 @@ def choose_conversations(
     tally[TOO_LONG] += num_skips
     _check_number(spec, base_directory, wanted, len(chosen), num_skips)
     if spec.length_scale != 1:
-        scaled = sum(len(shape.turns) for shape in chosen)
+        scaled = sum(len(each.turns) for shape in chosen for each in shape.session())
         tally[f"turns with lengths multiplied by {spec.length_scale:g}"] += scaled
     return chosen
 
@@ -129,7 +131,14 @@ def _trace_path(spec: TraceConversations, base_directory: Path) -> Path:
 def _scaled(shape: ConversationShape, scale: float, tally: Tally) -> ConversationShape:
     if scale == 1:
         return shape
-    return replace(shape, turns=tuple(_scaled_turn(turn, scale, tally) for turn in shape.turns))
+    return replace(
+        shape,
+        turns=tuple(_scaled_turn(turn, scale, tally) for turn in shape.turns),
+        branches=tuple(
+            replace(each, conversation=_scaled(each.conversation, scale, tally))
+            for each in shape.branches
+        ),
+    )
 
 
 def _scaled_turn(turn: TurnShape, scale: float, tally: Tally) -> TurnShape:
@@ -141,19 +150,53 @@ def _scaled_turn(turn: TurnShape, scale: float, tally: Tally) -> TurnShape:
 
 
 def _limited(
-    shape: ConversationShape, spec: ConversationsSpec, tally: Tally
+    shape: ConversationShape,
+    spec: ConversationsSpec,
+    tally: Tally,
+    *,
+    num_turns: int = 0,
+    num_tokens: int = 0,
 ) -> ConversationShape | None:
-    """Returns the turns before the first that would not fit; None when not even the first does."""
-    kept = shape.turns[: spec.max_turns]
+    """Returns the turns before the first that would not fit; None when not even the first does.
+    `num_turns` and `num_tokens`: what was said before it, where it is a branch."""
+    kept = shape.turns
+    if spec.max_turns is not None:
+        kept = kept[: max(0, spec.max_turns - num_turns)]
+    contexts = num_tokens + np.cumsum([turn.num_tokens for turn in kept], dtype=np.int64)
     num_fitting = len(kept)
     if spec.max_context_tokens is not None:
-        contexts = np.cumsum([turn.num_tokens for turn in kept])
         num_fitting = int(np.searchsorted(contexts, spec.max_context_tokens, side="right"))
     if num_fitting == 0:
         return None
     tally[CUT_BY_TURNS] += len(shape.turns) - len(kept)
     tally[CUT_BY_CONTEXT] += len(kept) - num_fitting
-    return replace(shape, turns=kept[:num_fitting])
+    branches = [
+        _limited_branch(each, spec, tally, num_turns, contexts[:num_fitting])
+        for each in shape.branches
+    ]
+    fitting = tuple(each for each in branches if each is not None)
+    return replace(shape, turns=kept[:num_fitting], branches=fitting)
+
+
+def _limited_branch(
+    branch: BranchShape, spec: ConversationsSpec, tally: Tally, num_turns: int, contexts: Ints
+) -> BranchShape | None:
+    """Returns what fits of a branch; `contexts`: tokens after each turn that is left of what it
+    leaves."""
+    found: ConversationShape | None = None
+    if branch.after_turn < len(contexts):
+        keeps = branch.keeps_history
+        found = _limited(
+            branch.conversation,
+            spec,
+            tally,
+            num_turns=num_turns + branch.after_turn + 1 if keeps else 0,
+            num_tokens=int(contexts[branch.after_turn]) if keeps else 0,
+        )
+    if found is None:
+        tally[CUT_BRANCHES] += 1
+        return None
+    return replace(branch, conversation=found)
 
 
 def _check_number(

@@ -46,6 +46,27 @@ class Stream:
         return np.argsort(self.uniforms(num), kind="stable").astype(np.int64)
 
 
+def hashed_uniforms(seed: int, name: str, ids: Ints, num: int) -> Floats:
+    """Returns uniforms in (0, 1), shape [len(ids), num], that depend on the seed, the name and
+    their id alone: for ids so many that a stream for each would be slow."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    key = np.uint64(int.from_bytes(digest[:8], "big"))
+    places = np.arange(1, num + 1, dtype=np.uint64) * _GOLDEN
+    with np.errstate(over="ignore"):  # modulo 2^64 throughout
+        words = _mixed(_mixed(ids.astype(np.uint64) + key)[:, np.newaxis] + places)
+    return ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mixed(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Returns SplitMix64's output for these states (Steele, Lea and Flood 2014)."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
+
+
 def to_microseconds(seconds: Floats) -> Ints:
     return np.rint(seconds * 1e6).astype(np.int64)
 

@@ -39,7 +39,8 @@ def wanted_conversations(spec: WorkloadSpec) -> Wanted:
 
 def check_plan_size(shapes: Iterable[ConversationShape]) -> None:
     """Raises WorkloadError for a plan of more tokens than a machine can be asked to hold."""
-    tokens = sum(turn.num_new_prompt_tokens for shape in shapes for turn in shape.turns)
+    held = (each for shape in shapes for each in shape.session())
+    tokens = sum(turn.num_new_prompt_tokens for each in held for turn in each.turns)
     if tokens > MAX_PLAN_TOKENS:
         raise WorkloadError(
             f"conversations: their prompts have {tokens:,} tokens in all, more than "

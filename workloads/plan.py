@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from workloads.errors import PlanFileError
 from workloads.plan_digest import plan_digest
 from workloads.plan_parts import (
+    Branch,
     Conversation,
     Message,
     Note,
@@ -143,16 +144,24 @@ def _columns(
         "num_output_tokens": pa.array([turn.num_output_tokens for turn in turns], pa.int32()),
         "think_time_s": pa.array([turn.think_time_s for turn in turns], pa.float64()),
         "priority_levels": pa.array(levels, pa.list_(pa.uint8())),
-        "tools": pa.array([c.tools for c in of], pa.string()),
-        "messages": pa.array([_messages_json(turn) for turn in turns], pa.string()),
+        "branch": pa.array([_branch_json(c) for c in of], pa.string()),
+        "more": pa.array([_more_json(turn) for turn in turns], pa.string()),
     }
 
 
-def _messages_json(turn: Turn) -> str | None:
-    if not turn.messages:
+def _more_json(turn: Turn) -> str | None:
+    """Returns what most turns have nothing of; None for those."""
+    if not turn.messages and not turn.waits_for_branches:
         return None
     said = [asdict(each) for each in turn.messages]
-    return json.dumps({"messages": said, "replaces_system": turn.replaces_system})
+    return json.dumps({"messages": said} | {name: getattr(turn, name) for name in TURN_FLAGS})
+
+
+def _branch_json(conversation: Conversation) -> str | None:
+    return None if conversation.branch is None else json.dumps(asdict(conversation.branch))
+
+
+TURN_FLAGS = ("replaces_system", "waits_for_branches")
 
 
 def _read_table(path: Path) -> tuple[dict[str, Any], Any]:
@@ -212,21 +221,24 @@ def _conversations(
     conversations = []
     for start, stop in pairwise([*starts, len(rows)]):
         turns = tuple(_turn(rows[k], prompts[k]) for k in range(start, stop))
-        own = {key: rows[start].get(key) for key in CONVERSATION_COLUMNS}
-        conversations.append(Conversation(**own, turns=turns))
+        own = {key: rows[start][key] for key in CONVERSATION_COLUMNS}
+        branch = json.loads(rows[start].get("branch") or "null")
+        conversations.append(
+            Conversation(**own, turns=turns, branch=None if branch is None else Branch(**branch))
+        )
     return tuple(conversations), levels
 
 
-CONVERSATION_COLUMNS = ("conversation_id", "user_id", "user_class", "start_at_s", "tools")
+CONVERSATION_COLUMNS = ("conversation_id", "user_id", "user_class", "start_at_s")
 
 
 def _turn(row: Mapping[str, Any], prompt: TokenIds) -> Turn:
-    more = json.loads(row.get("messages") or "{}")  # older files have no such column
+    more = json.loads(row.get("more") or "{}")  # older files have no such column
     return Turn(
         new_prompt_token_ids=prompt,
         prompt_text=row["prompt_text"],
         num_output_tokens=row["num_output_tokens"],
         think_time_s=row["think_time_s"],
         messages=tuple(Message(**each) for each in more.get("messages", ())),
-        replaces_system=more.get("replaces_system", False),
+        **{name: more.get(name, False) for name in TURN_FLAGS},
     )

@@ -55,8 +55,8 @@ def _of_user_class(user_class: UserClass) -> Iterator[bytes]:
 def _of_conversation(conversation: Conversation) -> Iterator[bytes]:
     who = (conversation.conversation_id, conversation.user_id, conversation.user_class)
     yield _json(*who, _us(conversation.start_at_s), len(conversation.turns))
-    if conversation.tools is not None:
-        yield _json("tools", conversation.tools)
+    if (branch := conversation.branch) is not None:
+        yield _json("branch", branch.conversation_id, branch.turn, branch.keeps_history)
     for turn in conversation.turns:
         yield _json(turn.prompt_text, turn.num_output_tokens, _us(turn.think_time_s))
         yield turn.new_prompt_token_ids.astype("<i4").tobytes()
@@ -65,8 +65,9 @@ def _of_conversation(conversation: Conversation) -> Iterator[bytes]:
 
 def _of_messages(turn: Turn) -> Iterator[bytes]:
     """Nothing for a turn that is one user message, as all were before there were others."""
-    if turn.messages:
-        yield _json("messages", len(turn.messages), turn.replaces_system)
+    if turn.messages or turn.waits_for_branches:
+        flags = (turn.replaces_system, turn.waits_for_branches)
+        yield _json("messages", len(turn.messages), *flags)
     for each in turn.messages:
         yield _json(each.role, each.num_tokens, each.text, each.fields, each.joins_answer)
 

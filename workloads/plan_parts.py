@@ -11,7 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 TokenIds = npt.NDArray[np.int32]
-SYSTEM_ROLES = frozenset({"system", "developer"})
+TOOLS_ROLE = (
+    "tools"  # a message that defines tools, as JSON: it goes with each request from then on
+)
+FRONT_ROLES = frozenset({TOOLS_ROLE, "system", "developer"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +22,7 @@ class Message:
     """One message of several that a turn adds. Its tokens are the next `num_tokens` of the turn's
     new prompt."""
 
-    role: str  # system, user, tool, …
+    role: str  # system, user, tool, …, or TOOLS_ROLE
     num_tokens: int
     text: str | None = None  # None: its tokens are all that is known
     fields: str | None = None  # a JSON object of what stands beside role and content
@@ -36,15 +39,16 @@ class Turn:
     think_time_s: float  # from the end of the previous answer to this turn; 0 for the first
     messages: tuple[Message, ...] = ()  # where it is more than one user message; no text then
     replaces_system: bool = False  # its system messages take the place of those at the front
+    waits_for_branches: bool = False  # asked once all that branched off before it have ended
 
     @property
-    def num_system_messages(self) -> int:
-        """Counts the system messages that it begins with."""
-        return sum(1 for _ in takewhile(lambda each: each.role in SYSTEM_ROLES, self.messages))
+    def front(self) -> tuple[Message, ...]:
+        """Returns the messages that it begins with of those that a server puts to the front."""
+        return tuple(takewhile(lambda each: each.role in FRONT_ROLES, self.messages))
 
     @property
-    def num_system_tokens(self) -> int:
-        return sum(each.num_tokens for each in self.messages[: self.num_system_messages])
+    def num_front_tokens(self) -> int:
+        return sum(each.num_tokens for each in self.front)
 
     def spans(self) -> Iterator[tuple[Message, TokenIds]]:
         """Yields each message with its part of the token ids."""
@@ -55,13 +59,28 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """Where a conversation branches off from another one: it begins when that turn has been
+    answered, after its own first turn's think time."""
+
+    conversation_id: str
+    turn: int
+    keeps_history: bool  # it goes on from all that was said until then; else it starts from nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
     conversation_id: str
     user_id: str
     user_class: str
     start_at_s: float  # seconds after the run's start; in closed mode only the order counts
     turns: tuple[Turn, ...]
-    tools: str | None = None  # JSON: the definitions that each request of it carries
+    branch: Branch | None = None  # None: it begins at start_at_s; else that is its origin's
+
+    @property
+    def keeps_history(self) -> bool:
+        """Returns whether something was said before its first turn."""
+        return self.branch is not None and self.branch.keeps_history
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,9 @@ from workloads.bounds import MAX_CONVERSATIONS, MAX_FACTOR, MAX_TOKENS, MAX_TURN
 from workloads.spec_base import PositiveDuration, Spec
 from workloads.spec_lengths import Lengths
 
-TRACES_WITH_INSTANTS = ("azure", "mooncake", "burstgpt", "vllm-requests")
-TRACES_WITH_GAPS = ("mooncake", "burstgpt")  # between turns of one conversation
+TRACES_WITH_INSTANTS = ("azure", "mooncake", "burstgpt", "bailian", "vllm-requests", "messages")
+TRACES_WITH_GAPS = ("mooncake", "burstgpt", "bailian")  # between turns of one conversation
+TRACES_OF_WORDS = ("sharegpt-json", "messages")
 
 
 class SharedPrefixSpec(Spec):
@@ -118,7 +119,14 @@ class TraceConversations(ConversationLimits):
     """Conversations read from a trace file, in its order."""
 
     trace: Literal[
-        "sharegpt", "sharegpt-json", "azure", "mooncake", "burstgpt", "vllm-requests"
+        "sharegpt",
+        "sharegpt-json",
+        "messages",
+        "azure",
+        "mooncake",
+        "burstgpt",
+        "bailian",
+        "vllm-requests",
     ] = Field(description="The file's format.")
     path: str = Field(
         min_length=1,
@@ -128,6 +136,7 @@ class TraceConversations(ConversationLimits):
     count: int | None = Field(
         default=None,
         ge=1,
+        le=MAX_CONVERSATIONS,
         description="How many conversations that fit the limits. Default: all from offset on.",
     )
     offset: int = Field(default=0, ge=0, description="Conversations to leave out at the start.")
@@ -141,9 +150,9 @@ class TraceConversations(ConversationLimits):
 
     @model_validator(mode="after")
     def _words_are_not_scaled(self) -> TraceConversations:
-        if self.trace == "sharegpt-json" and self.length_scale != 1:
+        if self.trace in TRACES_OF_WORDS and self.length_scale != 1:
             raise ValueError(
-                f"length_scale must be 1 for trace sharegpt-json, whose prompts are real words, "
+                f"length_scale must be 1 for trace {self.trace}, whose prompts are real words, "
                 f"got {self.length_scale}; use max_context_tokens or max_turns"
             )
         return self

@@ -15,7 +15,7 @@ from benchmarks.servers_tried.plain_client import events
 
 NANO_MAGIC = 0xA1B23C4D
 ETHERNET_BYTES = 14
-SETTLE_S = 0.5  # until tcpdump listens, and until it has written what it heard
+SETTLE_S = 1.0  # until tcpdump listens, and until it has written what it heard
 BUFFER_KIB = 16_384
 
 
@@ -30,7 +30,19 @@ class OnTheWire:
 @contextmanager
 def captured(port: int, path: Path) -> Iterator[None]:
     """Writes the port's packets on the loopback into the file, meanwhile."""
-    argv = ["tcpdump", "-i", "lo", "-U", "-s", "0", "-B", str(BUFFER_KIB), "-w", str(path)]
+    argv = [
+        "tcpdump",
+        "-i",
+        "lo",
+        "--immediate-mode",
+        "-U",
+        "-s",
+        "0",
+        "-B",
+        str(BUFFER_KIB),
+        "-w",
+        str(path),
+    ]
     argv += ["--time-stamp-precision=nano", "tcp", "port", str(port)]
     process = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
     time.sleep(SETTLE_S)

@@ -67,7 +67,7 @@ def choose(
         score += _gumbel(base, chance)
         if score > best_score:
             best, best_score = int(job), score
-    if may_idle(shop, state):
+    if may_idle(shop, state, machine):
         idling = _idle_score(base, shop, state, all_outside) + _gumbel(base, chance)
         if best_score < idling:
             return IDLE

@@ -64,7 +64,7 @@ def write_steps(base: BaseRule, mind: Mind, chance: Chance, steps: Integers) -> 
     while machine != ALL_DONE:
         count = candidates(shop, play, machine, mind.found)
         chosen = choose(base, shop, play, machine, mind.found, count, chance)
-        if count > 1 or may_idle(shop, play):
+        if count > 1 or may_idle(shop, play, machine):
             steps[written, 0] = machine
             steps[written, 1] = chosen
             written += 1

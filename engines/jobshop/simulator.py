@@ -89,25 +89,33 @@ def wants(shop: Shop, state: State, job: int) -> int:
 
 
 @compiled
-def may_idle(shop: Shop, state: State) -> bool:
-    """Returns whether something is to come for which one can wait; without, idling ends nothing."""
+def may_idle(shop: Shop, state: State, machine: int) -> bool:
+    """Returns whether the machine may be left idle: something else is to come, or another machine
+    can still be loaded at this instant. Without, idling would end nothing."""
     if state.counts[NUM_PROCESSING] > 0:
         return True
-    for machine in range(state.holder.shape[0]):
-        if state.num_waiting[machine] > 0 and is_down(shop, state, machine):
+    for other in range(state.holder.shape[0]):
+        if other != machine and _is_offered(shop, state, other):
+            return True
+        if state.num_waiting[other] > 0 and is_down(shop, state, other):
             return True
     return False
 
 
 @compiled
+def _is_offered(shop: Shop, state: State, machine: int) -> bool:
+    return bool(
+        state.num_waiting[machine] > 0
+        and state.holder[machine] == NOBODY
+        and state.declined[machine] == 0
+        and not is_down(shop, state, machine)
+    )
+
+
+@compiled
 def _offered(shop: Shop, state: State) -> int:
     for machine in range(state.holder.shape[0]):
-        if (
-            state.num_waiting[machine] > 0
-            and state.holder[machine] == NOBODY
-            and state.declined[machine] == 0
-            and not is_down(shop, state, machine)
-        ):
+        if _is_offered(shop, state, machine):
             return machine
     return -1
 

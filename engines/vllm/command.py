@@ -83,11 +83,12 @@ def _pool_flags(settings: ServeSettings, model_folder: Path) -> Iterator[str]:
 
 
 def _scheduling_flags(settings: ServeSettings) -> Iterator[str]:
-    policy = "fcfs" if settings.scheduling == "fcfs" else "priority"
-    yield from ("--scheduling-policy", policy)
-    if settings.scheduling == "trace":
+    is_first_come = settings.scheduling == "fcfs" and not settings.has_plugin
+    yield from ("--scheduling-policy", "fcfs" if is_first_come else "priority")
+    if settings.has_plugin:
         # An iteration must have ended before the plug-in decides on the next one.
-        yield from ("--scheduler-cls", "fsbench_vllm.scheduler.TraceScheduler")
+        name = "scheduler.Trace" if settings.policy is None else "policy_scheduler.Policy"
+        yield from ("--scheduler-cls", f"fsbench_vllm.{name}Scheduler")
         yield "--no-async-scheduling"
 
 
@@ -124,9 +125,10 @@ def _given_flags(args: dict[str, Any]) -> Iterator[str]:
 
 
 def environment(
-    settings: ServeSettings, *, priorities: Path | None, counters: Path
+    settings: ServeSettings, *, priorities: Path | None, counters: Path, policies: Path | None
 ) -> dict[str, str]:
-    """Returns the variables that are added to this process's own."""
+    """Returns the variables that are added to this process's own; `policies`: a folder from which
+    the project's policies can be imported, and nothing else of it."""
     given = {
         # Nothing is fetched and nothing is told to anybody.
         "HF_HUB_OFFLINE": "1",
@@ -138,9 +140,12 @@ def environment(
     }
     if isinstance(settings.prefix_cache, Reset):
         given["VLLM_SERVER_DEV_MODE"] = "1"  # else it has no such endpoint
-    if settings.scheduling == "trace":
-        paths = [str(PLUGIN), *filter(None, [os.environ.get("PYTHONPATH")])]
-        given |= {"PYTHONPATH": os.pathsep.join(paths), "FSBENCH_COUNTERS": str(counters)}
+    if settings.has_plugin:
+        paths = [PLUGIN, policies, os.environ.get("PYTHONPATH")]
+        search_path = os.pathsep.join(str(each) for each in paths if each)
+        given |= {"PYTHONPATH": search_path, "FSBENCH_COUNTERS": str(counters)}
         if priorities is not None:
             given["FSBENCH_PRIORITIES"] = str(priorities)
+        if settings.policy is not None:
+            given["FSBENCH_POLICY"] = settings.policy.model_dump_json()
     return {**given, **settings.env}

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from engines.api import EngineSettings
+from engines.core.policies.settings import PolicyChoice
 from engines.separation import PrefixCache
 
 Scheduling = Literal["fcfs", "priority", "trace"]
@@ -24,7 +25,7 @@ _OWN_FLAGS = {
     "max-num-batched-tokens": "max_batch_tokens",
     "max-num-seqs": "max_num_seqs",
     "scheduling-policy": "scheduling",
-    "scheduler-cls": "scheduling",
+    "scheduler-cls": "scheduling or policy",
     "enable-prefix-caching": "prefix_caching",
     "kv-offloading-size": "kv_offload_gib",
 }
@@ -35,6 +36,11 @@ class ServeSettings(EngineSettings):
 
     scheduling: Scheduling = Field(
         "fcfs", description="fcfs and priority are vLLM's own; trace is fsbench's plug-in"
+    )
+    policy: PolicyChoice | None = Field(
+        None,
+        description="one of the embedded engine's policies, in fsbench's plug-in, over vLLM's own "
+        "mechanisms; default: as scheduling says",
     )
     prefix_caching: bool = Field(True, description="as vLLM does by default")
     prefix_cache: PrefixCache = Field(
@@ -70,11 +76,21 @@ class ServeSettings(EngineSettings):
                 f"max_context_tokens must be <= kv_tokens {self.kv_tokens} (one request has to "
                 f"fit the device pool alone), got {self.max_context_tokens}"
             )
+        if self.policy is not None and self.scheduling != "fcfs":
+            raise ValueError(
+                f"scheduling must be left out with policy, which the plug-in schedules by, got "
+                f"{self.scheduling!r}"
+            )
         for flag in self.args:
             name = flag.lstrip("-").replace("_", "-")
             if (setting := _OWN_FLAGS.get(name.removeprefix("no-"))) is not None:
                 raise ValueError(f"args: {flag} is set by {setting}; set that instead")
         return self
+
+    @property
+    def has_plugin(self) -> bool:
+        """Whether fsbench's scheduler plug-in schedules, and not vLLM's own."""
+        return self.scheduling == "trace" or self.policy is not None
 
     @property
     def variant(self) -> str:
@@ -84,6 +100,10 @@ class ServeSettings(EngineSettings):
             "priority": "stock scheduler, priority",
             "trace": "fsbench's scheduler plug-in, priority trace, preemption by recompute",
         }[self.scheduling]
+        if self.policy is not None:
+            scheduler = (
+                f"fsbench's scheduler plug-in, policy {self.policy.name}, preemption by recompute"
+            )
         offload = f", KV offloading {self.kv_offload_gib:g} GiB" if self.kv_offload_gib else ""
         given = "".join(f", {flag}: {value}" for flag, value in self.args.items())
         caching = "on" if self.prefix_caching else "off"

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, Self
 
 from pydantic import Field
@@ -25,6 +26,8 @@ from engines.vllm.command import check_offloading, environment, find_executable,
 from engines.vllm.plugin.fsbench_vllm.counters import read_counters
 from engines.vllm.serve_settings import ServeSettings
 from engines.vllm.server import GET_TIMEOUT_S, HOST, running_server
+
+ENGINES = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,8 @@ class VllmSettings(ServeSettings):
         check_offloading(self, executable)
         served_name = Path(self.model).name
         counters = directory / "scheduler_counters.npy"
-        is_traced = self.scheduling == "trace"
-        trace = write_priorities(directory, priorities) if is_traced else None
-        with _model_folder(self, directory) as folder:
+        trace = write_priorities(directory, priorities) if self.has_plugin else None
+        with _model_folder(self, directory) as folder, policies_alone(self) as policies:
             command = partial(
                 serve_command,
                 self,
@@ -95,7 +97,7 @@ class VllmSettings(ServeSettings):
                 lambda port: command(port=port),
                 model_folder=folder,
                 log=directory / "engine.log",
-                env=environment(self, priorities=trace, counters=counters),
+                env=environment(self, priorities=trace, counters=counters, policies=policies),
                 start_timeout_s=self.start_timeout_s,
                 grace_s=self.stop_grace_s,
             ) as server:
@@ -116,7 +118,6 @@ class VllmSettings(ServeSettings):
 
 
 def _endpoint(name: str, settings: VllmSettings, *, port: int, served_name: str) -> Endpoint:
-    has_plugin = settings.scheduling == "trace"
     base_url = f"http://{HOST}:{port}/v1"
     server = Server(base_url, api_key=None, timeout_s=GET_TIMEOUT_S)
     return Endpoint(
@@ -127,11 +128,25 @@ def _endpoint(name: str, settings: VllmSettings, *, port: int, served_name: str)
         api_key=None,
         extra_body={"ignore_eos": True},
         is_fsbench=False,
-        applies_priority_trace=has_plugin,
-        takes_priority=settings.scheduling != "fcfs",
-        names_conversation=has_plugin,
+        applies_priority_trace=settings.has_plugin,
+        takes_priority=settings.scheduling != "fcfs" or settings.has_plugin,
+        names_conversation=settings.has_plugin,
+        takes_terms=settings.policy is not None,
         separation=separate(name, settings.prefix_cache, server, cache_salt=True),
     )
+
+
+@contextmanager
+def policies_alone(settings: VllmSettings) -> Iterator[Path | None]:
+    """Yields a folder that holds `engines` and nothing else, for a policy's sake: beside it lies
+    the project, or all that its environment holds, which vLLM's must not see."""
+    if settings.policy is None:
+        yield None
+        return
+    with TemporaryDirectory(prefix="fsbench-policies-") as name:
+        folder = Path(name)
+        (folder / "engines").symlink_to(ENGINES)
+        yield folder
 
 
 @contextmanager

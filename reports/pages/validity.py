@@ -29,8 +29,11 @@ def validity(metrics: Json, trials: Sequence[Trial]) -> Fact:
             doubtful.append(f"{name} left {several(number, 'turn')} without a whole answer")
         if not (each.get("pace") or {"is_kept": True})["is_kept"]:
             broken.append(f"{name} missed its pace: this machine was too busy, run again")
-        if (each.get("steady_state") or {}).get("is_overloaded"):
+        load = each.get("steady_state") or {}
+        if load.get("is_overloaded"):
             overloaded.append(name)
+        elif load.get("is_steady") is False:
+            doubtful.append(f"{name} was not steady: its delays drifted, read the warnings")
     doubtful += _of_drivers(trials)
     if overloaded:
         doubtful.append(f"overloaded, with a backlog that grew to the end: {', '.join(overloaded)}")

@@ -17,6 +17,7 @@ from suite.cli import (
     running,
     serving,
     sweeping,
+    training,
 )
 from suite.cli.app import app
 
@@ -34,4 +35,5 @@ __all__ = [
     "running",
     "serving",
     "sweeping",
+    "training",
 ]

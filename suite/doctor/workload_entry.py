@@ -8,9 +8,10 @@ from typing import Any
 from engines.api import Endpoint
 from engines.identity import ServerIdentity
 from engines.openai import OpenAISettings
+from engines.secrets import without_secrets
 from suite.doctor.findings import Finding
 
-_FIRST = ("kind", "base_url", "api", "model")
+_FIRST = ("kind", "base_url", "base_urls", "api", "model")
 
 
 def workload_entry(
@@ -23,30 +24,35 @@ def workload_entry(
     with their values."""
     found = {each.what: each for each in findings}
     given = settings.model_dump(mode="json", exclude_defaults=True, by_alias=True)
-    entry: dict[str, Any] = {"kind": "openai", "base_url": settings.base_url, "api": settings.api}
-    entry |= {"model": endpoint.model, **given}
+    entry: dict[str, Any] = {"kind": settings.kind, "api": settings.api, "model": endpoint.model}
+    entry |= without_secrets(given)
     comments: dict[str, str] = {}
     _choose_api(entry, comments, found)
-    if _is(found, "ignore_eos", "no"):
-        entry["ignore_eos"] = False
-        comments["ignore_eos"] = "it refuses the field; answers end where the model ends them"
-    if _is(found, "cache_salt", "yes") and identity.software != "vLLM":
-        entry["cache_salt"] = True
-        comments["cache_salt"] = "it separates by it"
-    if _is(found, "cache_salt", "no") and entry.get("cache_salt") is True:
-        entry["cache_salt"] = False
-        comments["cache_salt"] = "it refuses the field"
-    if _is(found, "priority", "no") and entry.get("priority") is True:
-        entry["priority"] = False
-        comments["priority"] = "it refuses the field"
+    _choose_fields(entry, comments, found, is_vllm=identity.software == "vLLM")
     page = found.get("counter page")
     if page is not None and page.outcome == "yes":
         entry.setdefault("metrics_url", page.text.split(" ")[0])
     others = {}
     if identity.context_tokens is not None:
         others["conversations.max_context_tokens"] = f"{identity.context_tokens} or less"
-    first = {key: entry.pop(key) for key in _FIRST}
+    first = {key: entry.pop(key) for key in _FIRST if key in entry}
     return first | entry, comments, others
+
+
+def _choose_fields(
+    entry: dict[str, Any], comments: dict[str, str], found: dict[str, Finding], *, is_vllm: bool
+) -> None:
+    """Leaves out what is refused; a salt that works is named where it is not taken by itself."""
+    if _is(found, "ignore_eos", "no"):
+        entry["ignore_eos"] = False
+        comments["ignore_eos"] = "it refuses the field; answers end where the model ends them"
+    if _is(found, "cache_salt", "yes") and not is_vllm:
+        entry["cache_salt"] = True
+        comments["cache_salt"] = "it separates by it"
+    for field in ("cache_salt", "priority"):
+        if _is(found, field, "no") and entry.get(field) is True:
+            entry[field] = False
+            comments[field] = "it refuses the field"
 
 
 def _choose_api(entry: dict[str, Any], comments: dict[str, str], found: dict[str, Finding]) -> None:

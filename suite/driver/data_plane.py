@@ -10,41 +10,50 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from engines.api import Endpoint
 from engines.terms import Slo
 from suite.driver.connection import FailureSource
 from suite.driver.pacing import sleep_roughly_until
-from suite.driver.pool import Pool
-from suite.driver.prompt import History, RequestWriter
-from suite.driver.target import Target
+from suite.driver.prompt import History
+from suite.driver.routes import Routes
 from suite.driver.turn_player import LEAD_NS, TurnPlayer
 from suite.driver.turn_record import PlannedTurn, PlayedTurn, turn_record
 from suite.records.turn_records import TurnRecord
 from suite.terms import promised
+from workloads.branches import Branches
 from workloads.plan import Plan
 from workloads.plan_parts import Conversation, PriorityTrace
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """What one of several workers plays: every num_workers-th conversation."""
+    """What one of several workers plays: every num_workers-th conversation, with all that branches
+    off from it."""
 
-    conversations: Sequence[tuple[int, Conversation]]  # with their places in the plan
+    conversations: Sequence[tuple[int, Conversation]]  # with their places in the plan; no branches
+    plan: Plan
     closed_concurrency: int | None
     priorities: PriorityTrace | None
     slos: Mapping[str, Slo]  # by user class
+    worker: int = 0  # of several
 
     @classmethod
     def of(cls, plan: Plan, *, worker: int, num_workers: int) -> Shard:
         concurrency = plan.closed_concurrency
         if concurrency is not None:  # worker 0 gets one more while the rest is not used up
             concurrency = (concurrency + num_workers - 1 - worker) // num_workers
+        begun = [(k, each) for k, each in enumerate(plan.conversations) if each.branch is None]
         return cls(
-            conversations=list(enumerate(plan.conversations))[worker::num_workers],
+            conversations=begun[worker::num_workers],
+            plan=plan,
             closed_concurrency=concurrency,
             priorities=plan.priorities,
             slos=promised(plan.user_classes),
+            worker=worker,
         )
 
 
@@ -61,18 +70,18 @@ class DataPlane:
         on_turn: Callable[[TurnRecord], None],
     ) -> None:
         self._shard = shard
+        self._branches = Branches(shard.plan.conversations)
         self._endpoint = endpoint
         self._started_at_ns = started_at_ns
         self._on_turn = on_turn
         self._is_stopping = False
         self._ended: asyncio.Queue[PlayedTurn | None] = asyncio.Queue()
         self._tasks: set[asyncio.Task[object]] = set()
-        target = Target.from_url(endpoint.base_url, endpoint.proxy)
-        self._pool = Pool(target, asyncio.get_running_loop())
+        self._routes = Routes(endpoint, asyncio.get_running_loop(), worker=shard.worker)
         self._player = TurnPlayer(
-            pool=self._pool,
-            writer=RequestWriter(endpoint, target),
-            priorities=shard.priorities if endpoint.takes_priority else None,
+            routes=self._routes,
+            secrets=endpoint.secrets,
+            priorities=shard.priorities if endpoint.sends_priority else None,
             slos=shard.slos,
             started_at_ns=started_at_ns,
             timeout_s=turn_timeout_s,
@@ -91,7 +100,7 @@ class DataPlane:
                     self._begin(group)
                 self._ended.put_nowait(None)
         finally:
-            self._pool.close()
+            self._routes.close()
 
     def stop(self, reason: str, source: FailureSource = "stop") -> None:
         """Ends what is in flight (it is recorded) and drops what waits (it is not asked)."""
@@ -107,42 +116,58 @@ class DataPlane:
         else:
             waiting = iter(self._shard.conversations)
             for _ in range(self._shard.closed_concurrency):
-                self._spawn(group, self._one_after_another(waiting))
+                self._spawn(group, self._one_after_another(group, waiting))
 
     async def _record(self) -> None:
         """Writes ended turns down in a task of its own: the next turn is sent before that."""
         while (played := await self._ended.get()) is not None:
             self._on_turn(turn_record(played, self._started_at_ns))
 
-    def _spawn(self, group: asyncio.TaskGroup, work: Coroutine[None, None, object]) -> None:
+    def _spawn(
+        self, group: asyncio.TaskGroup, work: Coroutine[None, None, Result]
+    ) -> asyncio.Task[Result]:
         task = group.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _arrive(self, group: asyncio.TaskGroup) -> None:
         for index, conversation in self._shard.conversations:
             due_ns = self._started_at_ns + round(conversation.start_at_s * 1e9)
             await sleep_roughly_until(due_ns - LEAD_NS)
-            self._spawn(group, self._converse(index, conversation, due_ns, follows_answer=False))
+            talk = self._converse(group, index, conversation, due_ns, follows_answer=False)
+            self._spawn(group, talk)
 
-    async def _one_after_another(self, waiting: Iterator[tuple[int, Conversation]]) -> None:
+    async def _one_after_another(
+        self, group: asyncio.TaskGroup, waiting: Iterator[tuple[int, Conversation]]
+    ) -> None:
         await sleep_roughly_until(self._started_at_ns - LEAD_NS)
         due_ns, follows_answer = self._started_at_ns, False
         for index, conversation in waiting:
             due_ns = await self._converse(
-                index, conversation, due_ns, follows_answer=follows_answer
+                group, index, conversation, due_ns, follows_answer=follows_answer
             )
             follows_answer = True
             if self._is_stopping:
                 return
 
     async def _converse(
-        self, index: int, conversation: Conversation, due_ns: int, *, follows_answer: bool
+        self,
+        group: asyncio.TaskGroup,
+        index: int,
+        conversation: Conversation,
+        due_ns: int,
+        *,
+        follows_answer: bool,
+        history: History | None = None,
     ) -> int:
-        """Returns the instant of its end."""
-        history = History(self._endpoint, conversation.tools)
+        """Returns the instant at which it has ended, and all that branched off from it."""
+        history = History(self._endpoint) if history is None else history
+        branches: list[asyncio.Task[int]] = []
         for number, turn in enumerate(conversation.turns):
-            if number:
+            if turn.waits_for_branches:
+                due_ns = max(due_ns, await _last_end(branches))
+            if number or conversation.branch is not None:
                 due_ns += round(turn.think_time_s * 1e9)  # after the previous answer's end
             planned = PlannedTurn(
                 conversation=conversation,
@@ -150,6 +175,7 @@ class DataPlane:
                 number=number,
                 due_ns=due_ns,
                 follows_answer=follows_answer or number > 0,
+                is_left=bool(self._branches.after(conversation.conversation_id, number)),
             )
             played = await self._player.play(planned, history)
             self._ended.put_nowait(played)
@@ -157,4 +183,28 @@ class DataPlane:
             due_ns = played.done_at_ns
             if played.has_failed or self._is_stopping:
                 break
-        return due_ns
+            branches += self._branch_off(group, played, history)
+        return max(due_ns, await _last_end(branches))
+
+    def _branch_off(
+        self, group: asyncio.TaskGroup, played: PlayedTurn, history: History
+    ) -> Iterator[asyncio.Task[int]]:
+        """Begins the conversations that this answer was waited for by."""
+        planned = played.planned
+        assert played.done_at_ns is not None, planned
+        for index in self._branches.after(planned.conversation.conversation_id, planned.number):
+            other = self._shard.plan.conversations[index]
+            said = history.branched(played.answer, other.turns[0]) if other.keeps_history else None
+            talk = self._converse(
+                group, index, other, played.done_at_ns, follows_answer=True, history=said
+            )
+            yield self._spawn(group, talk)
+
+
+async def _last_end(branches: Sequence[asyncio.Task[int]]) -> int:
+    """Waits for all of them; a wait that is cancelled leaves them as they are. Returns 0 for
+    none."""
+    if not branches:
+        return 0
+    await asyncio.wait(branches)
+    return max((each.result() for each in branches if not each.cancelled()), default=0)

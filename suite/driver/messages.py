@@ -8,19 +8,23 @@ from typing import Any
 import orjson
 
 from suite.driver.words import render, render_ids
-from workloads.plan_parts import Message, TokenIds, Turn
+from workloads.plan_parts import TOOLS_ROLE, Message, TokenIds, Turn
 
 
-def chat_messages(turn: Turn) -> list[bytes]:
-    """Returns each message as JSON. What joins the answer before is none of its own."""
+def chat_messages(turn: Turn) -> tuple[list[bytes], list[bytes]]:
+    """Returns each message as JSON: those that go to the front, and the others. What defines tools
+    or joins the answer before is no message."""
     if not turn.messages:
         text = render(turn) if turn.prompt_text is None else turn.prompt_text
-        return [message_json("user", text)]
-    return [
-        message_json(message.role, _words(message, ids), message.fields)
-        for message, ids in turn.spans()
-        if not message.joins_answer
-    ]
+        return [], [message_json("user", text)]
+    front: list[bytes] = []
+    others: list[bytes] = []
+    num_front = len(turn.front)
+    for number, (message, ids) in enumerate(turn.spans()):
+        if message.role != TOOLS_ROLE and not message.joins_answer:
+            said = message_json(message.role, _words(message, ids), message.fields)
+            (front if number < num_front else others).append(said)
+    return front, others
 
 
 def message_json(role: str, content: str, fields: str | None = None) -> bytes:
@@ -41,7 +45,7 @@ def plain_texts(turn: Turn) -> tuple[str, str]:
     if not turn.messages:
         return "", render(turn) if turn.prompt_text is None else turn.prompt_text
     texts = [_plain(message, ids) for message, ids in turn.spans()]
-    front = turn.num_system_messages
+    front = len(turn.front)
     return "".join(texts[:front]), "".join(texts[front:])
 
 
@@ -56,6 +60,11 @@ def _plain(message: Message, ids: TokenIds) -> str:
 
 def _words(message: Message, ids: TokenIds) -> str:
     return render_ids(ids) if message.text is None else message.text
+
+
+def tools_of(turn: Turn) -> str | None:
+    """Returns the tools that the turn defines, as JSON; None where it defines none."""
+    return next((each.text for each in turn.messages if each.role == TOOLS_ROLE), None)
 
 
 def tools_fields(tools: str | None) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-import ssl
 import weakref
 
+from engines.tls import tls_context
 from suite.driver.clock import KernelClock
 from suite.driver.connection import (
     READ_BYTES,
@@ -23,6 +23,7 @@ from suite.driver.open_files import limit_note
 from suite.driver.target import Target
 from suite.driver.tunnel import open_tunnel
 
+MAX_DEATHS = 3  # of kept connections, as they were used again
 _NO_FILE_LEFT = (errno.EMFILE, errno.ENFILE)
 
 
@@ -42,9 +43,10 @@ class Pool:
         self._is_kernel_stamped = wants_kernel_stamps and can_be_stamped
         self._clock = KernelClock()
         self._buffer = memoryview(bytearray(READ_BYTES))
-        self._tls = ssl.create_default_context() if target.is_tls else None
+        self._tls = tls_context(target.tls) if target.is_tls else None
         self._addresses: list[tuple[socket.AddressFamily, tuple[str, int]]] = []
         self._idle: list[Connection] = []
+        self._num_deaths = 0
         self._opened: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._stamper = start_kernel_stamping() if self._is_kernel_stamped else None
 
@@ -56,6 +58,14 @@ class Pool:
                 return connection, True
             connection.close()
         return await self.open(), False
+
+    async def reopen(self) -> Connection:
+        """Opens a connection in place of a kept one that died as it was used again. A server that
+        does so again and again (llama.cpp closes after each answer, and its head says keep-alive)
+        gets a new one for each turn from then on, before the turn's instant and not after it.
+        Raises ConnectionFailedError."""
+        self._num_deaths += 1
+        return await self.open()
 
     async def open(self) -> Connection:
         """Opens a new connection. Raises ConnectionFailedError."""
@@ -74,7 +84,7 @@ class Pool:
         return connection
 
     def give_back(self, connection: Connection) -> None:
-        if connection.is_idle_and_open():
+        if connection.is_idle_and_open() and self._num_deaths < MAX_DEATHS:
             self._idle.append(connection)
         else:
             connection.close()

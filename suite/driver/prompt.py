@@ -1,4 +1,4 @@
-"""A conversation's side of the API: the history as the engine will see it, and request bodies.
+"""A conversation's side of the API: the history as the engine will see it.
 
 The history is the server's own: what it really answered, not what the plan expected. It is kept as
 the JSON it is sent as, so that a next request costs no more than what was said last.
@@ -6,15 +6,13 @@ the JSON it is sent as, so that a next request costs no more than what was said 
 
 from __future__ import annotations
 
-from collections.abc import Set
-from typing import Any, NamedTuple
+from copy import copy
+from typing import NamedTuple
 
 import numpy as np
 import orjson
 
 from engines.api import Endpoint
-from engines.promise import in_milliseconds
-from engines.terms import Terms
 from suite.driver.answer import Answer
 from suite.driver.event_json import whole_text
 from suite.driver.messages import (
@@ -22,15 +20,9 @@ from suite.driver.messages import (
     fields_for_answer,
     message_json,
     plain_texts,
-    tools_fields,
+    tools_of,
 )
-from suite.driver.refusals import advice
-from suite.driver.target import Target
 from workloads.plan_parts import TokenIds, Turn
-
-
-def asks_ignore_eos(endpoint: Endpoint) -> bool:
-    return bool(endpoint.extra_body.get("ignore_eos", endpoint.is_fsbench))
 
 
 class PromptError(Exception):
@@ -40,12 +32,13 @@ class PromptError(Exception):
 class History:
     """Everything said so far in one conversation."""
 
-    def __init__(self, endpoint: Endpoint, tools: str | None = None) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self._is_token_ids = endpoint.prompt_form == "token_ids"
         self._is_chat = endpoint.api == "chat"
-        self.tools = tools if self._is_chat else None  # JSON
+        self.tools: str | None = None  # JSON, where they are no part of what is said
         self._said = bytearray()  # JSON, without what encloses it
         self._num_front_bytes = 0  # of it, the system messages that it begins with
+        self._num_asked_bytes = 0  # of it, what was said when the last turn was asked
         self._expected: tuple[Turn, _Asked] | None = None
 
     @property
@@ -71,6 +64,8 @@ class History:
         else:
             asked = self._asked(turn)
         self._expected = None
+        if self._is_chat:
+            self.tools = tools_of(turn) or self.tools
         if turn.replaces_system:  # what was said after it stays
             said = self._said[self._num_front_bytes :].removeprefix(b",")
             self._said.clear()
@@ -81,6 +76,16 @@ class History:
         else:
             self._begin(asked.front)
         self._add(asked.rest)
+        self._num_asked_bytes = len(self._said)
+
+    def branched(self, answer: Answer, following: Turn) -> History:
+        """Returns a history of its own that goes on from the last turn and its answer. Raises
+        PromptError."""
+        other = copy(self)
+        other._said = self._said[: self._num_asked_bytes]
+        other._expected = None
+        other.hear(answer, following)
+        return other
 
     def hear(self, answer: Answer, following: Turn | None = None) -> None:
         """Adds the answer, with what the turn that follows says of it. Raises PromptError."""
@@ -100,15 +105,13 @@ class History:
 
     def _asked(self, turn: Turn) -> _Asked:
         """Raises PromptError."""
-        front = turn.num_system_messages
         if self._is_chat:
-            messages = chat_messages(turn)
-            return _Asked(b",".join(messages[:front]), b",".join(messages[front:]))
+            return _Asked(*map(b",".join, chat_messages(turn)))
         if not self._is_token_ids:
             return _Asked(*map(_inside, plain_texts(turn)))
         if not len(turn.new_prompt_token_ids):
             raise PromptError("the turn has text but no token ids; use `api: chat` for it")
-        ids, place = turn.new_prompt_token_ids, turn.num_system_tokens
+        ids, place = turn.new_prompt_token_ids, turn.num_front_tokens
         return _Asked(_ids_json(ids[:place]), _ids_json(ids[place:]))
 
     def _begin(self, front: bytes) -> None:
@@ -135,81 +138,3 @@ def _inside(text: str) -> bytes:
 def _ids_json(token_ids: TokenIds) -> bytes:
     ids = np.ascontiguousarray(token_ids)
     return orjson.dumps(ids, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
-
-
-class RequestWriter:
-    """Whole HTTP requests for one endpoint, ready for the socket."""
-
-    def __init__(self, endpoint: Endpoint, target: Target) -> None:
-        self._endpoint = endpoint
-        self.sent_fields: Set[str] = frozenset()  # of the last request; all have the same
-        path = "/chat/completions" if endpoint.api == "chat" else "/completions"
-        key = f"Authorization: Bearer {endpoint.api_key}\r\n" if endpoint.api_key else ""
-        self._head = (
-            f"POST {target.request_path}{path} HTTP/1.1\r\nHost: {target.host_header}\r\n"
-            f"Content-Type: application/json\r\nAccept: text/event-stream\r\n"
-            f"User-Agent: fsbench\r\n{target.proxy_header}{key}Content-Length: "
-        ).encode()
-
-    def write(
-        self,
-        history: History,
-        turn: Turn,
-        *,
-        conversation_id: str,
-        priority: int | None,
-        terms: Terms,
-    ) -> bytes:
-        fields = self._fields(turn, conversation_id, priority, terms)
-        body = {**tools_fields(history.tools), **fields}
-        self.sent_fields = body.keys() | {history.field}
-        content = orjson.dumps(body)
-        if history.field not in body:  # else the file's own words stand there
-            content = b'{"%b":%b,%b' % (history.field.encode(), history.json(), content[1:])
-        return b"%b%d\r\n\r\n%b" % (self._head, len(content), content)
-
-    def advice_on(self, words: str, *, status: int) -> str | None:
-        """Returns which key of the workload file to change where a refusal names one of ours."""
-        return advice(words, status=status, api=self._endpoint.api, sent=self.sent_fields)
-
-    def _fields(
-        self, turn: Turn, conversation_id: str, priority: int | None, terms: Terms
-    ) -> dict[str, Any]:
-        """Returns the fields of a request's body but for the history."""
-        endpoint = self._endpoint
-        body: dict[str, Any] = {
-            "model": endpoint.model,
-            "max_tokens": turn.num_output_tokens,
-            "temperature": 0,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        if endpoint.is_fsbench:
-            body |= {"conversation_id": conversation_id, "ignore_eos": True}
-            if endpoint.takes_terms:
-                body |= _body_terms(terms)
-        if endpoint.is_fsbench or endpoint.prompt_form == "token_ids":
-            body["return_token_ids"] = True
-        if priority is not None:
-            body["priority"] = priority
-        body |= endpoint.extra_body
-        if endpoint.names_conversation:
-            xargs = {**body.get("vllm_xargs", {}), "conversation_id": conversation_id}
-            if endpoint.takes_terms:
-                xargs |= _flat_terms(terms)
-            body["vllm_xargs"] = xargs
-        return body
-
-
-def _body_terms(terms: Terms) -> dict[str, Any]:
-    """Returns who asks and what was promised as fields of a body, without what nobody said."""
-    slo = None if terms.slo is None else in_milliseconds(terms.slo)
-    said = {"user": terms.user_id, "user_class": terms.user_class, "slo": slo}
-    return {name: value for name, value in said.items() if value is not None}
-
-
-def _flat_terms(terms: Terms) -> dict[str, Any]:
-    """Returns the same for `vllm_xargs`, which hold plain values only."""
-    said = _body_terms(terms)
-    slo = said.pop("slo", {})
-    return {**said, **slo}

@@ -25,6 +25,7 @@ from suite.statistics.arrays import Bools, Floats, Ints, Strings
 from suite.statistics.intervals import Clusters
 from suite.statistics.quantiles import Interval, exact_fraction
 from suite.statistics.shares import share_interval
+from workloads.branches import Branches
 from workloads.plan import Plan
 from workloads.plan_parts import UserClass
 
@@ -206,12 +207,22 @@ def turns_not_due(
             continue
         rows = turns.repeat == repeat
         num_recorded = Counter(turns.conversation_id[rows].tolist())
-        failed = set(turns.conversation_id[rows & turns.has_failed].tolist())
+        failed = _failed(turns.where(rows & turns.has_failed), plan)
         for each in plan.conversations:
             if each.turns and each.conversation_id not in failed:
                 missing = len(each.turns) - num_recorded[each.conversation_id]
                 found[number, place[each.user_id]] += missing
     return found.ravel()
+
+
+def _failed(turns: TurnTable, plan: Plan) -> set[str]:
+    """Returns the conversations of which a turn failed, or that could not begin for such a one."""
+    branches = Branches(plan.conversations)
+    failed = set(turns.conversation_id.tolist())
+    for conversation_id, turn in zip(turns.conversation_id, turns.turn.tolist(), strict=True):
+        behind = branches.behind(conversation_id, turn)
+        failed.update(plan.conversations[place].conversation_id for place in behind)
+    return failed
 
 
 def share_intervals(users: Attainment) -> dict[str, Interval | None]:

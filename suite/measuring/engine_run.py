@@ -21,11 +21,13 @@ from suite.measuring.attainment import (
 )
 from suite.measuring.deadlines import headroom
 from suite.measuring.slowdown import SoloLatencies, solo_latencies
+from suite.measuring.steady_state import load_warnings
 from suite.measuring.window import Measured
 from suite.plurals import several
 from suite.records.run_directory import DriverQuality, Manifest, Trial
 from suite.records.turn_table import TurnTable, read_turns
 from suite.statistics.arrays import Bools, Floats
+from workloads.branches import Branches
 from workloads.plan import Plan
 
 NUM_REASONS = 3  # of failed turns, shown
@@ -196,10 +198,14 @@ def not_asked(engine: EngineRun) -> dict[str, int]:
     the recorded, such that were cut short by that stop. The last two are in no other number."""
     turns = engine.all_turns
     num_turns = {each.conversation_id: len(each.turns) for each in engine.plan.conversations}
+    branches = Branches(engine.plan.conversations)
     failed = np.flatnonzero(turns.has_failed)
     places = zip(turns.conversation_id[failed], turns.turn[failed].tolist(), strict=True)
     return {
-        "after_failure": sum(num_turns[conversation] - turn - 1 for conversation, turn in places),
+        "after_failure": sum(
+            num_turns[conversation] - turn - 1 + branches.num_turns_behind(conversation, turn)
+            for conversation, turn in places
+        ),
         "not_due": sum(part.counts.not_due for part in engine.trials),
         "cut_short": sum(part.counts.cut for part in engine.trials),
     }
@@ -252,7 +258,7 @@ def warnings(engine: EngineRun, load: Mapping[str, Any]) -> list[str]:
         miss = "it misses its" if number["failed"] == 1 else "they miss their"
         failed = f"{several(number['failed'], 'turn')} failed; {miss} SLO"
         found.append(f"{failed}: {_reasons(engine)}")
-    return found + _overload(load)
+    return found + load_warnings(load)
 
 
 def _of_not_asked(
@@ -283,15 +289,3 @@ def _reasons(engine: EngineRun) -> str:
     shown = [f"{count:,} × {error}" for error, count in errors.most_common(NUM_REASONS)]
     rest = len(errors) - len(shown)
     return "; ".join(shown) + (f"; and {rest:,} other reasons" if rest else "")
-
-
-def _overload(load: Mapping[str, Any]) -> list[str]:
-    if not load["is_overloaded"]:
-        return []
-    backlog = load["backlog"]
-    return [
-        f"overloaded: the backlog grew from {backlog[len(backlog) // 2]:.0f} turns half-way to "
-        f"{backlog[-1]:.0f} at the last arrival, and in that time {load['served_ratio']:.0%} of "
-        "what would have been due without waiting was answered, so latencies grow with the length "
-        "of the run; ask for less"
-    ]

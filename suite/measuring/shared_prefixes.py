@@ -6,7 +6,7 @@ with the same beginning, a conversation that is held twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -21,8 +21,11 @@ SharedRatios = Mapping[tuple[str, int], float]  # by conversation and turn; othe
 def shared_ratios(plan: Plan) -> SharedRatios:
     """Returns the share (0–1] of a turn's new prompt with which another conversation of the plan
     goes on too, all that was said before being the same."""
+    by_id = {each.conversation_id: each for each in plan.conversations}
+    histories = [_history(each, by_id) for each in plan.conversations]
     spelt = sorted(
-        (b"".join(_spelt(each)), number) for number, each in enumerate(plan.conversations)
+        (history + b"".join(_spelt(each.turns)), number)
+        for number, (history, each) in enumerate(zip(histories, plan.conversations, strict=True))
     )
     longest = np.zeros(len(plan.conversations), dtype=np.int64)
     for (one, i), (other, k) in pairwise(spelt):  # the closest are neighbours
@@ -30,9 +33,21 @@ def shared_ratios(plan: Plan) -> SharedRatios:
         longest[i], longest[k] = max(longest[i], num), max(longest[k], num)
     return {
         (conversation.conversation_id, number): ratio
-        for conversation, num in zip(plan.conversations, longest.tolist(), strict=True)
-        for number, ratio in _ratios(conversation, num)
+        for conversation, history, num in zip(
+            plan.conversations, histories, longest.tolist(), strict=True
+        )
+        for number, ratio in _ratios(conversation, num - len(history))
     }
+
+
+def _history(conversation: Conversation, by_id: Mapping[str, Conversation]) -> bytes:
+    """Returns what was said before its first turn."""
+    branch = conversation.branch
+    origin = None if branch is None else by_id.get(branch.conversation_id)
+    if branch is None or origin is None or not branch.keeps_history:
+        return b""
+    said = b"".join(_spelt(origin.turns[: branch.turn + 1]))
+    return _history(origin, by_id) + said
 
 
 def _ratios(conversation: Conversation, num_common: int) -> Iterator[tuple[int, float]]:
@@ -49,8 +64,8 @@ def _ratios(conversation: Conversation, num_common: int) -> Iterator[tuple[int, 
         start += prompt + len(_answer(turn))
 
 
-def _spelt(conversation: Conversation) -> list[bytes]:
-    return [part for turn in conversation.turns for part in (_prompt(turn), _answer(turn))]
+def _spelt(turns: Sequence[Turn]) -> list[bytes]:
+    return [part for turn in turns for part in (_prompt(turn), _answer(turn))]
 
 
 def _prompt(turn: Turn) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from suite.records.run_directory import Counts
+from workloads.branches import Branches
 from workloads.plan import Plan
 
 
@@ -10,6 +11,7 @@ class TurnCounter:
     """Hears of every recorded turn."""
 
     def __init__(self, plan: Plan) -> None:
+        self._branches = Branches(plan.conversations)
         self._num_turns = {each.conversation_id: len(each.turns) for each in plan.conversations}
         self._num_planned = plan.num_turns
         self._num_recorded = 0
@@ -28,6 +30,7 @@ class TurnCounter:
         else:
             self._num_failed += 1
             self._num_not_asked += self._num_turns[conversation_id] - turn - 1
+            self._num_not_asked += self._branches.num_turns_behind(conversation_id, turn)
 
     def counts(self, *, is_stopped: bool) -> Counts:
         """Returns the counts. `is_stopped` by the user's will: what is missing was not due yet."""

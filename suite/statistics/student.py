@@ -38,7 +38,7 @@ def _exp_of(end: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Scale:
-    """Where distances are taken: `to` and its slope at a number, `back`, and the ends it has."""
+    """A scale on which distances are taken: `to` it and its slope at a number, `back`, its ends."""
 
     to: Callable[[float], float]
     slope: Callable[[float], float]

@@ -13,6 +13,7 @@ from typing import Any
 
 from suite.playing.workload import Workload
 from suite.sweep.cells import CellLoader, SweepCell
+from suite.sweep.how_many import so_many
 from workloads.errors import InputError
 from workloads.source import WorkloadSource
 from workloads.spec_traffic import (
@@ -20,7 +21,6 @@ from workloads.spec_traffic import (
     ConstantArrivals,
     GammaArrivals,
     PoissonArrivals,
-    TraceConversations,
 )
 from workloads.yaml_file import Setting
 
@@ -59,7 +59,7 @@ class LookCells:
 
     def alone(self) -> SweepCell:
         """Returns one user at a time: what a conversation takes by itself."""
-        return self._cell("alone", {}, {**ALONE, **self._count(NUM_ALONE)})
+        return self._cell("alone", {}, {**ALONE, **so_many(NUM_ALONE, self.workload)})
 
     def at(self, load: float, conversation_s: float) -> SweepCell:
         """Returns a load for about a minute; `conversation_s`: how long one takes alone."""
@@ -68,13 +68,9 @@ class LookCells:
         count = min(MOST, max(FEWEST, round(per_s * LOOK_S)))
         value = load if is_rate else round(load)
         name = f"{KEYS[self.key]}={value!r}"
-        return self._cell(name, {self.key: value}, {self.key: value, **self._count(count)})
-
-    def _count(self, count: int) -> dict[str, object]:
-        conversations = self.workload.spec.conversations
-        if isinstance(conversations, TraceConversations):  # has no more than it has
-            count = min(count, len(self.workload.plan.conversations))
-        return {"conversations.count": count}
+        return self._cell(
+            name, {self.key: value}, {self.key: value, **so_many(count, self.workload)}
+        )
 
     def _cell(self, name: str, values: dict[str, Any], changes: dict[str, object]) -> SweepCell:
         settled: dict[str, object] = {"gates": [], "references": [], "repeats": 1, **changes}
@@ -101,7 +97,8 @@ def _is_saturated(numbers: Json) -> bool:
 
 
 class Loads:
-    """The loads to look at, one after another, each told whether it saturated the engines."""
+    """The loads to look at, one after another, each told whether it saturated the engines. Where
+    already the first does, they are halved until one does not."""
 
     def __init__(self, first: float, *, is_whole: bool, most: int = NUM_LOADS) -> None:
         """`is_whole`: only whole numbers are loads, as of conversations at a time."""
@@ -109,11 +106,11 @@ class Loads:
         self._most = most
         self._next = first
         self._carried: float | None = None
-        self.saturated: float | None = None  # the lowest load that was, while doubling
+        self.saturated: float | None = None  # the lowest load that did so
         self.seen: list[float] = []
 
     def __iter__(self) -> Iterator[float]:
-        while len(self.seen) < self._most and self.saturated is None:
+        while len(self.seen) < self._most and not self._is_found():
             self.seen.append(self._next)
             yield self._next
         for load in self._between():
@@ -122,13 +119,19 @@ class Loads:
 
     def tell(self, *, is_saturated: bool) -> None:
         """Takes what the last load has come to."""
-        if self.saturated is not None:
+        if self._is_found():
             return
         if is_saturated:
             self.saturated = self.seen[-1]
+            self._next = self.seen[-1] / 2
         else:
             self._carried = self.seen[-1]
             self._next = 2 * self.seen[-1]
+
+    def _is_found(self) -> bool:
+        """Tells whether there is a load that was carried below one that was not."""
+        is_at_one = self._is_whole and self.saturated == 1
+        return is_at_one or (self.saturated is not None and self._carried is not None)
 
     def _between(self) -> list[float]:
         """Returns what is left of the loads, evenly on a log scale, rising."""

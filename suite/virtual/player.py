@@ -16,6 +16,7 @@ from suite.records.turn_records import TurnRecord
 from suite.terms import promised, terms_of
 from suite.virtual.agenda import Agenda, Due
 from workloads.plan import Plan
+from workloads.plan_parts import Turn
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -50,6 +51,7 @@ class VirtualPlayer:
         self._slos = promised(plan.user_classes)
         self._asked: OrderedDict[str, _Asked] = OrderedDict()  # the one sent first, first
         self._histories: dict[int, list[int]] = {}  # of conversations between two turns
+        self._num_front: dict[int, int] = {}  # tokens of the system messages that they begin with
 
     @property
     def num_in_flight(self) -> int:
@@ -97,8 +99,7 @@ class VirtualPlayer:
         priority = None
         if trace is not None:
             priority = trace.level_at(due.conversation, round(due.at * 1e9))
-        history = self._histories.pop(due.conversation, [])
-        history += turn.new_prompt_token_ids.tolist()
+        history = self._history(due, turn)
         request_id = f"{conversation.conversation_id}/{due.turn}"
         self._asked[request_id] = _Asked(due=due, priority=priority, history=history)
         self._engine.submit(
@@ -113,11 +114,36 @@ class VirtualPlayer:
             )
         )
 
+    def _history(self, due: Due, turn: Turn) -> list[int]:
+        """Returns the whole prompt: what was said, and what the turn adds."""
+        history = self._histories.pop(due.conversation, [])
+        new: list[int] = turn.new_prompt_token_ids.tolist()
+        num_front = turn.num_front_tokens
+        if turn.replaces_system:
+            before = self._num_front.get(due.conversation, 0)
+            history = new[:num_front] + history[before:] + new[num_front:]
+            self._num_front[due.conversation] = num_front
+            return history
+        if not history and num_front:
+            self._num_front[due.conversation] = num_front
+        history += new
+        return history
+
+    def _branch_off(self, due: Due, history: list[int]) -> None:
+        """Gives what was said to the conversations that go on from it."""
+        for branch in self._agenda.branches_after(due):
+            if self._plan.conversations[branch].keeps_history:
+                self._histories[branch] = history.copy()
+                self._num_front[branch] = self._num_front.get(due.conversation, 0)
+
     def _finish(self, asked: _Asked, last: VirtualToken, now: float) -> None:
         del self._asked[last.request_id]
         self._record(asked, now, last=last)
-        if self._agenda.answered(asked.due, now):
+        goes_on = self._agenda.answered(asked.due, now)
+        if goes_on or self._agenda.branches_after(asked.due):
             asked.history += last.token_ids
+            self._branch_off(asked.due, asked.history)
+        if goes_on:
             self._histories[asked.due.conversation] = asked.history
 
     def _give_up_late(self, now: float) -> None:
@@ -134,7 +160,7 @@ class VirtualPlayer:
             self._engine.abort(request_id)
             error = f"the answer was not complete after {self._turn_timeout_s:g} s"
             self._record(asked, deadline, error=error, error_source="server")
-            self._agenda.ended(deadline)
+            self._agenda.ended(asked.due.conversation, deadline)
 
     def _record(
         self,

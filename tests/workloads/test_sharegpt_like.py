@@ -96,7 +96,7 @@ def test_the_generator_is_near_the_real_trace(
     conversations: list[ConversationShape], real_trace: Callable[[str], Path]
 ) -> None:
     path = real_trace("sharegpt_openchat_turns.csv.gz")
-    real = READERS["sharegpt"](path, Tally())
+    real = list(READERS["sharegpt"](path, Tally()))
     clean = [length for length in later_prompts(real) if length <= 1024]
     for made, measured, bound in (
         (first_prompts(conversations), first_prompts(real), 0.035),

@@ -158,7 +158,7 @@ def test_trace_think_times_need_a_trace_with_gaps(tmp_path: Path) -> None:
     message = refusal(
         tmp_path, "conversations={trace: azure, path: x}", "think_time={distribution: trace}"
     )
-    assert "mooncake or burstgpt, got conversations.trace azure" in message
+    assert "mooncake, burstgpt or bailian, got conversations.trace azure" in message
 
 
 def test_several_problems_give_the_first_and_a_count(tmp_path: Path) -> None:

@@ -53,13 +53,14 @@ def plan_plays(
                     probability=probability,
                     repeat=repeat,
                     interruptions=draw_interruptions(
-                        instance, np.random.default_rng(place), _failing(spec, probability)
+                        instance, np.random.default_rng(place), failing_of(spec, probability)
                     ),
                     seed=play_seed,
                 )
 
 
-def _failing(spec: InterruptionsSpec, probability: float) -> Failing:
+def failing_of(spec: InterruptionsSpec, probability: float) -> Failing:
+    """Returns how machines fail at one of the spec's probabilities."""
     return Failing(
         model=spec.model,
         probability=probability,

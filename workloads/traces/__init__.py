@@ -7,9 +7,12 @@ from pathlib import Path
 
 from workloads.shapes import ConversationShape, Tally
 from workloads.traces.azure import read_azure
+from workloads.traces.bailian import read_bailian
 from workloads.traces.burstgpt import read_burstgpt
+from workloads.traces.messages import read_messages
 from workloads.traces.mooncake import read_mooncake
-from workloads.traces.sharegpt import read_sharegpt_json, read_sharegpt_turns
+from workloads.traces.sharegpt import read_sharegpt_turns
+from workloads.traces.sharegpt_json import read_sharegpt_json
 from workloads.traces.vllm_requests import read_vllm_requests
 
 TraceReader = Callable[[Path, Tally], Iterable[ConversationShape]]
@@ -18,8 +21,10 @@ TraceReader = Callable[[Path, Tally], Iterable[ConversationShape]]
 READERS: dict[str, TraceReader] = {
     "sharegpt": read_sharegpt_turns,
     "sharegpt-json": read_sharegpt_json,
+    "messages": read_messages,
     "azure": read_azure,
     "mooncake": read_mooncake,
     "burstgpt": read_burstgpt,
+    "bailian": read_bailian,
     "vllm-requests": read_vllm_requests,
 }

@@ -7,6 +7,7 @@ history was not sent). Without session ids each request is a conversation of one
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class _Session:
     answered_us: int = 0  # sent + elapsed time, or just sent where that column is missing
 
 
-def read_burstgpt(path: Path, tally: Tally) -> list[ConversationShape]:
+def read_burstgpt(path: Path, tally: Tally) -> Iterator[ConversationShape]:
     conversations: list[_Session] = []
     open_sessions: dict[str, _Session] = {}
     for row in csv_rows(path, SOURCE, (COLUMNS,)):
@@ -41,7 +42,7 @@ def read_burstgpt(path: Path, tally: Tally) -> list[ConversationShape]:
         if output == 0 or prompt == 0:
             tally[FAILED if output == 0 else EMPTY] += 1
             continue
-        at_us, name = round(row.number("Timestamp", 0.0) * 1e6), _session_name(row)
+        at_us, name = row.instant_us("Timestamp", 1_000_000), _session_name(row)
         session = open_sessions.get(name)
         if session is None or prompt <= session.context:
             if session is not None:
@@ -61,7 +62,8 @@ def read_burstgpt(path: Path, tally: Tally) -> list[ConversationShape]:
             ),
         )
     conversations.sort(key=lambda session: session.start_us)
-    return [ConversationShape(start_us=c.start_us, turns=tuple(c.turns)) for c in conversations]
+    for each in conversations:
+        yield ConversationShape(start_us=each.start_us, turns=tuple(each.turns))
 
 
 def _session_name(row: Row) -> str:
@@ -78,7 +80,7 @@ def _pause_us(session: _Session, at_us: int, tally: Tally) -> int | None:
 
 
 def _append(session: _Session, row: Row, at_us: int, turn: TurnShape) -> None:
-    elapsed_us = round(row.number(ELAPSED, 0.0) * 1e6) if ELAPSED in row.values else 0
+    elapsed_us = row.duration_us(ELAPSED) if ELAPSED in row.values else 0
     session.turns.append(turn)
     session.context += turn.num_tokens
     session.answered_us = at_us + elapsed_us

@@ -10,19 +10,19 @@ in the original. That holds for first turns; later turns extend their own conver
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from workloads.shapes import ConversationShape, Tally, TurnShape
-from workloads.traces.files import Row, opened
+from workloads.traces.files import Row, json_rows
 
 SOURCE = (
     "Mooncake traces: github.com/kvcache-ai/Mooncake, FAST25-release/traces "
     "(see docs/workloads.md, Traces)"
 )
 BLOCK_TOKENS = 512
+MAX_LINES = 2**53  # no bound of its own: it must be an earlier line
 EMPTY = "requests without prompt or answer tokens (skipped)"
 BRANCH = "requests that continue a turn already continued (own conversation)"
 ORPHAN = "requests that continue a skipped one (own conversation)"
@@ -40,10 +40,10 @@ class _Thread:
     context: int = 0
 
 
-def read_mooncake(path: Path, tally: Tally) -> list[ConversationShape]:
+def read_mooncake(path: Path, tally: Tally) -> Iterator[ConversationShape]:
     threads: list[_Thread] = []
     thread_of_line: list[_Thread | None] = []
-    for row in _rows(path):
+    for row in json_rows(path, SOURCE):
         if 0 in (row.integer("input_length", 0), row.integer("output_length", 0)):
             tally[EMPTY] += 1
             thread_of_line.append(None)
@@ -55,31 +55,21 @@ def read_mooncake(path: Path, tally: Tally) -> list[ConversationShape]:
         _append(thread, row, len(thread_of_line), tally)
         thread_of_line.append(thread)
     threads.sort(key=lambda thread: thread.start_us)
-    return [ConversationShape(start_us=t.start_us, turns=tuple(t.turns)) for t in threads]
-
-
-def _rows(path: Path) -> Iterator[Row]:
-    with opened(path, SOURCE) as text:
-        for line, content in enumerate(text, start=1):
-            where = f"{path}:{line}"
-            try:
-                values = json.loads(content)
-            except json.JSONDecodeError as error:
-                raise Row(where, {}).error(f"not JSON: {error.msg}") from None
-            if not isinstance(values, dict):
-                raise Row(where, {}).error(f"must be a JSON object, got {content.strip()[:40]!r}")
-            yield Row(where, values)
+    for thread in threads:
+        yield ConversationShape(start_us=thread.start_us, turns=tuple(thread.turns))
 
 
 def _at_us(row: Row) -> int:
-    return round(row.number("timestamp", 0.0) * 1000)
+    return row.instant_us("timestamp", 1000)
 
 
 def _continued(row: Row, thread_of_line: list[_Thread | None], tally: Tally) -> _Thread | None:
     """Returns the conversation this line goes on with; None = it starts one."""
-    if "parent" not in row.values or row.integer("parent", -1) == -1:
+    if "parent" not in row.values:
         return None
-    parent = row.integer("parent", -1)
+    parent = row.integer("parent", -1, maximum=MAX_LINES)
+    if parent == -1:
+        return None
     if parent >= len(thread_of_line):
         raise row.error(f"parent must be an earlier line (0-based), got {parent}")
     thread = thread_of_line[parent]
@@ -105,6 +95,7 @@ def _append(thread: _Thread, row: Row, line: int, tally: Tally) -> None:
         num_output_tokens=row.integer("output_length", 1),
         gap_us=None if is_first else at_us - thread.last_us,
         shared_block_ids=_block_ids(row, prompt) if is_first else (),
+        block_tokens=BLOCK_TOKENS,
     )
     thread.turns.append(turn)
     thread.last_line, thread.last_us = line, at_us

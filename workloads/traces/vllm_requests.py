@@ -5,27 +5,21 @@ Its own latencies stand beside them in the file; they are no part of a workload 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from workloads.shapes import ConversationShape, Tally, TurnShape
+from workloads.shapes import ConversationShape, Tally
 from workloads.traces.files import csv_rows
+from workloads.traces.requests import Requests
 
 SOURCE = "requests of a vLLM run: github.com/casys-kaist/LLMServingSim (see docs/workloads.md)"
 COLUMNS = ("input_toks", "output_toks", "queued_s")
 
 
-def read_vllm_requests(path: Path, tally: Tally) -> list[ConversationShape]:
+def read_vllm_requests(path: Path, tally: Tally) -> Iterator[ConversationShape]:
     del tally  # nothing is skipped
-    shapes = [
-        ConversationShape(
-            start_us=round(row.number("queued_s", 0.0) * 1e6),
-            turns=(
-                TurnShape(
-                    num_new_prompt_tokens=row.integer("input_toks", 1),
-                    num_output_tokens=row.integer("output_toks", 1),
-                ),
-            ),
-        )
-        for row in csv_rows(path, SOURCE, (COLUMNS,))
-    ]
-    return sorted(shapes, key=lambda shape: shape.start_us or 0)
+    requests = Requests()
+    for row in csv_rows(path, SOURCE, (COLUMNS,)):
+        lengths = row.integer("input_toks", 1), row.integer("output_toks", 1)
+        requests.add(row.instant_us("queued_s", 1_000_000), *lengths)
+    return requests.in_order()

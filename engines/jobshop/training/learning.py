@@ -20,7 +20,7 @@ from engines.jobshop.training.lessons import Lesson
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    cost: float  # expected, in mean durations a decision
+    cost: float | None  # expected, in mean durations a decision; None where no lesson says it
     entropy: float
     value_error: float  # mean of |value − true time to go|, in mean durations
     num_decisions: int

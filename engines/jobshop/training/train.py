@@ -26,14 +26,16 @@ from engines.jobshop.training.checkpoint import (
     CurvePoint,
     load_checkpoint,
     save_checkpoint,
+    write_curve,
 )
 from engines.jobshop.training.learning import Learned, learn
 from engines.jobshop.training.lessons import Teacher, give_lessons
+from engines.jobshop.training.ppo import gather, improve
 from engines.jobshop.training.settings import TrainSettings
 from engines.jobshop.weights import load_linear
 
 Shops = Callable[[int, int], list[Shop]]  # an iteration's number, and how many
-CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.pt"
+CHECKPOINT, WEIGHTS, CURVE = "checkpoint.pt", "weights.pt", "curve.json"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,6 +57,10 @@ class Training:
     def num_iterations(self) -> int:
         return self.settings.lessons.iterations + self.settings.ppo.iterations
 
+    @property
+    def phase(self) -> str:
+        return "lessons" if self.iteration < self.settings.lessons.iterations else "ppo"
+
     def run(self, told: Callable[[Training], None]) -> None:
         """Trains to the end; `told` hears after every iteration. Whatever interrupts it, the last
         checkpoint stands."""
@@ -64,13 +70,14 @@ class Training:
         since: list[Learned] = []
         with one_thread():
             while self.iteration < self.num_iterations:
-                learned = self._lesson()
+                learned = self._lesson() if self.phase == "lessons" else self._ppo()
                 since.append(learned)
                 decisions += learned.num_decisions
+                phase = self.phase
                 self.iteration += 1
                 if self._is_checkpoint():
                     ratio = _ratio(self.net, self.validation, usual)
-                    self._note(since, monotonic() - begun, decisions, ratio)
+                    self._note(phase, since, monotonic() - begun, decisions, ratio)
                     since = []
                 told(self)
 
@@ -102,20 +109,33 @@ class Training:
             indecision=lessons.indecision * (1 - 2 / 3 * progress),
         )
 
-    def _note(self, since: Sequence[Learned], seconds: float, decisions: int, ratio: float) -> None:
+    def _ppo(self) -> Learned:
+        ppo = self.settings.ppo
+        for group in self.optimiser.param_groups:
+            group["lr"] = ppo.learning_rate
+        seed = _seed_of(self.seed, self.iteration)
+        shops = self.shops(self.iteration, ppo.shops) * ppo.plays
+        return improve(self.net, self.optimiser, gather(self.net, shops, seed), ppo, seed)
+
+    def _note(
+        self, phase: str, since: Sequence[Learned], seconds: float, decisions: int, ratio: float
+    ) -> None:
+        """Adds to the curve, keeps the network if it is the best so far, writes the checkpoint."""
+        costs = [each.cost for each in since if each.cost is not None]
         best = min((each.validation_ratio for each in self.curve), default=math.inf)
         self.curve.append(
             CurvePoint(
                 iteration=self.iteration,
-                phase="lessons",
+                phase=phase,
                 seconds=seconds,
                 decisions=decisions,
-                cost=float(np.mean([each.cost for each in since])),
+                cost=float(np.mean(costs)) if costs else None,
                 entropy=float(np.mean([each.entropy for each in since])),
                 value_error=float(np.mean([each.value_error for each in since])),
                 validation_ratio=ratio,
             )
         )
+        write_curve(self.folder / CURVE, self.curve)
         if ratio < best:
             self.best_net = copy.deepcopy(self.net.state_dict())
         save_checkpoint(

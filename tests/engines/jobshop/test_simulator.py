@@ -12,7 +12,7 @@ from engines.jobshop.play import play
 from engines.jobshop.policy import play_by
 from engines.jobshop.problem import Integers, Shop, build_shop
 from engines.jobshop.record import ScheduleRecord, down_times, record_of
-from engines.jobshop.simulator import ALL_DONE, IDLE, candidates, load, may_idle, to_decision
+from engines.jobshop.simulator import ALL_DONE, IDLE, candidates, idle, load, may_idle, to_decision
 from engines.jobshop.state import State, new_state
 from tests.engines.jobshop.shops import assert_lawful, random_shop, shops
 
@@ -122,12 +122,16 @@ def test_a_swap_waits_for_a_machine_that_is_down() -> None:
 
 
 def test_idling_is_forbidden_when_nothing_is_to_come() -> None:
-    shop = build_shop([[0, 1], [0, 1]], [[3, 2], [5, 4]])
+    shop = build_shop([[0, 1], [1, 0]], [[3, 2], [5, 4]])
     state = new_state(shop)
-    machine = to_decision(shop, state)
-    assert not may_idle(shop, state)
-    load(shop, state, 0)
-    assert to_decision(shop, state) == 1 - machine or may_idle(shop, state)
+    assert to_decision(shop, state) == 0
+    assert may_idle(shop, state, 0)  # machine 1 can be loaded yet
+    idle(state, 0)
+    assert to_decision(shop, state) == 1
+    assert not may_idle(shop, state, 1)
+    load(shop, state, 1)
+    assert to_decision(shop, state) == 0  # at 5, offered again; job 1 waits for it too
+    assert not may_idle(shop, state, 0)
 
 
 def test_an_idle_machine_is_offered_again_at_the_next_event() -> None:
@@ -137,11 +141,11 @@ def test_an_idle_machine_is_offered_again_at_the_next_event() -> None:
 
     def choose(machine: int, choices: Integers) -> int:
         asked.append((int(state.counts[0]), machine))
-        return IDLE if IDLE in choices and machine == 1 and len(asked) < 3 else int(choices[0])
+        return IDLE if machine == 1 and len(asked) < 3 else int(choices[0])
 
     play_by(choose, shop, state, idles=True)
     record = record_of(shop, state, 0.0)
-    assert asked[0] == (0, 1)
+    assert asked[:2] == [(0, 0), (0, 1)]
     assert record.num_idles == 1
     assert record.start[:, 1].tolist() == [3, 10]  # left idle until 3, it went to job 0
     assert record.start[1, 0] == 5

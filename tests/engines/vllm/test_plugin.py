@@ -12,14 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.api import PriorityUpdates
+from engines.core.policies.settings import POLICIES
 from engines.core.priorities import PriorityTraceFollower
 from engines.core.request import Request
 from engines.core.sampling_params import SamplingParams
 from engines.priority_file import read_priorities, write_priorities
-from engines.vllm.command import PLUGIN
+from engines.vllm.command import PLUGIN, environment
 from engines.vllm.plugin.fsbench_vllm.counters import Counters, read_counters
 from engines.vllm.plugin.fsbench_vllm.displacement import Holder, Newcomer, displaced
 from engines.vllm.plugin.fsbench_vllm.trace import Trace
+from engines.vllm.settings import VllmSettings, policies_alone
 
 
 def updates(num_rows: int, frequency: float) -> PriorityUpdates:
@@ -146,6 +148,36 @@ def test_counters_can_be_read_while_they_are_written(tmp_path: Path) -> None:
     counters.add("num_recomputed_tokens", 6)
     assert read_counters(path)["num_recomputed_tokens"] == 11
     assert read_counters(path)["num_priority_updates"] == 0
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_policy_brings_no_more_of_the_project_than_its_own_folder(
+    tmp_path: Path, policy: str
+) -> None:
+    """Its settings cross as JSON; what has to be importable is `engines`, and of it the policies
+    and what a request is."""
+    settings = VllmSettings.model_validate({"policy": policy, "kv_tokens": 64})
+    with policies_alone(settings) as folder:
+        assert [each.name for each in folder.iterdir()] == ["engines"]
+        given = environment(
+            settings, priorities=None, counters=tmp_path / "counters.npy", policies=folder
+        )
+        code = (
+            "import os, sys; import fsbench_vllm.seen; from pydantic import TypeAdapter;"
+            "from engines.core.policies.settings import PolicyChoice;"
+            "print(TypeAdapter(PolicyChoice).validate_json(os.environ['FSBENCH_POLICY']).name);"
+            "print([name for name in ('suite', 'torch', 'pyarrow') if name in sys.modules])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd="/",
+            env=given,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert done.stdout.split("\n") == [policy, "[]", ""]
+    assert not folder.exists()
 
 
 def test_vllms_environment_needs_nothing_of_the_project_but_its_folder() -> None:

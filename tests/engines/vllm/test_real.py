@@ -1,6 +1,6 @@
-"""A real vLLM (`make vllm`): the same tokens as the embedded engine, under the same policy.
+"""A real vLLM (`make vllm`): the same tokens as the embedded engine, under the same policies.
 
-One server for all tests, with the scheduler plug-in and a KV pool that holds a few requests only.
+A server for each kind of the scheduler plug-in, with a KV pool that holds a few requests only.
 """
 
 from __future__ import annotations
@@ -33,6 +33,15 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
 NUM_PROMPTS = 8
 PROMPT_TOKENS, OUTPUT_TOKENS = 96, 48  # ends in five blocks of 32; the pool has sixteen
+
+
+SMALL: dict[str, Any] = {
+    "prefix_caching": False,
+    "kv_tokens": 512,
+    "max_num_seqs": 16,
+    "max_batch_tokens": 512,
+    "args": {"enforce-eager": True},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +77,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     except EngineInputError as none:
         pytest.skip(str(none))
     directory = tmp_path_factory.mktemp("real")
-    settings = VllmSettings(
-        scheduling="trace",
-        prefix_caching=False,
-        kv_tokens=512,
-        max_num_seqs=16,
-        max_batch_tokens=512,
-        args={"enforce-eager": True},
-    )
+    settings = VllmSettings(scheduling="trace", **SMALL)
     generator = np.random.default_rng(3)
     trace = PriorityUpdates(
         update_frequency=0.1,
@@ -138,3 +140,33 @@ def test_its_counters_are_logged_under_our_names(served: Served) -> None:
     assert rows[-1]["num_preemptions"] > 0
     assert rows[-1]["num_steps"] > rows[0]["num_steps"] > 0
     assert None not in rows[-1].values()
+
+
+@pytest.fixture(scope="module")
+def under_slo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    try:
+        find_executable(None)
+    except EngineInputError as none:
+        pytest.skip(str(none))
+    directory = tmp_path_factory.mktemp("policy")
+    settings = VllmSettings.model_validate({"policy": "slo", **SMALL}).resolve("tiny-llama")
+    with settings.running(name="policy", directory=directory, priorities=None) as engine:
+        yield Served(engine, directory)
+
+
+def test_under_a_policy_of_the_embedded_engine_no_token_changes(
+    under_slo: Served, expected: list[list[int]]
+) -> None:
+    """Every other one was promised its first token at once, and the pool holds three of them."""
+
+    def ask(number: int) -> list[int]:
+        slo = {"ttft_ms": 200.0 if number % 2 else 60_000.0, "tbt_ms": 2_000.0}
+        who = {"conversation_id": f"c{number}", "user": f"u{number}", "user_class": "all"}
+        return under_slo.complete(prompts()[number], vllm_xargs={**who, **slo})
+
+    with ThreadPoolExecutor(NUM_PROMPTS) as pool:
+        assert list(pool.map(ask, range(NUM_PROMPTS))) == expected
+    assert under_slo.engine.version is not None
+    assert "policy slo" in under_slo.engine.version
+    counted = read_counters(under_slo.directory / "scheduler_counters.npy")
+    assert counted["num_priority_updates"] > 5

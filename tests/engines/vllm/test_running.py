@@ -77,6 +77,17 @@ def test_the_plug_in_is_given_the_trace_and_told_the_conversations(fake_vllm: Ma
     fake.check_nothing_is_left()
 
 
+def test_a_policy_comes_by_the_plug_in_and_hears_who_asks(fake_vllm: Make) -> None:
+    fake = fake_vllm()
+    with running(fake, policy={"name": "slo"}) as engine:
+        flags = dict(pairwise(fake.arguments()))
+        assert flags["--scheduler-cls"] == "fsbench_vllm.policy_scheduler.PolicyScheduler"
+        assert flags["--scheduling-policy"] == "priority"
+        assert engine.endpoint.names_conversation and engine.endpoint.takes_terms
+        assert (fake.directory / "part/priorities.npz").exists()  # which `priority` goes by
+    fake.check_nothing_is_left()
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [

@@ -23,6 +23,12 @@ def settings(**changes: Any) -> VllmSettings:
         ({"max_context_tokens": 2048}, "max_context_tokens must be <= kv_tokens 1024"),
         ({"args": {"--max_num_seqs": 4}}, "args: --max_num_seqs is set by max_num_seqs"),
         ({"args": {"no-enable-prefix-caching": True}}, "is set by prefix_caching"),
+        ({"policy": "lifo"}, "policy 'lifo' is unknown; choose one of: fcfs"),
+        (
+            {"policy": "slo", "scheduling": "trace"},
+            "scheduling must be left out with policy, which the plug-in schedules by, got 'trace'",
+        ),
+        ({"args": {"scheduler-cls": "x"}, "policy": "slo"}, "is set by scheduling or policy"),
         ({"scheduling": "lifo"}, "Input should be 'fcfs', 'priority' or 'trace'"),
     ],
 )
@@ -48,6 +54,13 @@ def test_the_variant_is_told_in_words() -> None:
     assert settings(scheduling="trace", kv_offload_gib=2.0).variant == (
         "fsbench's scheduler plug-in, priority trace, preemption by recompute, prefix caching on, "
         "KV offloading 2 GiB, float32"
+    )
+
+
+def test_the_variant_names_the_policy() -> None:
+    assert settings(policy="slo").variant == (
+        "fsbench's scheduler plug-in, policy slo, preemption by recompute, prefix caching on, "
+        "float32"
     )
 
 

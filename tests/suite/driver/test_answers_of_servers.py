@@ -118,7 +118,7 @@ ERRORS = [
         "error in the stream: Overloaded",
     ),
     ({"detail": "Internal Server Error"}, "error in the stream: Internal Server Error"),
-    ({"detail": [{"loc": ["body"], "msg": "too long"}]}, "error in the stream: too long"),
+    ({"detail": [{"loc": ["body"], "msg": "too long"}]}, "error in the stream: body: too long"),
     ({"message": "worker died", "code": "internal"}, "error in the stream: worker died"),
     ({"code": 503, "msg": "no worker"}, "error in the stream: no worker"),
     ({"status": "error", "message": "no worker"}, "error in the stream: no worker"),

@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from suite.driver.connection import Connection, ConnectionFailedError, Exchange
-from suite.driver.pool import Pool
+from suite.driver.pool import MAX_DEATHS, Pool
 from suite.driver.target import Target
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -107,6 +107,24 @@ def test_a_connection_that_the_server_closed_meanwhile_is_not_handed_out(
             second.close()
 
     run(main())
+
+
+def test_a_server_whose_kept_connections_die_again_and_again_gets_a_new_one_for_each_turn() -> None:
+    async def main() -> list[bool]:
+        was_used = []
+        async with pool_to(answer_forever) as pool:
+            for number in range(MAX_DEATHS + 3):
+                connection, is_used = await pool.take()
+                was_used.append(is_used)
+                await exchange(connection)
+                pool.give_back(connection)
+                if 0 < number <= MAX_DEATHS:
+                    again = await pool.reopen()  # as after a death
+                    again.close()
+        return was_used
+
+    kept = [False, *[True] * MAX_DEATHS]
+    assert uvloop.run(main()) == [*kept, True, False]
 
 
 @pytest.mark.parametrize("is_kernel_stamped", [True, False])

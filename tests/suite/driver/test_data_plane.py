@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from engines.api import Endpoint
+from engines.promise import Promise
 from suite.driver.answer import Answer
 from suite.driver.calibrate import endpoint, read_truth, truth_rows
 from suite.driver.connection import Exchange, KernelConnection
@@ -25,7 +26,7 @@ from suite.driver.turn_record import PlayedTurn, turn_record
 from suite.records.turn_records import TurnRecord
 from tests.suite.driver.conftest import Played, Reads, ScriptedEngine
 from workloads.plan import Plan
-from workloads.plan_parts import PriorityPattern, PriorityTrace
+from workloads.plan_parts import PriorityPattern, PriorityTrace, Turn
 
 MakePlan = Callable[..., Plan]
 DriveInProcess = Callable[..., Played]
@@ -95,8 +96,8 @@ def test_what_the_client_takes_to_digest_an_answer_is_no_lateness(
 ) -> None:
     hear = History.hear
 
-    def hear_slowly(history: History, answer: Answer) -> None:
-        hear(history, answer)
+    def hear_slowly(history: History, answer: Answer, following: Turn | None) -> None:
+        hear(history, answer, following)
         time.sleep(0.03)
 
     monkeypatch.setattr(History, "hear", hear_slowly)
@@ -477,6 +478,21 @@ def test_priorities_follow_their_trace_and_start_again_after_its_end(
     assert sent == [1, 5, 6]
     silent = drive_in_process(plan, engine.endpoint()).records
     assert {record.priority for record in silent} == {None}
+
+
+def test_each_request_says_who_asks_and_what_the_plan_promised(
+    engine: ScriptedEngine, make_plan: MakePlan, drive_in_process: DriveInProcess
+) -> None:
+    plan = make_plan(starts_at_s=(0.0, 0.0), num_output_tokens=1)
+    drive_in_process(plan, replace(engine.endpoint(), takes_terms=True))
+    bodies = asked_bodies(engine, plan)
+    assert sorted(body["user"] for body in bodies) == ["u0", "u1"]
+    (promised,) = plan.user_classes
+    for body in bodies:
+        assert body["user_class"] == promised.name
+        assert Promise(**body["slo"]).slo().ttft_s == promised.slo.ttft_s
+    drive_in_process(plan, engine.endpoint())
+    assert not any("slo" in body for body in asked_bodies(engine, plan)[len(bodies) :])
 
 
 def test_shards_share_out_every_conversation_and_all_of_the_concurrency(

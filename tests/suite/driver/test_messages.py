@@ -10,14 +10,16 @@ import orjson
 import pytest
 
 from engines.api import Endpoint
+from engines.templates import NOBODY
 from suite.driver.answer import Answer
 from suite.driver.opening import opened
-from suite.driver.prompt import History, RequestWriter
+from suite.driver.prompt import History
+from suite.driver.request_writer import RequestWriter
 from suite.driver.target import Target
 from suite.driver.words import render_ids
-from tests.suite.driver.test_prompt import CHAT, IDS, TEXT
+from tests.suite.driver.test_prompt import ANN, CHAT, IDS, TEXT
 from tests.workloads.test_plan import conversation, plan_of
-from workloads.plan_parts import Message, Turn
+from workloads.plan_parts import TOOLS_ROLE, Message, Turn
 
 SYSTEM = Message(role="system", num_tokens=2)
 USER = Message(role="user", num_tokens=1)
@@ -25,7 +27,9 @@ TOOL = Message(role="tool", num_tokens=1, text="42", fields='{"tool_call_id":"x"
 CALLS = Message(
     role="assistant", num_tokens=1, text="", fields='{"tool_calls":[{"id":"x"}]}', joins_answer=True
 )
-TOOLS = '[{"type":"function","function":{"name":"add"}}]'
+TOOLS = Message(
+    role=TOOLS_ROLE, num_tokens=3, text='[{"type": "function", "function": {"name": "add"}}]'
+)
 
 
 def turn(first: int, *messages: Message, replaces_system: bool = False) -> Turn:
@@ -40,16 +44,16 @@ def turn(first: int, *messages: Message, replaces_system: bool = False) -> Turn:
     )
 
 
-def asked(to: Endpoint, *turns: Turn, tools: str | None = None) -> dict:  # type: ignore[type-arg]
+def asked(to: Endpoint, *turns: Turn) -> dict:  # type: ignore[type-arg]
     """The last request's body."""
-    history = History(to, tools)
+    history = History(to)
     writer = RequestWriter(to, Target.from_url(to.base_url))
     for number, each in enumerate(turns):
         if number:
             history.expect(each)
             history.hear(Answer(token_ids=[90, 91], text=[" x", " y"]), each)
         history.ask(each)
-    request = writer.write(history, turns[-1], conversation_id="c", priority=None)
+    request = writer.write(history, turns[-1], NOBODY, ANN)
     body: dict = orjson.loads(request.partition(b"\r\n\r\n")[2])  # type: ignore[type-arg]
     return body
 
@@ -70,11 +74,36 @@ def test_tool_calls_join_the_servers_own_answer_and_results_follow_it() -> None:
 
 
 def test_tools_go_with_each_request_and_none_may_be_called() -> None:
-    body = asked(CHAT, turn(10, SYSTEM, USER), tools=TOOLS)
-    assert (body["tools"], body["tool_choice"]) == (json.loads(TOOLS), "none")
+    first = turn(10, TOOLS, SYSTEM, USER)
+    for turns in ([first], [first, turn(20, USER)]):
+        body = asked(CHAT, *turns)
+        assert (body["tools"], body["tool_choice"]) == (json.loads(TOOLS.text or ""), "none")
+        assert [each["role"] for each in body["messages"]][:2] == ["system", "user"]
     own = replace(CHAT, extra_body={"tool_choice": "auto"})
-    assert asked(own, turn(10, USER), tools=TOOLS)["tool_choice"] == "auto"
-    assert "tools" not in asked(TEXT, turn(10, USER), tools=TOOLS)
+    assert asked(own, first)["tool_choice"] == "auto"
+    text = asked(TEXT, first)
+    assert "tools" not in text and text["prompt"].startswith(f"{TOOLS.text}\n{render_ids([13])}")
+    assert asked(IDS, first)["prompt"] == [10, 11, 12, 13, 14, 15]
+
+
+def test_other_tools_and_another_system_prompt_take_the_place_of_the_first() -> None:
+    other = replace(TOOLS, text='[{"type": "function", "function": {"name": "find"}}]')
+    again = turn(30, other, SYSTEM, USER, replaces_system=True)
+    body = asked(CHAT, turn(10, TOOLS, SYSTEM, USER), again)
+    assert body["tools"] == json.loads(other.text or "")
+    assert [each["role"] for each in body["messages"]] == ["system", "user", "assistant", "user"]
+
+
+def test_an_opening_stands_before_tools_and_before_what_is_said() -> None:
+    """Where a server puts the tools before the system prompt, they are what its cache begins
+    with."""
+    text = replace(SYSTEM, text="Be kind.")
+    (opened_turn,) = (
+        opened(plan_of(conversation("a", 0, turn(1, TOOLS, text))), (0, 1)).conversations[0].turns
+    )
+    tools, system = opened_turn.messages
+    assert json.loads(tools.text or "")[0]["function"]["description"].startswith("the of")
+    assert (tools.num_tokens, system.text) == (5, "the of\nBe kind.")
 
 
 @pytest.mark.parametrize("to", [CHAT, TEXT, IDS], ids=["chat", "text", "ids"])
@@ -127,3 +156,25 @@ def test_an_opening_stands_before_every_system_prompt_at_the_front() -> None:
     assert third.new_prompt_token_ids.tolist() == [7, 8, 30, 31]
     text = opened(plan_of(conversation("a", 0, turn(1, replace(SYSTEM, text="Be kind.")))), (0, 1))
     assert text.conversations[0].turns[0].messages[0].text == "the of\nBe kind."
+
+
+@pytest.mark.parametrize("to", [CHAT, TEXT, IDS], ids=["chat", "text", "ids"])
+def test_a_branch_goes_on_from_the_answer_and_leaves_its_origin_as_it_was(to: Endpoint) -> None:
+    """Also where the origin has heard its answer already, with tool calls that are not the
+    branch's."""
+    answer = Answer(token_ids=[90, 91], text=[" x", " y"])
+    first, own, other = turn(10, USER), turn(20, CALLS, TOOL), turn(30, USER)
+    history, twin = History(to), History(to)
+    for each in (history, twin):
+        each.ask(first)
+        each.hear(answer, own)
+    branch = history.branched(answer, other)
+    branch.ask(other)
+    alone = History(to)
+    alone.ask(first)
+    alone.hear(answer, other)
+    alone.ask(other)
+    assert branch.json() == alone.json()
+    for each in (history, twin):
+        each.ask(own)
+    assert history.json() == twin.json()

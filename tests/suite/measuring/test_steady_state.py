@@ -158,4 +158,4 @@ def test_a_closed_loop_and_a_short_run_say_why_nothing_is_said():
         None,
         "a closed loop has no load of its own to keep up with",
     )
-    assert load_of(queue(2.0, num_turns=49), PLAN) == (None, "needs at least 50 turns, has 49")
+    assert load_of(queue(2.0, num_turns=29), PLAN) == (None, "needs at least 30 turns, has 29")

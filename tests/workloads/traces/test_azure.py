@@ -54,7 +54,7 @@ def test_a_bad_timestamp_is_refused_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\nyesterday,3,4\n")
     with pytest.raises(TraceError, match=r"a\.csv:2: TIMESTAMP must be a date and time, got 'yest"):
-        read_azure(path, Tally())
+        list(read_azure(path, Tally()))
 
 
 @pytest.mark.traces

@@ -17,7 +17,7 @@ SESSIONS = (
 def read(folder: Path, text: str, tally: Tally | None = None) -> list[ConversationShape]:
     path = folder / "b.csv"
     path.write_text(text)
-    return read_burstgpt(path, Tally() if tally is None else tally)
+    return list(read_burstgpt(path, Tally() if tally is None else tally))
 
 
 def lengths(conversations: list[ConversationShape]) -> list[list[tuple[int, int]]]:

@@ -27,12 +27,12 @@ def test_a_request_without_an_answer_is_refused_with_its_line(tmp_path: Path) ->
     path = tmp_path / "r.csv"
     path.write_text("input_toks,output_toks,queued_s\n3,0,0.0\n")
     with pytest.raises(TraceError, match=r"r\.csv:2: output_toks must be a whole number ≥ 1"):
-        read_vllm_requests(path, Tally())
+        list(read_vllm_requests(path, Tally()))
 
 
 @pytest.mark.traces
 def test_the_measured_run_is_read(real_trace: Callable[[str], Path]) -> None:
     path = real_trace("vllm_measured_rtx4090_llama31-8b_requests.csv.gz")
-    shapes = read_vllm_requests(path, Tally())
+    shapes = list(read_vllm_requests(path, Tally()))
     assert len(shapes) == 300
     assert sum(shape.turns[0].num_output_tokens for shape in shapes) == 195_753

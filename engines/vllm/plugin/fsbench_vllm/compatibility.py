@@ -6,6 +6,7 @@ A name that has gone would show in the middle of a run, or not at all where it i
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from operator import attrgetter
 
 TESTED = (0, 32)  # the version that `make test-vllm` runs
@@ -23,9 +24,10 @@ NAMES = (
     "kv_cache_manager.block_pool.get_num_free_blocks",
     "_preempt_request",
 )
+POLICY_NAMES = (*NAMES, "max_num_scheduled_tokens", "update_from_output", "_free_request")
 
 
-def check(scheduler: object, version: str) -> str | None:
+def check(scheduler: object, version: str, names: Sequence[str] = NAMES) -> str | None:
     """Returns a remark on a version nobody has tried, None for others. Raises RuntimeError, in one
     line: the plug-in can not work with this vLLM."""
     number = _number(version)
@@ -34,7 +36,7 @@ def check(scheduler: object, version: str) -> str | None:
             f"the fsbench scheduler needs vLLM {_shown(OLDEST)} or newer, got {version};"
             " install one, or run without scheduling: trace"
         )
-    missing = [name for name in NAMES if not _has(scheduler, name)]
+    missing = [name for name in names if not _has(scheduler, name)]
     if missing:
         raise RuntimeError(
             f"the fsbench scheduler finds no {', '.join(missing)} in the scheduler of vLLM"

@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,18 @@ from typing import Any
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.request import Request, RequestStatus
 
-from .compatibility import check
+from .compatibility import NAMES, check
 from .counters import Counters
-from .displacement import Holder, Newcomer, displaced
+from .displacement import Holder, Newcomer, by_level, displaced
 from .trace import Trace
 
 
 class TraceScheduler(Scheduler):  # type: ignore[misc]  # vLLM is not installed where mypy looks
+    needed_names: Sequence[str] = NAMES
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        remark = check(self, version("vllm"))
+        remark = check(self, version("vllm"), self.needed_names)
         if remark is not None:
             logging.getLogger("vllm").warning(remark)
         if len(self.kv_cache_config.kv_cache_groups) != 1:
@@ -49,13 +52,16 @@ class TraceScheduler(Scheduler):  # type: ignore[misc]  # vLLM is not installed 
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         if self.running or self.waiting:
-            if self._trace is not None and self._trace.advance():
-                self._set_levels_anew()
+            self._begin_iteration()
             self._make_way()
             self.running.sort(key=_serving_order)
         output = super().schedule(*args, **kwargs)
         self._count_recomputed(output.num_scheduled_tokens)
         return output
+
+    def _begin_iteration(self) -> None:
+        if self._trace is not None and self._trace.advance():
+            self._set_levels_anew()
 
     def _assign(self, request: Request) -> None:
         if self._trace is None or request.sampling_params is None:
@@ -68,13 +74,16 @@ class TraceScheduler(Scheduler):  # type: ignore[misc]  # vLLM is not installed 
     def _set_levels_anew(self) -> None:
         for request in self.requests.values():
             self._assign(request)
+        self._order_queues_anew()
+        self._count("num_priority_updates", 1)
+
+    def _order_queues_anew(self) -> None:
         # Their heaps were ordered by the old levels. Who was passed over for something else than
         # room waits in a queue of its own, which older versions do not have.
         queues = [self.waiting, getattr(self, "skipped_waiting", None)]
         for queue in [each for each in queues if each is not None]:
             for request in [queue.pop_request() for _ in range(len(queue))]:
                 queue.add_request(request)
-        self._count("num_priority_updates", 1)
 
     def _make_way(self) -> None:
         """Preempts whoever must go for more urgent newcomers."""
@@ -84,11 +93,12 @@ class TraceScheduler(Scheduler):  # type: ignore[misc]  # vLLM is not installed 
             return
         manager = self.kv_cache_manager
         indices = displaced(
-            [Newcomer(level=r.priority, num_blocks=self._num_blocks(r)) for r in newcomers],
+            [Newcomer(level=r.priority, num_blocks=self._num_blocks(r), who=r) for r in newcomers],
             [self._holder(request) for request in holders],
             num_free=manager.block_pool.get_num_free_blocks(),
             num_watermark=getattr(manager, "watermark_blocks", 0),
             max_holders=self.max_num_running_reqs,
+            rule=self._may_go,
         )
         now = time.monotonic()
         for index in indices:
@@ -99,11 +109,16 @@ class TraceScheduler(Scheduler):  # type: ignore[misc]  # vLLM is not installed 
             self.prev_step_scheduled_req_ids.discard(victim.request_id)
         self._count("num_displacements", len(indices))
 
+    def _may_go(self, newcomer: Newcomer, holder: Holder) -> bool | None:
+        return by_level(newcomer, holder)
+
     def _holder(self, request: Request) -> Holder:
         (blocks,) = self.kv_cache_manager.get_blocks(request.request_id).blocks
         num_missing = max(0, self._num_blocks(request) - len(blocks))
         num_own = sum(block.ref_cnt == 1 for block in blocks)
-        return Holder(level=request.priority, num_blocks=num_own, num_missing=num_missing)
+        return Holder(
+            level=request.priority, num_blocks=num_own, num_missing=num_missing, who=request
+        )
 
     def _num_blocks(self, request: Request) -> int:
         return -(-int(request.num_tokens) // int(self.block_size))

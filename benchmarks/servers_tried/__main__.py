@@ -86,7 +86,13 @@ def play_fsbench(
         "arrivals": {"process": "closed", "concurrency": 1},
         "users": {"all": {"share": 1.0, "slo": {"ttft": "10s", "tbt": "1s", "attainment": 0.9}}},
         "engines": {
-            "tried": {"kind": "openai", "base_url": tried.base_url, "api": "chat", **tried.engine}
+            "tried": {
+                "kind": "openai",
+                "base_url": tried.base_url,
+                "api": "chat",
+                "prefix_cache": "shared",  # no words before a prompt: both ask for as many
+                **tried.engine,
+            }
         },
     }
     path = folder / "tried.yaml"
@@ -215,7 +221,7 @@ def try_server(name: str, args: argparse.Namespace, model: Path, work: Path) -> 
         "server": name,
         "versions": tried.versions,
         "told": examined.identity.text,
-        "answered": examined.answered,
+        "answered": (examined.answered or "").replace(f"{model.parent}/", "") or None,
         "findings": {each.what: each.outcome for each in examined.findings},
         **summarised(rounds),
     }

@@ -16,6 +16,7 @@ from reports.pages.remarks import remark_facts, remark_pairs, remarks_of
 from reports.pages.validity import warnings
 from reports.sections.attainment import ATTAINMENT
 from reports.sections.by_turn import BY_TURN
+from reports.sections.changing_rate import CHANGING_RATE
 from reports.sections.copies import COPIES
 from reports.sections.distributions import DISTRIBUTIONS
 from reports.sections.driver_lag import DRIVER_LAG
@@ -41,6 +42,7 @@ MAX_WARNINGS = 4  # on the first screen; the others unfold
 SECTIONS: tuple[RunSection[Any], ...] = (
     ATTAINMENT,
     TAILS,
+    CHANGING_RATE,
     HEAT_MAP,
     DISTRIBUTIONS,
     TIMELINE,

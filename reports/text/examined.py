@@ -24,7 +24,8 @@ _SHOWN: dict[Outcome, tuple[str, str]] = {
 def show_examined(examined: Examined, console: Console | None = None) -> None:
     """Prints who answers, a line for each finding, and the lines for a workload file."""
     console = console or console_for_output()
-    software = examined.identity.text or "a server that does not say what it is"
+    unnamed = "a server that does not name itself on any page"
+    software = examined.identity.text or unnamed
     console.print(Text.assemble((examined.base_url, "bold"), f" is {software}"), soft_wrap=True)
     asked = f"model {examined.model}"
     answered = "" if examined.answered is None else f"; answers name {examined.answered}"

@@ -10,6 +10,7 @@ import psutil
 
 from engines.api import EngineSettings
 from engines.errors import EngineInputError
+from workloads.arrivals import TOO_DENSE
 from workloads.build import build_plan
 from workloads.errors import WorkloadError
 from workloads.plan import Plan
@@ -41,6 +42,11 @@ def unheard_priorities(spec: WorkloadSpec, engines: Mapping[str, EngineSettings]
         for name, settings in engines.items()
         if settings.unheard_priorities is not None
     ]
+
+
+def doubts(plan: Plan) -> list[str]:
+    """Returns a sentence for each place where the file may mean something else than it says."""
+    return [f"{each.count:,} {each.what}" for each in plan.notes if each.what == TOO_DENSE]
 
 
 def check_size(spec: WorkloadSpec, base_directory: Path) -> None:

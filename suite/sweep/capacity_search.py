@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from suite.playing.workload import Workload
 from suite.statistics.sequential import ShareLooks
-from suite.sweep.brackets import bracket, seed_capacity
+from suite.sweep.brackets import bracket, seed_capacity, without_faults
 from suite.sweep.budget import Budget
 from suite.sweep.capacity_request import CapacityRequest
 from suite.sweep.capacity_result import CapacityResult, RateSeen, SeedCapacity, engine_capacities
@@ -71,8 +71,12 @@ class CapacitySearch:
         }
 
     @property
-    def looks(self) -> ShareLooks:
-        """Returns when a rate's run in wall time is looked at."""
+    def target_ratio(self) -> float:
+        return self._request.target_ratio
+
+    @property
+    def looks(self) -> Callable[[float], ShareLooks]:
+        """Returns when the runs of rates in wall time are looked at."""
         assert isinstance(self.judge, ShareInTheLongRun), self.judge
         return self.judge.looks
 
@@ -126,7 +130,7 @@ class CapacitySearch:
     def _answer(self, directory: SweepDirectory, engine: str, cell: SweepCell) -> Answer | None:
         if not directory.is_complete(cell):
             return None
-        return self.judge.answer(directory.directory_of(cell.name), engine)
+        return self.judge.answer(directory.directory_of(cell.name), engine, cell.values[RATE])
 
     def _keys(self) -> list[EngineSeed]:
         first = self._workload.spec.seed
@@ -157,7 +161,7 @@ class CapacitySearch:
             "baseline": None,
             "gates": [],
             "references": [],
-            **self.judge.changes,
+            **self.judge.changes(rate),
         }
         settings = [Setting(key=name, value=value, where=file) for name, value in changes.items()]
         return self._loader.load(
@@ -177,11 +181,14 @@ class CapacitySearch:
         self, found: Mapping[EngineSeed, Crossing | None], directory: SweepDirectory
     ) -> CapacityResult:
         by_engine: dict[str, list[SeedCapacity]] = {name: [] for name in self._workload.engines}
-        for (engine, seed), crossing in found.items():
-            by_engine[engine].append(self._capacity((engine, seed), crossing))
-        baseline = self._workload.spec.baseline
         is_wall = not self._workload.is_virtual
         rates = {name: self._seen(name, directory) for name in by_engine} if is_wall else None
+        for (engine, seed), crossing in found.items():
+            capacity = self._capacity((engine, seed), crossing)
+            by_engine[engine].append(
+                capacity if rates is None else without_faults(capacity, rates[engine])
+            )
+        baseline = self._workload.spec.baseline
         return CapacityResult(
             name=self._workload.spec.name,
             target_ratio=self._request.target_ratio,

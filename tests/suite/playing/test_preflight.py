@@ -78,7 +78,8 @@ RANDOM = "priorities={pattern: random}"
         ),
         (
             [*ALONE, RANDOM],
-            "engine 'mine' is sent no priorities; set priority: true if its server takes them",
+            "engine 'mine' is sent no priorities; set priority: true if its server takes them, "
+            "or put ${priority} into a header or extra_body",
         ),
         ([*ALONE, RANDOM, "engines.mine.priority=true"], None),
     ],

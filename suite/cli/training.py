@@ -69,8 +69,7 @@ def _train_network(spec: TrainingSpec, folder: Path, made_by: str) -> None:
             training.run(told)
     finally:  # what there is after Ctrl-C too
         if training.curve:
-            path = write_weights(training, made_by)
-            typer.echo(_said(training, path))
+            typer.echo(_said(training, write_weights(training, made_by)))
             typer.echo(f"learning curves: {write_training_page(folder)}")
 
 

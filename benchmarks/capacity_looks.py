@@ -1,6 +1,6 @@
 """How often is a capacity found in wall time wrong? Its looks, where the long run is known.
 
-    python -m benchmarks.capacity_looks [--workload benchmarks/capacity.yaml] [--seeds 12]
+    python -m benchmarks.capacity_looks [--workload benchmarks/capacity.yaml] [--seeds 10]
 
 A workload's twin in virtual time (benchmarks/twin.py) is played at every rate of the lattice around
 its capacity: once at length, which gives the share of users within SLO in the long run, and then
@@ -26,16 +26,18 @@ from suite.measuring.outcomes import outcomes_of
 from suite.playing.simulate import simulate
 from suite.playing.workload import Workload, resolve_workload
 from suite.records.turn_table import TurnTable, read_turns
-from suite.statistics.sequential import HIT, ShareLooks
+from suite.statistics.sequential import HIT
+from suite.sweep.capacity_request import CapacityRequest
 from suite.sweep.crossing import Answer, Crossing, Search
 from suite.sweep.lattice import Lattice
+from suite.sweep.rate_judges import ShareInTheLongRun
 from suite.sweep.rate_look import look_at
 from workloads.source import WorkloadSource
 from workloads.yaml_file import Setting, read_yaml
 
 TARGET = 0.9
-NUM_USERS = 240
-NUM_LONG = 1500  # conversations, of which the second half counts
+TOLERANCE = 0.1
+NUM_LONG = 1000  # conversations, of which the second half counts
 NUM_INSTANTS = 60  # at which a run is looked at
 NUM_SEARCHES = 2000
 STRIDE = 4  # places: 1.5 times
@@ -67,18 +69,22 @@ def long_run(source: WorkloadSource, rate: float, seed: int) -> float:
     return float((outcome[NUM_LONG // 2 :] == HIT).mean())
 
 
-def decision(source: WorkloadSource, rate: float, seed: int, looks: ShareLooks) -> Decided:
+def decision(source: WorkloadSource, rate: float, seed: int, judge: ShareInTheLongRun) -> Decided:
     """Returns what a search in wall time would have said of that run, and after how many users."""
     turns, workload = played(
-        source, arrivals__rate=rate, seed=seed, conversations__count=round(1.25 * NUM_USERS)
+        source, arrivals__rate=rate, seed=seed, **_with_underscores(judge.changes(rate))
     )
-    look = None
+    look, looks = None, judge.looks(rate)
     for instant in np.linspace(0, float(turns.done_at.max()), NUM_INSTANTS + 1)[1:]:
         look = look_at(turns.where(turns.done_at <= instant), workload.plan, looks)
         if look.answer is not Answer.UNSURE:
             break
     assert look is not None
     return Decided(answer=look.answer, num_users=look.num_users)
+
+
+def _with_underscores(changes: Mapping[str, object]) -> dict[str, object]:
+    return {key.replace(".", "__"): value for key, value in changes.items()}
 
 
 def searched(
@@ -101,20 +107,23 @@ def main() -> None:
     parser.add_argument("--engine", default="fastswitch")
     parser.add_argument("--low", type=float, default=4.0, help="conversations per second")
     parser.add_argument("--high", type=float, default=8.5)
-    parser.add_argument("--seeds", type=int, default=12)
+    parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--dry", action="store_true", help="write no result file")
     args = parser.parse_args()
     raw = read_yaml(args.workload)
     raw["engines"] = {args.engine: raw["engines"][args.engine]}
     raw |= {"baseline": None, "gates": []}
     source = WorkloadSource(path=args.workload, raw=twin(raw), settings=())
-    lattice = Lattice(tolerance_ratio=0.1)
-    looks = ShareLooks(bound=TARGET, most=NUM_USERS)
+    lattice = Lattice(tolerance_ratio=TOLERANCE)
+    request = CapacityRequest(
+        target_ratio=TARGET, num_seeds=1, tolerance_ratio=TOLERANCE, low=None, high=None
+    )
+    judge = ShareInTheLongRun(request, resolve_workload(source), args.low)
     rates, answers = [], {}
     for place in range(lattice.at_most(args.low), lattice.at_least(args.high) + 1):
         rate = lattice.rate(place)
-        shares = [long_run(source, rate, seed) for seed in (1, 2, 3)]
-        found = [decision(source, rate, 100 + seed, looks) for seed in range(args.seeds)]
+        shares = [long_run(source, rate, seed) for seed in (1, 2)]
+        found = [decision(source, rate, 100 + seed, judge) for seed in range(args.seeds)]
         answers[place] = found
         rates.append(told := _rate_told(rate, shares, found))
         _show(told, is_first=len(rates) == 1)

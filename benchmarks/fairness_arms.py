@@ -129,11 +129,11 @@ CAPACITY_SCENES = {
 # At one rate each, under every policy: who pays?
 FIXED_SCENES = {
     # 90 users of 4 conversations; one asks ten times as much as they do.
-    "regular": Scene(settings=_two_classes(0.010989, 4, "tenfold"), rate=0.12),
     "ten times the load": Scene(settings=_two_classes(0.010989, 40, "tenfold"), rate=0.12),
     "huge prompts": Scene(
         settings=_two_classes(0.010989, 40, "huge"), rate=0.12, change=huge_prompts
     ),
+    "regular": Scene(settings=_two_classes(0.010989, 4, "tenfold"), rate=0.12),
     # More than it can carry, so that service is what the policy makes of it.
     "unequal weights": Scene(
         settings={

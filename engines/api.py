@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, Self, runtime_checkable
 
@@ -16,6 +16,13 @@ from pydantic import BaseModel, ConfigDict
 from engines.facts import EngineFacts
 from engines.separation import Separation
 from engines.terms import UNKNOWN, Terms
+from engines.tls import Tls
+
+# Who of several servers is asked: one for a whole conversation, or the next for each request.
+Balance = Literal["conversation", "round_robin"]
+# Who tells how many tokens a word makes; `words`: nobody, it is one each. `auto`: usage, else
+# /tokenize.
+CountTokens = Literal["auto", "usage", "tokenize", "words"]
 
 # Arrow streams an engine may leave in its directory: its steps, the requests that ended, the
 # transfers of KV; or what another engine's server told of itself each second. Instants in them
@@ -27,12 +34,12 @@ ENGINE_LOGS = ("steps", "requests", "transfers", "server_metrics")
 class Endpoint:
     """The address of a running engine, and how it is asked."""
 
-    base_url: str  # ends in /v1
+    base_url: str  # ends in /v1, mostly; may have a query, has no user and password
     model: str
     api: Literal["completions", "chat"]
     prompt_form: Literal["token_ids", "text"]  # chat is always text
     api_key: str | None
-    extra_body: dict[str, object]  # merged into every request body
+    extra_body: dict[str, object]  # merged into every request body; prepared (engines.templates)
     is_fsbench: bool  # takes `conversation_id` and returns token ids on request
     applies_priority_trace: bool  # the engine follows the trace itself, by iteration
     takes_priority: bool  # `priority` may stand in the request body
@@ -41,6 +48,26 @@ class Endpoint:
     takes_terms: bool = False  # and heeds who asks and what was promised, said in the same place
     separation: Separation | None = None  # None: the server starts anew with each trial
     opening_token_ids: tuple[int, ...] = ()  # a trial's own, before each first prompt
+    other_base_urls: tuple[str, ...] = ()  # of servers that answer beside `base_url`
+    balance: Balance = "conversation"  # which of them is asked
+    headers: dict[str, str] = field(default_factory=dict)  # of every request; prepared, too
+    renamed: dict[str, str] = field(default_factory=dict)  # fields of a body, by their usual name
+    omitted: tuple[str, ...] = ()  # fields that are not sent
+    tls: Tls | None = None
+    secrets: tuple[str, ...] = ()  # not to be written down, whoever says them
+    count_tokens: CountTokens = "words"  # by whom prompts of words are made as long as planned
+    tokenizer: str | None = None  # the file, or its folder, that counts in place of all others
+
+    @property
+    def base_urls(self) -> tuple[str, ...]:
+        return (self.base_url, *self.other_base_urls)
+
+    @property
+    def sends_priority(self) -> bool:
+        """Whether anything in a request tells the priority."""
+        return self.takes_priority or any(
+            "${priority}" in str(value) for value in (self.headers, self.extra_body)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +186,10 @@ class EngineSettings(BaseModel, ABC):
     def check_model(self) -> None:
         """Raises EngineInputError where the model can be seen to be missing; reads no weights."""
 
+    def check_environment(self, name: str, environment: Mapping[str, str]) -> None:
+        """Raises EngineInputError where the environment lacks what the settings take from it, or
+        holds what can not be sent. `name` is the engine's."""
+
     def check_longest(self, num_tokens: int) -> None:
         """Raises EngineInputError where a plan whose longest turn has so many tokens, history,
         prompt and answer together, can be seen not to fit. The message begins with the setting."""
@@ -167,6 +198,11 @@ class EngineSettings(BaseModel, ABC):
     def unheard_priorities(self) -> str | None:
         """Returns what to do so that the engine hears of priorities; None where it does."""
         return None
+
+    @property
+    def filled_places(self) -> Collection[str]:
+        """Returns the names of what is filled in for each request, as in `${user_id}`."""
+        return ()
 
     def facts(self) -> EngineFacts:
         """Returns what a reader of its figures has to know; recorded in the run's manifest."""

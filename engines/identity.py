@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from engines.api import Endpoint
 from engines.identity_pages import PAGES, KnownPage, Page, positive, short_text, software_of_header
 from engines.separation import Reply, Server
+from engines.templates import NOBODY, fill
 
 LOOK_TIMEOUT_S = 2.0  # of one page
 ALL_TIMEOUT_S = 6.0  # of all pages together
@@ -49,11 +50,11 @@ def identify(server: Server, model: str | None, *, is_thorough: bool = False) ->
     """Returns what the server tells of itself and of the model; asks a few pages, each for a
     moment, and gives up at once where it hangs. Thorough: also pages that cost a server work."""
     looked = _Look(server)
-    listed = looked.page(f"{server.base_url.rstrip('/')}/models")
+    listed = looked.page(server.url("/models"))
     entry = _entry(listed, model)
     found = _of_entry(entry)
     for known in _likely_first(str(entry.get("owned_by", "")).lower(), is_thorough):
-        told = looked.page(f"{server.root}{known.path}")
+        told = looked.page(server.root_url(known.path))
         mine = None if told is None else known.read(told)
         if mine is not None:
             found = {**found, **{key: each for key, each in mine.items() if each is not None}}
@@ -66,7 +67,14 @@ def identify(server: Server, model: str | None, *, is_thorough: bool = False) ->
 
 def server_of(endpoint: Endpoint) -> Server:
     """Returns the server behind the endpoint, as it is asked beside the load."""
-    return Server(endpoint.base_url, endpoint.api_key, LOOK_TIMEOUT_S, endpoint.proxy)
+    return Server(
+        endpoint.base_url,
+        endpoint.api_key,
+        LOOK_TIMEOUT_S,
+        endpoint.proxy,
+        headers=fill(endpoint.headers, NOBODY),
+        tls=endpoint.tls,
+    )
 
 
 class _Look:

@@ -14,13 +14,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from engines.base_url import joined
 from engines.errors import EngineInputError
 from engines.proxied import opener_through
+from engines.secrets import shown_url
+from engines.tls import Tls
 
 FIRST_VLLM_WITH_SALT = (0, 9)
 _REQUEST_LINE = r"^(GET|POST|PUT|DELETE) /\S*$"
@@ -94,37 +97,45 @@ MAX_PAGE_BYTES = 8 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that is asked about its cache, beside the load."""
+    """A server that is asked beside the load, in the load's way."""
 
-    base_url: str  # as clients use it
+    base_url: str  # as clients use it, without user and password
     api_key: str | None
     timeout_s: float
     proxy: str | None = None  # the load's
+    headers: Mapping[str, str] = field(default_factory=dict)  # whole: nothing is filled in
+    tls: Tls | None = None
 
-    @property
-    def root(self) -> str:
-        return self.base_url.rstrip("/").removesuffix("/v1")
+    def url(self, path: str) -> str:
+        return joined(self.base_url, path)
 
-    def ask(self, method: str, url: str) -> bytes:
-        """Returns the answer's body. Raises OSError, urllib's HTTPError among them."""
-        headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+    def root_url(self, path: str) -> str:
+        return joined(self.base_url, path, is_from_root=True)
+
+    def ask(self, method: str, url: str, content: object | None = None) -> bytes:
+        """Returns the answer's body; `content` goes as JSON. Raises OSError, urllib's HTTPError
+        among them."""
+        headers = self._headers()
         data = b"" if method in ("POST", "PUT") else None
+        if content is not None:
+            data, headers["Content-Type"] = json.dumps(content).encode(), "application/json"
         request = urllib.request.Request(url, method=method, headers=headers, data=data)
+        opener = opener_through(self.proxy, self.tls)
         try:
-            with opener_through(self.proxy).open(request, timeout=self.timeout_s) as reply:
-                content: bytes = reply.read()
+            with opener.open(request, timeout=self.timeout_s) as reply:
+                answer: bytes = reply.read()
         except http.client.HTTPException as error:
             raise OSError(repr(error)) from None
-        return content
+        return answer
 
     def look(self, url: str, *, timeout_s: float | None = None) -> Reply:
         """Returns what is at the URL, a refusal too. Raises OSError where nothing answers."""
-        headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
-        request = urllib.request.Request(url, headers=headers)
+        request = urllib.request.Request(url, headers=self._headers())
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
         try:
             try:
-                reply = opener_through(self.proxy).open(request, timeout=timeout_s)
+                opener = opener_through(self.proxy, self.tls)
+                reply = opener.open(request, timeout=timeout_s)
             except urllib.error.HTTPError as error:
                 reply = error
             with reply:
@@ -136,6 +147,10 @@ class Server:
                 )
         except (http.client.HTTPException, ValueError) as error:
             raise OSError(repr(error)) from None
+
+    def _headers(self) -> dict[str, str]:
+        key = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        return key | dict(self.headers)
 
 
 def _read_until(deadline: float, reply: http.client.HTTPResponse) -> bytes:
@@ -179,10 +194,10 @@ def is_vllm_with_salt(server: Server) -> bool:
     """Returns whether the server says that it is a vLLM which knows `cache_salt`. Others are not
     tried: some refuse a field that they do not know, and most ignore it, which looks like a yes."""
     try:
-        models = json.loads(server.ask("GET", f"{server.base_url.rstrip('/')}/models"))["data"]
+        models = json.loads(server.ask("GET", server.url("/models")))["data"]
         if not models or any(each.get("owned_by") != "vllm" for each in models):
             return False
-        version = str(json.loads(server.ask("GET", f"{server.root}/version"))["version"])
+        version = str(json.loads(server.ask("GET", server.root_url("/version")))["version"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return False
     found = _VERSION_OF_VLLM.match(version)
@@ -190,9 +205,10 @@ def is_vllm_with_salt(server: Server) -> bool:
 
 
 def _reset(name: str, wanted: Reset, server: Server) -> None:
-    where = f"engine {name!r}: prefix_cache.reset: {wanted.method} {server.root}{wanted.path}"
+    url = server.root_url(wanted.path)
+    where = f"engine {name!r}: prefix_cache.reset: {wanted.method} {shown_url(url)}"
     try:
-        server.ask(wanted.method, f"{server.root}{wanted.path}")
+        server.ask(wanted.method, url)
     except urllib.error.HTTPError as error:
         with error:
             raise EngineInputError(

@@ -38,10 +38,20 @@ from workloads.spec_traffic import (
 from workloads.units import duration_text
 
 RatedArrivals = PoissonArrivals | GammaArrivals | ConstantArrivals | StepsArrivals | RampArrivals
+TOO_DENSE = (
+    "conversations start at the trace's own instants, under a millisecond apart (median): its "
+    "timestamps may be in another unit; arrivals.scale multiplies them"
+)
+MANY_STARTS, DENSE_US = 20, 1000
 TRACE_GAPS = "pauses taken from the trace (they may hold the previous answer's own time)"
 
 
-def start_instants(arrivals: ArrivalsSpec, shapes: Sequence[ConversationShape], seed: int) -> Ints:
+def start_instants(
+    arrivals: ArrivalsSpec,
+    shapes: Sequence[ConversationShape],
+    seed: int,
+    tally: Tally | None = None,
+) -> Ints:
     """Returns microseconds after the run's start, shape [num_conversations], never falling.
 
     They are all zero in closed mode, where only the order counts. Raises WorkloadError.
@@ -50,8 +60,24 @@ def start_instants(arrivals: ArrivalsSpec, shapes: Sequence[ConversationShape], 
         return np.zeros(len(shapes), dtype=np.int64)
     if not isinstance(arrivals, TraceArrivals):
         return _planned_starts(arrivals, len(shapes), seed)
-    known = np.array([shape.start_us or 0 for shape in shapes], dtype=np.float64)
-    return _whole((known - known[0]) * arrivals.scale, "arrivals.scale")
+    if any(shape.start_us is None for shape in shapes):
+        raise WorkloadError(
+            "arrivals.process trace needs an instant for each conversation of the trace (start_s), "
+            "which some have not"
+        )
+    known = np.array([shape.start_us for shape in shapes], dtype=np.float64)
+    starts = _whole((known - known[0]) * arrivals.scale, "arrivals.scale")
+    if tally is not None and _is_dense(starts):
+        tally[TOO_DENSE] = len(starts)
+    return starts
+
+
+def _is_dense(starts: Ints) -> bool:
+    """Tells whether instants seem to be in another unit; those of coarse clocks, which are often
+    equal, are not."""
+    gaps = np.diff(starts)
+    gaps = gaps[gaps > 0]
+    return len(gaps) >= MANY_STARTS and float(np.median(gaps)) < DENSE_US
 
 
 def num_starting_within(arrivals: RatedArrivals, duration_s: float, seed: int) -> int:

@@ -25,7 +25,7 @@ def build_plan(spec: WorkloadSpec, base_directory: Path) -> Plan:
     wanted = wanted_conversations(spec)
     shapes = choose_conversations(spec.conversations, base_directory, seed, tally, wanted)
     check_plan_size(shapes)
-    starts = start_instants(spec.arrivals, shapes, seed)
+    starts = start_instants(spec.arrivals, shapes, seed, tally)
     users = assign_users(spec.users, len(shapes), seed, tally)
     held = _Held(spec, tally)
     for shape, start, user in zip(shapes, starts, users, strict=True):

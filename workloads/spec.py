@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from workloads.engine_defaults import with_engine_defaults
 from workloads.errors import WorkloadError
 from workloads.source import WorkloadSource
 from workloads.spec_base import PositiveDuration, Spec
@@ -159,6 +160,13 @@ EngineEntry = Annotated[
 ]
 
 
+class DefaultsSpec(Spec):
+    engines: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Settings common to all engines; an engine's own take their place.",
+    )
+
+
 class DriverSpec(Spec):
     turn_timeout: PositiveDuration = Field(
         default=300.0, description="A turn that takes longer is given up and recorded as failed."
@@ -232,6 +240,11 @@ class WorkloadSpec(Spec):
         default=NoPriorities(pattern="none"), description="Default: none are sent."
     )
     engines: dict[Name, EngineEntry] = Field(min_length=1, description="Engines by name.")
+    defaults: DefaultsSpec = Field(
+        default=DefaultsSpec(),
+        exclude=True,  # they stand in `engines` then
+        description="What is common to many entries, written once.",
+    )
     baseline: str | None = Field(
         default=None, description="The engine that others are compared with."
     )
@@ -257,6 +270,11 @@ class WorkloadSpec(Spec):
         description="Sweep: setting (`engines.*.kv_tokens`) by its values; a cell for each "
         "combination.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _engines_have_defaults(cls, raw: Any) -> Any:
+        return with_engine_defaults(raw)
 
     @model_validator(mode="after")
     def _number_is_known(self) -> WorkloadSpec:

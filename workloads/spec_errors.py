@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -50,18 +50,34 @@ MAX_GOT_CHARACTERS = 80
 
 
 def describe(
-    error: ValidationError, path: Path, settings: Sequence[Setting], model: type[BaseModel]
+    error: ValidationError,
+    path: Path,
+    settings: Sequence[Setting],
+    model: type[BaseModel],
+    *,
+    written_as: Mapping[str, str] | None = None,
 ) -> str:
     """Returns the first problem, and how many more there are; a misspelt key comes before what it
-    leaves missing, which is no problem of its own."""
+    leaves missing, which is no problem of its own. `written_as`: keys that stand in the file under
+    another one, which the message names."""
     problems = error.errors(include_url=False)
     meant = {_meant(details, model) for details in problems}
     problems = [each for each in problems if each["type"] != "missing" or each["loc"] not in meant]
     first = min(problems, key=lambda each: each["type"] != "extra_forbidden")
-    key, text = _problem(first, model)
+    key, text = _as_written(*_problem(first, model), written_as or {})
     num_more = len(problems) - 1
     more = f" (and {num_more} more {'error' if num_more == 1 else 'errors'})" if num_more else ""
     return f"{_where(key, path, settings)}: {text}{more}"
+
+
+def _as_written(key: str, text: str, written_as: Mapping[str, str]) -> tuple[str, str]:
+    """Returns the key and the sentence, which begins with it, by the key that stands in the
+    file."""
+    for old, new in written_as.items():
+        if f"{key}.".startswith(f"{old}."):
+            full = f"{new}{key.removeprefix(old)}"
+            return full, f"{full}{text.removeprefix(key)}"
+    return key, text
 
 
 def _meant(details: ErrorDetails, model: type[BaseModel]) -> tuple[int | str, ...] | None:

@@ -11,6 +11,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+from workloads.bounds import MAX_SECONDS
+
 MICROSECONDS_PER_UNIT = {
     "us": 1,
     "ms": 1_000,
@@ -32,7 +34,10 @@ def parse_duration(value: object) -> float:
     match = re.fullmatch(DURATION_PATTERN, value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"must be written like {_EXAMPLES}, got {value!r}")
-    return round(float(match[1]) * MICROSECONDS_PER_UNIT[match[2]]) / 1_000_000
+    microseconds = float(match[1]) * MICROSECONDS_PER_UNIT[match[2]]
+    if microseconds > MAX_SECONDS * 1e6:
+        raise ValueError(f"must be ≤ {MAX_SECONDS // 3600}h, got {match[0][:40]!r}")
+    return round(microseconds) / 1_000_000
 
 
 def duration_text(seconds: float) -> str:

@@ -39,7 +39,7 @@ def _cache_folder(package: Path) -> Path:
     return home / "__pycache__" / f"compiled-{digest.hexdigest()[:16]}"
 
 
-numba.config.CACHE_DIR = str(_cache_folder(Path(__file__).parent))
+numba.config.CACHE_DIR = str(_cache_folder(Path(__file__).parent))  # type: ignore[attr-defined]
 
 
 def compiled(function: Function) -> Function:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.jobshop.features import NUM_FEATURES, describe_candidate
-from engines.jobshop.learned import to_choice
+from engines.jobshop.policy import to_choice
 from engines.jobshop.problem import Shop
 from engines.jobshop.simulator import ALL_DONE, IDLE, act
 from engines.jobshop.state import CLOCK, DONE, PROCESSING, State, makespan, new_state

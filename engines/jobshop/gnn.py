@@ -93,8 +93,8 @@ class Round(nn.Module):
         waiting, held_by = batch.holds
         heard = heard.index_add(0, waiting, self.waits_for(y[held_by]))
         heard = heard.index_add(0, held_by, self.awaited_by(y[waiting]))
-        heard = self.out(F.relu(heard))
-        return x + heard
+        change: Tensor = self.out(F.relu(heard))
+        return x + change
 
 
 def pooled(x: Tensor, group: Tensor, count: int) -> Tensor:

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engines.jobshop.compiled import compiled
 from engines.jobshop.gnn import DispatchNet, GraphBatch, batch_of, log_shares
 from engines.jobshop.graph import Graph, graph_of
 from engines.jobshop.planned_policy import Step, follow_plans
+from engines.jobshop.policy import to_choice
 from engines.jobshop.problem import Integers, Shop
 from engines.jobshop.rollout import Mind, foresee, new_mind
-from engines.jobshop.simulator import ALL_DONE, IDLE, act, candidates, may_idle, to_decision
+from engines.jobshop.simulator import ALL_DONE, act
 from engines.jobshop.state import State, copy_state, makespan, new_state
 
 
@@ -36,23 +36,6 @@ class Question:
 
 
 Pick = Callable[[Question, Tensor], Integers]  # scores [C] to the place of each one's choice
-
-
-@compiled
-def to_choice(shop: Shop, state: State, choices: Integers) -> tuple[int, int]:
-    """Runs on, past decisions without a choice, to one with two or more, written into `choices`
-    [n + 1]. Returns the machine, or ALL_DONE, and how many they are."""
-    while True:
-        machine = to_decision(shop, state)
-        if machine == ALL_DONE:
-            return ALL_DONE, 0
-        count = candidates(shop, state, machine, choices)
-        if may_idle(shop, state, machine):
-            choices[count] = IDLE
-            count += 1
-        if count > 1:
-            return machine, count
-        act(shop, state, machine, choices[0])
 
 
 def play_together(net: DispatchNet, plays: Sequence[tuple[Shop, State]], pick: Pick) -> None:

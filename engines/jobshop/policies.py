@@ -36,7 +36,7 @@ class RuleSettings(PolicySettings):
     kind: Literal["rule"]
     rule: RuleName
     blocked_first: bool = Field(
-        False, description="Jobs that block a machine go before those that have not begun."
+        default=False, description="Jobs that block a machine go before those that have not begun."
     )
 
     def build(self) -> Policy:
@@ -47,7 +47,7 @@ class LinearSettings(PolicySettings):
     """`kind: linear`: a weighted sum of features, its weights found by evolution strategies."""
 
     kind: Literal["linear"]
-    weights: str = Field("shipped", description="`shipped`, or the path of a .json file.")
+    weights: str = Field(default="shipped", description="`shipped`, or the path of a .json file.")
 
     def build(self) -> Policy:
         return RulePolicy(rule=linear_rule(load_linear(self.weights)))
@@ -56,8 +56,8 @@ class LinearSettings(PolicySettings):
 class OverBase(PolicySettings):
     """What policies that play a base rule to the end have in common."""
 
-    base: BaseName = Field("random", description="A rule, or `linear` with its shipped weights.")
-    blocked_first: bool = Field(False, description="Of the base, as in kind: rule.")
+    base: BaseName = Field(default="random", description="A rule, or `linear` as it is shipped.")
+    blocked_first: bool = Field(default=False, description="Of the base, as in kind: rule.")
 
     def base_rule(self) -> BaseRule:
         if self.base == "linear":
@@ -70,9 +70,9 @@ class RolloutSettings(OverBase):
     on from it."""
 
     kind: Literal["rollout"]
-    samples: int = Field(10, ge=1, description="Completions of each choice.")
-    aim: Aim = Field("mean", description="Which end of them counts: their mean, or the best.")
-    idle: bool = Field(False, description="Whether leaving the machine idle is a choice.")
+    samples: int = Field(default=10, ge=1, description="Completions of each choice.")
+    aim: Aim = Field(default="mean", description="What counts: their mean end, or the best.")
+    idle: bool = Field(default=False, description="Whether leaving the machine idle is a choice.")
 
     def build(self) -> Policy:
         return RolloutPolicy(
@@ -85,7 +85,7 @@ class BestOfSettings(OverBase):
     decision, and again after each interruption's begin and end."""
 
     kind: Literal["best-of"]
-    samples: int = Field(100, ge=1, description="Schedules that are thought of each time.")
+    samples: int = Field(default=100, ge=1, description="Schedules that are thought of each time.")
 
     def build(self) -> Policy:
         return BestOfPolicy(base=self.base_rule(), samples=self.samples)
@@ -95,9 +95,9 @@ class GnnSettings(PolicySettings):
     """`kind: gnn`: a graph network, trained by `fsbench train`."""
 
     kind: Literal["gnn"]
-    weights: str = Field("shipped", description="`shipped`, or a weights.pt that training wrote.")
+    weights: str = Field(default="shipped", description="`shipped`, or what training wrote.")
     samples: int = Field(
-        1,
+        default=1,
         ge=1,
         description="1: the choice that scores highest. More: so many schedules are drawn and the "
         "best is followed, as in kind: best-of.",

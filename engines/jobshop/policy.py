@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from engines.jobshop.compiled import compiled
 from engines.jobshop.problem import Integers, Shop
 from engines.jobshop.simulator import ALL_DONE, IDLE, act, candidates, may_idle, to_decision
 from engines.jobshop.state import State
@@ -33,3 +34,20 @@ def play_by(choose: Choose, shop: Shop, state: State, *, idles: bool) -> None:
         chosen = int(choices[0]) if len(choices) == 1 else choose(machine, choices)
         act(shop, state, machine, chosen)
         machine = to_decision(shop, state)
+
+
+@compiled
+def to_choice(shop: Shop, state: State, choices: Integers) -> tuple[int, int]:
+    """Runs on, past decisions without a choice, to one with two or more, written into `choices`
+    [n + 1]. Returns the machine, or ALL_DONE, and how many they are."""
+    while True:
+        machine = to_decision(shop, state)
+        if machine == ALL_DONE:
+            return ALL_DONE, 0
+        count = candidates(shop, state, machine, choices)
+        if may_idle(shop, state, machine):
+            choices[count] = IDLE
+            count += 1
+        if count > 1:
+            return machine, count
+        act(shop, state, machine, choices[0])

@@ -14,6 +14,7 @@ from reports.pages import first_screen
 from reports.pages.references import reference_line
 from reports.pages.validity import recorded_warnings, warnings
 from reports.words import units
+from reports.words.lengths import prompt_lengths_text
 from reports.words.numbers import interval_at, value_at
 from reports.words.unwhole_turns import unwhole_turns
 from reports.words.wording import (
@@ -64,6 +65,8 @@ def show_summary(metrics: Json, report: Path | None, console: Console | None = N
         if engine["version"] is not None:  # not this project's own
             line = Text.assemble((name, "bold"), f" is {engine['version']}")
             console.print(line, soft_wrap=True)
+        if (said := prompt_lengths_text(engine.get("prompt_lengths"))) is not None:
+            console.print(Text.assemble((name, "bold"), f" {said}"), soft_wrap=True)
     _print_references(metrics, console)
     _print_gates([each for each in gates if each["outcome"] != "fail"], console)
     if report is not None:
@@ -218,7 +221,9 @@ def _when(plan: Plan, summary: PlanSummary) -> str:
 
 
 def _class_table(plan: Plan) -> Table:
-    table = _plain_table("class", "users", "conversations", "turns", "TTFT SLO", "TBT SLO")
+    table = _plain_table(
+        "class", "users", "conversations", "turns", "TTFT SLO", "TBT SLO", "max gap"
+    )
     for user_class in plan.user_classes:
         mine = [each for each in plan.conversations if each.user_class == user_class.name]
         table.add_row(
@@ -228,6 +233,7 @@ def _class_table(plan: Plan) -> Table:
             units.count(sum(len(each.turns) for each in mine)),
             units.duration(user_class.slo.ttft_s),
             units.duration(user_class.slo.tbt_s),
+            units.duration(user_class.slo.max_gap_s),
         )
     return table
 

@@ -29,6 +29,12 @@ GLOSSARY: dict[str, tuple[str, str]] = {
         "assuming any distribution. Open where the sample is too small to bound it. A percentile "
         "itself needs at least one sample expected beyond it: P99 100 samples, P99.9 1,000.",
     ),
+    "learning_curves": (
+        "Learning curves",
+        "What a network in training does on shops that it never trains on, checkpoint by "
+        "checkpoint: its makespans, deciding greedily, over those of the rule FIFO with blocked "
+        "jobs first. First it has lessons from rollouts, then it learns from its own plays (PPO).",
+    ),
     "gates": (
         "Gates",
         "Bounds the workload file sets. A number passes or fails only if its whole interval "

@@ -26,6 +26,8 @@ def why_unsure(seen: RateSeen, target_ratio: float) -> str:
         return ""
     if not seen.is_finished:
         return "cut short: the budget was used up"
+    if seen.limits.fault is not None and seen.interval[1] < target_ratio:
+        return f"not the engine: {seen.limits.fault}"
     if seen.interval[0] > target_ratio:
         return "waits went on growing, so that the share will fall"
     return f"too near to the target for {units.count(seen.num_users)} users to tell"
@@ -34,8 +36,7 @@ def why_unsure(seen: RateSeen, target_ratio: float) -> str:
 def limited_by(limits: Limits) -> str:
     """Returns the cause in a few words; what is only seen from outside is said so."""
     not_the_engine = {
-        "the driver: it was late itself": limits.is_driver_valid is False,
-        "this machine: it did not keep the GPU's pace": limits.is_pace_kept is False,
+        f"not the engine: {limits.fault}": limits.fault is not None,
         "nothing: no turn missed": not limits.num_missed,
         "failing turns": (limits.failed_ratio or 0) >= MOSTLY,
     }

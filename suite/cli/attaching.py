@@ -47,13 +47,14 @@ def meet_server(base_url: str, workload: Workload) -> None:
     Raises EngineError or EngineInputError where it can not be asked.
     """
     from engines.openai import OpenAISettings, find_endpoint
+    from engines.secrets import shown_url
     from reports.words.units import duration
     from suite.plurals import several
 
     for name, settings in workload.engines.items():
         if isinstance(settings, OpenAISettings) and settings.base_url == base_url:
             model = find_endpoint(name, settings).model
-            typer.echo(f"{base_url} serves {model}", err=True)
+            typer.echo(f"{shown_url(base_url)} serves {model}", err=True)
     promises = "; ".join(
         f"{each.name} TTFT {duration(each.slo.ttft_s)}, TBT {duration(each.slo.tbt_s)}"
         for each in workload.plan.user_classes
@@ -68,9 +69,11 @@ def meet_server(base_url: str, workload: Workload) -> None:
 
 def say_how_to_change(base_url: str) -> None:
     """Tells the way from the default workload to one's own."""
+    from engines.secrets import shown_url
+
+    shown = quote(shown_url(base_url))
     typer.echo(
         "that was the default workload: change a value with --set arrivals.concurrency=8, or all "
-        f"of it in a file: fsbench init {quote(base_url)}; what the server takes: fsbench doctor "
-        f"{quote(base_url)}",
+        f"of it in a file: fsbench init {shown}; what the server takes: fsbench doctor {shown}",
         err=True,
     )

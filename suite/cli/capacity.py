@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from suite.cli.app import ExitCode, Overrides, app
-from suite.cli.executing import (
-    Jobs,
-    On,
-    Where,
-    check_one_after_another,
-    executor_for,
-    interrupt_on_sigterm,
-)
+from suite.cli.attaching import meet_server
+from suite.cli.executing import Jobs, On, Where, executor_for, interrupt_on_sigterm
 from suite.cli.sweeping import how_to_go_on, write_page
 from suite.cli.workload_argument import WorkloadArgument, read_workload
 from suite.plurals import several
@@ -23,10 +17,10 @@ from suite.plurals import several
 if TYPE_CHECKING:
     from suite.playing.workload import Workload
     from suite.sweep.budget import Budget
-    from suite.sweep.capacity_request import CapacityRequest
     from suite.sweep.capacity_result import CapacityResult
     from suite.sweep.capacity_search import CapacitySearch
     from suite.sweep.directory import SweepDirectory
+    from suite.sweep.executors import Executor
     from workloads.source import WorkloadSource
 
 # Neighbouring rates: a run costs nothing in virtual time, minutes in wall time.
@@ -78,6 +72,7 @@ def capacity(
     from suite.sweep.budget import Budget
     from suite.sweep.capacity_request import CapacityRequest
     from suite.sweep.capacity_search import CapacitySearch
+    from workloads.attach import base_url_of
 
     source = _read(named, overrides)
     workload = resolve_workload(source)
@@ -93,13 +88,16 @@ def capacity(
     limit = Budget(_seconds(budget))
     search = CapacitySearch(source, workload, request, limit)
     where = Where(root=out, resume=resume, jobs=jobs, on=on)
+    executor = executor_for(where, are_virtual=workload.is_virtual)  # refuses what can not be
+    if (base_url := base_url_of(named)) is not None:
+        meet_server(base_url, workload)
     interrupt_on_sigterm()
+    sweep = _directory(where, source, workload)
     try:
-        sweep = _directory(where, source, workload)
         if workload.is_virtual:
-            found = _search_virtually(search, sweep, where, workload, num_seeds=request.num_seeds)
+            found = _search_virtually(search, sweep, executor, workload)
         else:
-            found = _search(search, sweep, workload, where, request, limit, num_workers=workers)
+            found = _search(search, sweep, workload, limit, num_workers=workers)
     except KeyboardInterrupt:
         typer.echo(how_to_go_on(sweep.path), err=True)
         raise typer.Exit(ExitCode.INCOMPLETE) from None
@@ -109,18 +107,12 @@ def capacity(
 
 
 def _search_virtually(
-    search: CapacitySearch,
-    sweep: SweepDirectory,
-    where: Where,
-    workload: Workload,
-    *,
-    num_seeds: int,
+    search: CapacitySearch, sweep: SweepDirectory, executor: Executor, workload: Workload
 ) -> CapacityResult:
     from suite.sweep.sweep_display import SweepDisplay
 
-    executor = executor_for(where, are_virtual=True)
     engines = several(len(workload.engines), "engine")
-    typer.echo(f"{sweep.path}: {engines} × {several(num_seeds, 'seed')}", err=True)
+    typer.echo(f"{sweep.path}: {engines} × {several(search.judge.num_seeds, 'seed')}", err=True)
     with SweepDisplay(f"{workload.spec.name} capacity") as progress:
         return search.run(sweep, executor, on_cell=progress.on_cell, expect=progress.expect)
 
@@ -129,8 +121,6 @@ def _search(
     search: CapacitySearch,
     sweep: SweepDirectory,
     workload: Workload,
-    where: Where,
-    request: CapacityRequest,
     budget: Budget,
     *,
     num_workers: int,
@@ -139,14 +129,11 @@ def _search(
     from suite.sweep.capacity_display import CapacityDisplay
     from suite.sweep.rates_one_by_one import RatesOneByOne
 
-    check_one_after_another(where)
     limit = "" if budget.limit_s is None else f", at most {budget.limit_s / 60:g} min"
     engines = several(len(workload.engines), "engine")
     typer.echo(f"{sweep.path}: {engines} in wall time{limit}", err=True)
-    engines_by_name = list(workload.engines)
-    with CapacityDisplay(
-        workload.spec.name, engines_by_name, request.target_ratio, budget
-    ) as display:
+    name, target_ratio = workload.spec.name, search.target_ratio
+    with CapacityDisplay(name, list(workload.engines), target_ratio, budget) as display:
         executor = RatesOneByOne(
             looks=search.looks, budget=budget, display=display, num_workers=num_workers
         )

@@ -50,22 +50,16 @@ def executor_for(where: Where, *, are_virtual: bool, num_workers: int = 1) -> Ex
 
     from suite.sweep.executors import OneAfterAnother, OverCores
     from suite.sweep.ray_executor import OverRay, load_ray
+    from workloads.errors import InputError
 
     if not are_virtual:
-        check_one_after_another(where)
+        for name, value in {"--on": where.on, "--jobs": where.jobs}.items():
+            if value is not None and value != 1:
+                raise InputError(
+                    f"{name} {value}: an engine of this workload runs in wall time, and its cells "
+                    f"one after another, or they would disturb each other; leave {name} out"
+                )
         return OneAfterAnother(num_workers)
     if where.on is not None:
         return OverRay(load_ray(where.on), where.on)
     return OverCores(where.jobs or len(os.sched_getaffinity(0)))
-
-
-def check_one_after_another(where: Where) -> None:
-    """Refuses to run cells in wall time beside each other. Raises InputError."""
-    from workloads.errors import InputError
-
-    for name, value in {"--on": where.on, "--jobs": where.jobs}.items():
-        if value is not None and value != 1:
-            raise InputError(
-                f"{name} {value}: an engine of this workload runs in wall time, and its cells "
-                f"one after another, or they would disturb each other; leave {name} out"
-            )

@@ -51,7 +51,7 @@ def plan(
 @app.command()
 def validate(workload: WorkloadArgument, overrides: Overrides = None) -> None:
     """Check a workload file, its traces and its engines' settings and models; start nothing."""
-    from suite.playing.preflight import check_models, unheard_priorities
+    from suite.playing.preflight import check_models, doubts, unheard_priorities
     from suite.playing.workload import engines_of, resolve_workload
     from suite.sweep.cells import load_cells
     from workloads.matrix import read_matrix
@@ -71,7 +71,7 @@ def validate(workload: WorkloadArgument, overrides: Overrides = None) -> None:
         f"{several(resolved.plan.num_turns, 'turn')}, engines: {', '.join(resolved.engines)}; "
         f"plan {resolved.plan.digest[:12]}"
     )
-    for note in unheard_priorities(resolved.spec, resolved.engines):
+    for note in [*unheard_priorities(resolved.spec, resolved.engines), *doubts(resolved.plan)]:
         typer.echo(f"! {note}")
 
 

@@ -85,9 +85,9 @@ def _run_once(
 ) -> int:
     """Plays and judges one workload and returns the exit code; `base_url`: of a server that was
     named in place of a file."""
-    from suite.playing.preflight import unheard_priorities
+    from suite.playing.preflight import doubts, unheard_priorities
 
-    for note in unheard_priorities(workload.spec, workload.engines):
+    for note in [*unheard_priorities(workload.spec, workload.engines), *doubts(workload.plan)]:
         typer.echo(f"! {note}", err=True)
     if base_url is not None:
         meet_server(base_url, workload)

@@ -11,13 +11,15 @@ from typing import Literal
 import numpy as np
 
 from engines.api import Endpoint
+from engines.templates import NOBODY
 from engines.terms import UNKNOWN
 from suite.driver.answer import Answer
 from suite.driver.connection import ConnectionFailedError, Exchange
 from suite.driver.digest import Digest
 from suite.driver.http1 import Response
 from suite.driver.pool import Pool
-from suite.driver.prompt import History, PromptError, RequestWriter
+from suite.driver.prompt import History, PromptError
+from suite.driver.request_writer import RequestWriter
 from suite.driver.target import Target
 from workloads.plan_parts import Turn
 
@@ -59,7 +61,7 @@ class Asker:
     def __init__(self, endpoint: Endpoint, *, timeout_s: float) -> None:
         self._endpoint = endpoint
         self._timeout_s = timeout_s
-        self._target = Target.from_url(endpoint.base_url, endpoint.proxy)
+        self._target = Target.from_url(endpoint.base_url, endpoint.proxy, endpoint.tls)
         self._pool = Pool(self._target, asyncio.get_running_loop())
 
     @classmethod
@@ -94,9 +96,7 @@ class Asker:
             history.ask(turn)
         except PromptError as error:
             return Heard(answer=Answer(), response=None, sent_at_ns=0, failure=str(error))
-        request = writer.write(
-            history, turn, conversation_id="doctor", priority=None, terms=UNKNOWN
-        )
+        request = writer.write(history, turn, NOBODY, UNKNOWN)
         heard = await self._exchange(request)
         if heard.failure is None or heard.response is None:
             return heard

@@ -12,9 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from engines.api import Endpoint
+from engines.attachment import counter_page
 from engines.counter_names import COUNTER_NAMES, recognised
 from engines.identity import ServerIdentity, identify, server_of
 from engines.openai import OpenAISettings, find_endpoint
+from engines.secrets import shown_url
 from engines.separation import Server
 from engines.server_metrics import samples_on
 from suite.doctor.asking import Api, Asker, Heard
@@ -50,7 +52,7 @@ def examine_server(
     all: nobody listens, a key is missing, the model is not named."""
     endpoint = replace(find_endpoint(name, settings), takes_priority=True)
     server = server_of(endpoint)
-    say(f"{settings.base_url} serves {endpoint.model}")
+    say(f"{shown_url(endpoint.base_url)} serves {endpoint.model}")
     identity = identify(server, endpoint.model, is_thorough=True)
     examination = _Examination(name, settings, endpoint, timeout_s, say)
     asyncio.run(examination.ask_all())
@@ -89,7 +91,7 @@ class _Examination:
         entry, comments, others = workload_entry(settings, self._endpoint, self.findings, identity)
         return Examined(
             name=self._name,
-            base_url=settings.base_url,
+            base_url=shown_url(self._endpoint.base_url),
             model=self._endpoint.model,
             identity=identity,
             answered=None if asked.first is None else _answerer(asked.first),
@@ -218,7 +220,9 @@ def _answerer(heard: Heard) -> str | None:
 
 def _counter_findings(settings: OpenAISettings, server: Server) -> list[Finding]:
     """Looks at the counter page that is named, else at the usual place."""
-    url = settings.metrics_url or f"{server.root}/metrics"
+    url = server.root_url("/metrics")
+    if settings.metrics_url is not None:
+        server, url = counter_page(server, settings.metrics_url)
     what = "counter page"
     try:
         reply = server.look(url)

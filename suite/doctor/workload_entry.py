@@ -8,9 +8,10 @@ from typing import Any
 from engines.api import Endpoint
 from engines.identity import ServerIdentity
 from engines.openai import OpenAISettings
+from engines.secrets import without_secrets
 from suite.doctor.findings import Finding
 
-_FIRST = ("kind", "base_url", "api", "model")
+_FIRST = ("kind", "base_url", "base_urls", "api", "model")
 
 
 def workload_entry(
@@ -23,8 +24,8 @@ def workload_entry(
     with their values."""
     found = {each.what: each for each in findings}
     given = settings.model_dump(mode="json", exclude_defaults=True, by_alias=True)
-    entry: dict[str, Any] = {"kind": settings.kind, "base_url": settings.base_url, "api": settings.api}
-    entry |= {"model": endpoint.model, **given}
+    entry: dict[str, Any] = {"kind": settings.kind, "api": settings.api, "model": endpoint.model}
+    entry |= without_secrets(given)
     comments: dict[str, str] = {}
     _choose_api(entry, comments, found)
     _choose_fields(entry, comments, found, is_vllm=identity.software == "vLLM")
@@ -34,7 +35,7 @@ def workload_entry(
     others = {}
     if identity.context_tokens is not None:
         others["conversations.max_context_tokens"] = f"{identity.context_tokens} or less"
-    first = {key: entry.pop(key) for key in _FIRST}
+    first = {key: entry.pop(key) for key in _FIRST if key in entry}
     return first | entry, comments, others
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from engines.secrets import hidden
 from suite.driver.content import said_in
 from suite.driver.event_json import EventError, json_object, unknown_shape
 from suite.driver.faults import body_message, fault_of, unwhole
@@ -93,6 +95,13 @@ class Answer:
 
     def fail(self, message: str) -> None:
         self.error = self.error or one_line(message)
+
+    def hide(self, secrets: Sequence[str]) -> None:
+        """Takes out of what is kept of the server's words what it was told in confidence."""
+        if self.error is not None:
+            self.error = hidden(self.error, secrets)
+        if self.finish_reason is not None:
+            self.finish_reason = hidden(self.finish_reason, secrets)
 
     def take(self, event: Event) -> None:
         data = event.data.strip()

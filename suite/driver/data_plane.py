@@ -16,9 +16,8 @@ from engines.api import Endpoint
 from engines.terms import Slo
 from suite.driver.connection import FailureSource
 from suite.driver.pacing import sleep_roughly_until
-from suite.driver.pool import Pool
-from suite.driver.prompt import History, RequestWriter
-from suite.driver.target import Target
+from suite.driver.prompt import History
+from suite.driver.routes import Routes
 from suite.driver.turn_player import LEAD_NS, TurnPlayer
 from suite.driver.turn_record import PlannedTurn, PlayedTurn, turn_record
 from suite.records.turn_records import TurnRecord
@@ -40,6 +39,7 @@ class Shard:
     closed_concurrency: int | None
     priorities: PriorityTrace | None
     slos: Mapping[str, Slo]  # by user class
+    worker: int = 0  # of several
 
     @classmethod
     def of(cls, plan: Plan, *, worker: int, num_workers: int) -> Shard:
@@ -53,6 +53,7 @@ class Shard:
             closed_concurrency=concurrency,
             priorities=plan.priorities,
             slos=promised(plan.user_classes),
+            worker=worker,
         )
 
 
@@ -76,12 +77,11 @@ class DataPlane:
         self._is_stopping = False
         self._ended: asyncio.Queue[PlayedTurn | None] = asyncio.Queue()
         self._tasks: set[asyncio.Task[object]] = set()
-        target = Target.from_url(endpoint.base_url, endpoint.proxy)
-        self._pool = Pool(target, asyncio.get_running_loop())
+        self._routes = Routes(endpoint, asyncio.get_running_loop(), worker=shard.worker)
         self._player = TurnPlayer(
-            pool=self._pool,
-            writer=RequestWriter(endpoint, target),
-            priorities=shard.priorities if endpoint.takes_priority else None,
+            routes=self._routes,
+            secrets=endpoint.secrets,
+            priorities=shard.priorities if endpoint.sends_priority else None,
             slos=shard.slos,
             started_at_ns=started_at_ns,
             timeout_s=turn_timeout_s,
@@ -100,7 +100,7 @@ class DataPlane:
                     self._begin(group)
                 self._ended.put_nowait(None)
         finally:
-            self._pool.close()
+            self._routes.close()
 
     def stop(self, reason: str, source: FailureSource = "stop") -> None:
         """Ends what is in flight (it is recorded) and drops what waits (it is not asked)."""

@@ -27,8 +27,9 @@ from gevent.event import AsyncResult, Event
 from locust import User, events, runners, task
 from locust.runners import MasterRunner, WorkerRunner
 
+from engines.api import Endpoint
 from suite.driver.worker import Worker
-from suite.driver.worker_config import API_KEY_VARIABLE, WorkerConfig
+from suite.driver.worker_config import ENDPOINT_VARIABLE, WorkerConfig, endpoint_of_text
 from suite.records.turn_records import TurnRecord
 
 LEAD_ALONE_NS = 300_000_000  # from the decision to start to instant 0
@@ -52,7 +53,7 @@ class Arrivals(User):
 class WorkerSession:
     """Joins the data plane's thread and the greenlets: turns come over as they end."""
 
-    def __init__(self, config: WorkerConfig, environment: Any) -> None:
+    def __init__(self, config: WorkerConfig, endpoint: Endpoint, environment: Any) -> None:
         self._environment = environment
         self._is_distributed = config.role == "worker"
         self._ended_turns: collections.deque[TurnRecord] = collections.deque()
@@ -63,7 +64,7 @@ class WorkerSession:
         # The only thing of gevent's that another thread may touch.
         self._wake_up = gevent.get_hub().loop.async_()
         self._wake_up.start(self._on_wake_up)
-        self._worker = Worker(config, on_turn=self._on_turn, on_end=self._on_end)
+        self._worker = Worker(config, endpoint, on_turn=self._on_turn, on_end=self._on_end)
 
     def play(self) -> None:
         if self._has_begun:
@@ -118,13 +119,13 @@ def _add_options(parser: Any) -> None:
 
 def _on_init(environment: Any, runner: Any, **_: object) -> None:
     path = Path(environment.parsed_options.fsbench_config)
-    config = WorkerConfig.read(path, api_key=os.environ.pop(API_KEY_VARIABLE, None))
+    config, endpoint = WorkerConfig.read(path), endpoint_of_text(os.environ.pop(ENDPOINT_VARIABLE))
     _die_with(config.parent_pid)
     sys.setswitchinterval(0.0005)  # a greenlet must not hold the data plane up for 5 ms
     if isinstance(runner, MasterRunner):
         _direct(environment, runner, config.num_workers)
         return
-    session = environment.fsbench_session = WorkerSession(config, environment)
+    session = environment.fsbench_session = WorkerSession(config, endpoint, environment)
     if isinstance(runner, WorkerRunner):
         runner.register_message("start_at", session.on_start_at)
 

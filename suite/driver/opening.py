@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil, log2
 
@@ -22,9 +23,10 @@ from workloads.plan_parts import TOOLS_ROLE, Conversation, Message, TokenIds, Tu
 NUM_BITS = 60  # so many different openings at least: 8 of the 253 words
 
 
-def opening_of(plan: Plan, salt: str) -> tuple[int, ...]:
-    """Returns token ids, as many for every salt; none where the plan's tokens are all the same."""
-    alphabet = _alphabet(plan)
+def opening_of(plan: Plan, salt: str, words: Sequence[str] = WORDS) -> tuple[int, ...]:
+    """Returns token ids, as many for every salt; none where the plan's tokens are all the same.
+    `words` are those that text is made of."""
+    alphabet = _alphabet(plan, len(words))
     if len(alphabet) < 2:
         return ()
     length = ceil(NUM_BITS / log2(len(alphabet)))
@@ -37,38 +39,42 @@ def opening_of(plan: Plan, salt: str) -> tuple[int, ...]:
     return tuple(found)
 
 
-def opened(plan: Plan, opening: tuple[int, ...]) -> Plan:
+def opened(plan: Plan, opening: tuple[int, ...], words: Sequence[str] = WORDS) -> Plan:
     """Returns the plan with these before the first prompt of each conversation."""
     if not opening:
         return plan
-    return replace(plan, conversations=tuple(_opened(each, opening) for each in plan.conversations))
+    return replace(
+        plan, conversations=tuple(_opened(each, opening, words) for each in plan.conversations)
+    )
 
 
-def _opened(conversation: Conversation, opening: tuple[int, ...]) -> Conversation:
+def _opened(
+    conversation: Conversation, opening: tuple[int, ...], words: Sequence[str]
+) -> Conversation:
     """Opens its first turn, unless something was said before it, and each that puts other system
     messages to the front."""
     begins = 0 if not conversation.keeps_history else None
     turns = (
-        _opened_turn(turn, opening) if number == begins or turn.replaces_system else turn
+        _opened_turn(turn, opening, words) if number == begins or turn.replaces_system else turn
         for number, turn in enumerate(conversation.turns)
     )
     return replace(conversation, turns=tuple(turns))
 
 
-def _opened_turn(turn: Turn, opening: tuple[int, ...]) -> Turn:
+def _opened_turn(turn: Turn, opening: tuple[int, ...], words: Sequence[str]) -> Turn:
     ids = turn.new_prompt_token_ids
     if len(ids):
         ids = np.concatenate([np.array(opening, dtype=np.int32), ids])
     return replace(
         turn,
         new_prompt_token_ids=ids,
-        prompt_text=_opened_text(turn.prompt_text, opening),
-        messages=_opened_messages(turn.messages, opening),
+        prompt_text=_opened_text(turn.prompt_text, opening, words),
+        messages=_opened_messages(turn.messages, opening, words),
     )
 
 
 def _opened_messages(
-    messages: tuple[Message, ...], opening: tuple[int, ...]
+    messages: tuple[Message, ...], opening: tuple[int, ...], words: Sequence[str]
 ) -> tuple[Message, ...]:
     """Opens the first message. Tools before it are opened as well: some servers put them before
     what is said, others behind."""
@@ -77,29 +83,30 @@ def _opened_messages(
     first, *others = messages
     num = first.num_tokens + len(opening)
     if first.role != TOOLS_ROLE:
-        return (replace(first, num_tokens=num, text=_opened_text(first.text, opening)), *others)
-    tools = replace(first, num_tokens=num, text=_opened_tools(first.text or "[]", opening))
-    said = [replace(each, text=_opened_text(each.text, opening)) for each in others[:1]]
-    return (tools, *said, *others[1:])
+        text = _opened_text(first.text, opening, words)
+        return (replace(first, num_tokens=num, text=text), *others)
+    text = _opened_tools(first.text or "[]", opening, words)
+    said = [replace(each, text=_opened_text(each.text, opening, words)) for each in others[:1]]
+    return (replace(first, num_tokens=num, text=text), *said, *others[1:])
 
 
-def _opened_tools(tools: str, opening: tuple[int, ...]) -> str:
+def _opened_tools(tools: str, opening: tuple[int, ...], words: Sequence[str]) -> str:
     """Opens the description of the first tool."""
     found = json.loads(tools)
     function = found[0].get("function", found[0]) if found else {}
-    function["description"] = _opened_text(str(function.get("description", "")), opening)
+    function["description"] = _opened_text(str(function.get("description", "")), opening, words)
     return json.dumps(found, ensure_ascii=False)
 
 
-def _opened_text(text: str | None, opening: tuple[int, ...]) -> str | None:
-    return None if text is None else f"{render_ids(opening).strip()}\n{text}"
+def _opened_text(text: str | None, opening: tuple[int, ...], words: Sequence[str]) -> str | None:
+    return None if text is None else f"{render_ids(opening, words).strip()}\n{text}"
 
 
-def _alphabet(plan: Plan) -> TokenIds:
+def _alphabet(plan: Plan, num_words: int) -> TokenIds:
     """Ids that the plan uses, and that are different words too; in order."""
     prompts = [turn.new_prompt_token_ids for each in plan.conversations for turn in each.turns]
     ids = np.unique(np.concatenate([np.empty(0, dtype=np.int32), *prompts]))
     if not len(ids):  # real words only, which are never sent as ids
-        ids = np.arange(len(WORDS), dtype=np.int32)
-    _, first = np.unique(ids % len(WORDS), return_index=True)
+        ids = np.arange(num_words, dtype=np.int32)
+    _, first = np.unique(ids % num_words, return_index=True)
     return np.sort(ids[first])

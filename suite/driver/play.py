@@ -21,8 +21,9 @@ from suite.driver.early_stop import EarlyStop, StopRule
 from suite.driver.link import StopOrder
 from suite.driver.live_view import LiveView
 from suite.driver.processes import DriverProcesses, WorkerProcess
-from suite.driver.prompt import asks_ignore_eos
 from suite.driver.quality import judge
+from suite.driver.request_writer import asks_ignore_eos
+from suite.driver.wording import Wording
 from suite.records.answerers import answerers
 from suite.records.play_result import (
     IsEnough,
@@ -51,6 +52,7 @@ class Drive:
     turn_timeout_s: float  # from a turn's sending to its last byte
     num_workers: int = 1
     stop_rule: StopRule | None = None
+    wording: Wording | None = None  # of prompts in place of token ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,7 @@ def play(
         endpoint=drive.endpoint,
         num_workers=num_workers,
         turn_timeout_s=drive.turn_timeout_s,
+        wording=drive.wording,
     )
     stop: _Stop | None = None
     try:
@@ -115,7 +118,7 @@ def play(
 
 def _num_useful_workers(plan: Plan, wanted: int) -> int:
     """No more than there are conversations to hold at a time."""
-    most = len(plan.conversations)
+    most = sum(each.branch is None for each in plan.conversations)
     if plan.closed_concurrency is not None:
         most = min(most, plan.closed_concurrency)
     return max(1, min(wanted, most))

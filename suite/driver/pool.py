@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-import ssl
 import weakref
 
+from engines.tls import tls_context
 from suite.driver.clock import KernelClock
 from suite.driver.connection import (
     READ_BYTES,
@@ -43,7 +43,7 @@ class Pool:
         self._is_kernel_stamped = wants_kernel_stamps and can_be_stamped
         self._clock = KernelClock()
         self._buffer = memoryview(bytearray(READ_BYTES))
-        self._tls = ssl.create_default_context() if target.is_tls else None
+        self._tls = tls_context(target.tls) if target.is_tls else None
         self._addresses: list[tuple[socket.AddressFamily, tuple[str, int]]] = []
         self._idle: list[Connection] = []
         self._num_deaths = 0

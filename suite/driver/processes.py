@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -23,7 +23,8 @@ import suite
 from engines.api import Endpoint
 from engines.process import signal_group
 from suite.driver.link import ParentEnd, StopOrder
-from suite.driver.worker_config import API_KEY_VARIABLE, WorkerConfig
+from suite.driver.wording import Wording
+from suite.driver.worker_config import ENDPOINT_VARIABLE, WorkerConfig, endpoint_as_text
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 _KILL_AFTER_S = 3.0
@@ -56,12 +57,14 @@ class DriverProcesses:
         endpoint: Endpoint,
         num_workers: int,
         turn_timeout_s: float,
+        wording: Wording | None = None,
     ) -> None:
         self._directory = directory
         self._plan_path = plan_path.resolve()
         self._endpoint = endpoint
         self._num_workers = num_workers
         self._turn_timeout_s = turn_timeout_s
+        self._wording = wording
         self._processes: list[subprocess.Popen[bytes]] = []
         self.workers: list[WorkerProcess] = []
 
@@ -128,8 +131,8 @@ class DriverProcesses:
             shard_path=(self._directory / f"turns-{worker}.arrows").resolve(),
             worker=worker,
             num_workers=self._num_workers,
-            endpoint=replace(self._endpoint, api_key=None),
             turn_timeout_s=self._turn_timeout_s,
+            wording=self._wording,
             link_fd=fds[0] if fds else -1,
             parent_pid=os.getpid(),
         )
@@ -143,7 +146,7 @@ class DriverProcesses:
             process = subprocess.Popen(
                 command,
                 cwd=self._directory,
-                env=_environment(self._endpoint.api_key),
+                env=_environment(self._endpoint),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -168,13 +171,13 @@ class DriverProcesses:
             worker.link.close()
 
 
-def _environment(api_key: str | None) -> dict[str, str]:
+def _environment(endpoint: Endpoint) -> dict[str, str]:
     """Ours, without settings meant for other uses of Locust; `suite` is importable."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
     source = str(Path(suite.__file__).parent.parent)
     path = os.pathsep.join(part for part in (source, kept.get("PYTHONPATH")) if part)
-    key = {} if api_key is None else {API_KEY_VARIABLE: api_key}
-    return kept | {"LOCUST_SKIP_MONKEY_PATCH": "1", "PYTHONPATH": path} | key
+    told = {ENDPOINT_VARIABLE: endpoint_as_text(endpoint)}
+    return kept | {"LOCUST_SKIP_MONKEY_PATCH": "1", "PYTHONPATH": path} | told
 
 
 def _free_port() -> int:

@@ -1,4 +1,4 @@
-"""A conversation's side of the API: the history as the engine will see it, and request bodies.
+"""A conversation's side of the API: the history as the engine will see it.
 
 The history is the server's own: what it really answered, not what the plan expected. It is kept as
 the JSON it is sent as, so that a next request costs no more than what was said last.
@@ -6,16 +6,13 @@ the JSON it is sent as, so that a next request costs no more than what was said 
 
 from __future__ import annotations
 
-from collections.abc import Set
 from copy import copy
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import orjson
 
 from engines.api import Endpoint
-from engines.promise import in_milliseconds
-from engines.terms import Terms
 from suite.driver.answer import Answer
 from suite.driver.event_json import whole_text
 from suite.driver.messages import (
@@ -23,16 +20,9 @@ from suite.driver.messages import (
     fields_for_answer,
     message_json,
     plain_texts,
-    tools_fields,
     tools_of,
 )
-from suite.driver.refusals import advice
-from suite.driver.target import Target
 from workloads.plan_parts import TokenIds, Turn
-
-
-def asks_ignore_eos(endpoint: Endpoint) -> bool:
-    return bool(endpoint.extra_body.get("ignore_eos", endpoint.is_fsbench))
 
 
 class PromptError(Exception):
@@ -148,81 +138,3 @@ def _inside(text: str) -> bytes:
 def _ids_json(token_ids: TokenIds) -> bytes:
     ids = np.ascontiguousarray(token_ids)
     return orjson.dumps(ids, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
-
-
-class RequestWriter:
-    """Whole HTTP requests for one endpoint, ready for the socket."""
-
-    def __init__(self, endpoint: Endpoint, target: Target) -> None:
-        self._endpoint = endpoint
-        self.sent_fields: Set[str] = frozenset()  # of the last request; all have the same
-        path = "/chat/completions" if endpoint.api == "chat" else "/completions"
-        key = f"Authorization: Bearer {endpoint.api_key}\r\n" if endpoint.api_key else ""
-        self._head = (
-            f"POST {target.request_path}{path} HTTP/1.1\r\nHost: {target.host_header}\r\n"
-            f"Content-Type: application/json\r\nAccept: text/event-stream\r\n"
-            f"User-Agent: fsbench\r\n{target.proxy_header}{key}Content-Length: "
-        ).encode()
-
-    def write(
-        self,
-        history: History,
-        turn: Turn,
-        *,
-        conversation_id: str,
-        priority: int | None,
-        terms: Terms,
-    ) -> bytes:
-        fields = self._fields(turn, conversation_id, priority, terms)
-        body = {**tools_fields(history.tools), **fields}
-        self.sent_fields = body.keys() | {history.field}
-        content = orjson.dumps(body)
-        if history.field not in body:  # else the file's own words stand there
-            content = b'{"%b":%b,%b' % (history.field.encode(), history.json(), content[1:])
-        return b"%b%d\r\n\r\n%b" % (self._head, len(content), content)
-
-    def advice_on(self, words: str, *, status: int) -> str | None:
-        """Returns which key of the workload file to change where a refusal names one of ours."""
-        return advice(words, status=status, api=self._endpoint.api, sent=self.sent_fields)
-
-    def _fields(
-        self, turn: Turn, conversation_id: str, priority: int | None, terms: Terms
-    ) -> dict[str, Any]:
-        """Returns the fields of a request's body but for the history."""
-        endpoint = self._endpoint
-        body: dict[str, Any] = {
-            "model": endpoint.model,
-            "max_tokens": turn.num_output_tokens,
-            "temperature": 0,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        if endpoint.is_fsbench:
-            body |= {"conversation_id": conversation_id, "ignore_eos": True}
-            if endpoint.takes_terms:
-                body |= _body_terms(terms)
-        if endpoint.is_fsbench or endpoint.prompt_form == "token_ids":
-            body["return_token_ids"] = True
-        if priority is not None:
-            body["priority"] = priority
-        body |= endpoint.extra_body
-        if endpoint.names_conversation:
-            xargs = {**body.get("vllm_xargs", {}), "conversation_id": conversation_id}
-            if endpoint.takes_terms:
-                xargs |= _flat_terms(terms)
-            body["vllm_xargs"] = xargs
-        return body
-
-
-def _body_terms(terms: Terms) -> dict[str, Any]:
-    """Returns who asks and what was promised as fields of a body, without what nobody said."""
-    slo = None if terms.slo is None else in_milliseconds(terms.slo)
-    said = {"user": terms.user_id, "user_class": terms.user_class, "slo": slo}
-    return {name: value for name, value in said.items() if value is not None}
-
-
-def _flat_terms(terms: Terms) -> dict[str, Any]:
-    """Returns the same for `vllm_xargs`, which hold plain values only."""
-    said = _body_terms(terms)
-    slo = said.pop("slo", {})
-    return {**said, **slo}

@@ -19,7 +19,7 @@ from scipy import special
 from suite.driver.turn_remarks import turn_remarks
 from suite.plurals import several
 from suite.records.run_directory import DriverQuality
-from suite.records.turn_records import time_source_of
+from suite.records.turn_records import TOGETHER_S, time_source_of
 from suite.statistics.arrays import Floats, Ints
 from suite.statistics.quantiles import PERCENTILES, quantile, samples_needed
 
@@ -125,7 +125,7 @@ def _p99(samples: Floats) -> float | None:
 
 
 def _coalesced_ratio(turns: pa.Table) -> float:
-    """Returns the share of chunks that came with another in one read, of all with tokens."""
+    """Returns the share of chunks that came together with another, of all with tokens."""
     return _share_of_chunks(turns, "num_shared_chunks")
 
 
@@ -154,7 +154,10 @@ def _tpot_bias_ratio(turns: pa.Table) -> float:
     at, num_chunks = _flat(good["token_at"]), _lengths(good["token_at"])
     tokens = _flat(good["tokens_per_chunk"]).astype(np.float64)
     first = np.cumsum(num_chunks) - num_chunks
-    is_with_first = at == np.repeat(at[first], num_chunks)
+    is_apart = np.diff(at, prepend=at[0]) >= TOGETHER_S
+    is_apart[first] = False
+    num_apart = np.cumsum(is_apart)
+    is_with_first = num_apart == np.repeat(num_apart[first], num_chunks)
     received = np.add.reduceat(tokens, first)
     counted = pc.fill_null(pc.cast(good["num_output_tokens"], pa.float64()), np.nan).to_numpy()
     counted = np.where(np.isnan(counted), received, counted)

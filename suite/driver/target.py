@@ -9,6 +9,8 @@ import base64
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from engines.tls import Tls
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
@@ -40,9 +42,13 @@ class Target:
     path: str  # of the base URL, without a slash at its end
     is_tls: bool
     proxy: Proxy | None = None
+    query: str = ""  # of the base URL, with its question mark; ends each request's path
+    tls: Tls | None = None
 
     @classmethod
-    def from_url(cls, base_url: str, proxy_url: str | None = None) -> Target:
+    def from_url(
+        cls, base_url: str, proxy_url: str | None = None, tls: Tls | None = None
+    ) -> Target:
         url = urlsplit(base_url)
         is_tls = url.scheme == "https"
         return cls(
@@ -51,6 +57,8 @@ class Target:
             path=url.path.rstrip("/"),
             is_tls=is_tls,
             proxy=None if proxy_url is None else Proxy.from_url(proxy_url),
+            query=f"?{url.query}" if url.query else "",
+            tls=tls,
         )
 
     @property
@@ -76,9 +84,9 @@ class Target:
         return f"http://{self.host_header}{self.path}" if is_read else self.path
 
     @property
-    def proxy_header(self) -> str:
-        """A line of each request's head, or nothing."""
-        return self.proxy.header if self.proxy is not None and not self.is_tls else ""
+    def proxy_authorization(self) -> str | None:
+        """Returns what each request tells a proxy that reads it, if anything."""
+        return self.proxy.authorization if self.proxy is not None and not self.is_tls else None
 
     def __str__(self) -> str:
         way = f" through the proxy {self.proxy.host}:{self.proxy.port}" if self.proxy else ""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from engines.templates import RequestFacts
 from engines.terms import Slo
-from suite.driver.answer import Answer
 from suite.driver.connection import Connection, ConnectionFailedError, Exchange, FailureSource
 from suite.driver.digest import Digest
-from suite.driver.http1 import Response
 from suite.driver.pacing import sleep_roughly_until, sleep_until
-from suite.driver.pool import Pool
-from suite.driver.prompt import History, PromptError, RequestWriter
+from suite.driver.prompt import History, PromptError
+from suite.driver.routes import Routes
 from suite.driver.turn_record import PlannedTurn, PlayedTurn
 from suite.terms import terms_of
 from workloads.plan_parts import PriorityTrace
@@ -29,15 +28,15 @@ class TurnPlayer:
     def __init__(
         self,
         *,
-        pool: Pool,
-        writer: RequestWriter,
+        routes: Routes,
+        secrets: Sequence[str] = (),
         priorities: PriorityTrace | None,
         slos: Mapping[str, Slo],
         started_at_ns: int,
         timeout_s: float,
     ) -> None:
-        self._pool = pool
-        self._writer = writer
+        self._routes = routes
+        self._secrets = secrets
         self._priorities = priorities
         self._slos = slos
         self._started_at_ns = started_at_ns
@@ -53,10 +52,16 @@ class TurnPlayer:
     async def play(self, planned: PlannedTurn, history: History) -> PlayedTurn:
         """Whatever the server does ends up in what is returned."""
         priority = self._priority(planned)
-        played = PlayedTurn(planned=planned, priority=priority, scheduled_ns=planned.due_ns)
+        played = PlayedTurn(
+            planned=planned,
+            priority=priority,
+            scheduled_ns=planned.due_ns,
+            server=self._routes.next_place(planned.conversation, planned.index),
+        )
         try:
             failure = await self._ask(history, played)
             self._understand(history, played, failure)
+            played.answer.hide(self._secrets)
             return played
         finally:
             self.sent.pop(_current_task(), None)
@@ -69,7 +74,7 @@ class TurnPlayer:
             played.done_at_ns = response.read_at_ns[end]
         if answer.error is not None:  # in the server's words, which say more than what followed
             played.error_source = "server"
-            self._advise(answer, response)
+            self._advise(played)
         elif failure is not None:
             answer.fail(failure)
         elif not answer.is_done:
@@ -82,11 +87,14 @@ class TurnPlayer:
             except PromptError as error:
                 answer.fail(str(error))
 
-    def _advise(self, answer: Answer, response: Response | None) -> None:
+    def _advise(self, played: PlayedTurn) -> None:
         """Adds to a refusal which key of the workload file to change, where it names one."""
+        answer, response = played.answer, played.response
         if response is None or answer.error is None or answer.token_reads:
             return
-        found = self._writer.advice_on(answer.error, status=response.status)
+        found = self._routes.at(played.server).writer.advice_on(
+            answer.error, status=response.status
+        )
         if found is not None:
             answer.error = f"{answer.error} (fsbench: {found})"
 
@@ -97,7 +105,7 @@ class TurnPlayer:
         try:
             request = self._request(history, played)
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                connection, was_used = await self._pool.take()
+                connection, was_used = await self._routes.at(played.server).pool.take()
             if planned.follows_answer:  # until it was digested, nobody could have sent
                 played.scheduled_ns = max(planned.due_ns, time.monotonic_ns())
             await _hold_until(played.scheduled_ns, connection)
@@ -121,13 +129,14 @@ class TurnPlayer:
         history.ask(planned.turn)
         if planned.next_turn is not None:  # in a later turn of the loop: once this one is sent
             asyncio.get_running_loop().call_soon(history.expect, planned.next_turn)
-        return self._writer.write(
-            history,
-            planned.turn,
+        facts = RequestFacts(
+            user_id=planned.conversation.user_id,
+            user_class=planned.conversation.user_class,
             conversation_id=planned.conversation.conversation_id,
             priority=played.priority,
-            terms=terms_of(planned.conversation, self._slos),
         )
+        terms = terms_of(planned.conversation, self._slos)
+        return self._routes.at(played.server).writer.write(history, planned.turn, facts, terms)
 
     async def _send(
         self, connection: Connection, was_used: bool, request: bytes, played: PlayedTurn
@@ -141,7 +150,8 @@ class TurnPlayer:
             has_begun = response is not None and response.has_begun
             if not was_used or has_begun or self._stop is not None:
                 raise
-            await self._exchange(await self._pool.reopen(), request, played)
+            again = await self._routes.at(played.server).pool.reopen()
+            await self._exchange(again, request, played)
 
     async def _exchange(self, connection: Connection, request: bytes, played: PlayedTurn) -> None:
         if self._stop is not None:
@@ -156,7 +166,7 @@ class TurnPlayer:
             await exchange.done
         finally:
             if exchange.response.is_complete:
-                self._pool.give_back(connection)
+                self._routes.at(played.server).pool.give_back(connection)
             else:
                 connection.close()
             await digest.finish()

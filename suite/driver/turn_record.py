@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from operator import or_
 
 from suite.driver.answer import Answer
 from suite.driver.connection import Exchange, FailureSource
 from suite.driver.http1 import Response
-from suite.records.turn_records import TurnRecord
+from suite.records.turn_records import TOGETHER_S, TurnRecord
 from workloads.plan_parts import Conversation, Turn
 
 _VERSION_HEADERS = {"x-litellm-version": "LiteLLM", "x-vllm-version": "vLLM"}
@@ -40,6 +43,7 @@ class PlayedTurn:
     planned: PlannedTurn
     priority: int | None
     scheduled_ns: int
+    server: int | None = None  # its place among those of the endpoint; None: it has one
     exchange: Exchange | None = None
     done_at_ns: int | None = None
     answer: Answer = field(default_factory=Answer)
@@ -82,12 +86,13 @@ def turn_record(played: PlayedTurn, started_at_ns: int) -> TurnRecord:
         num_hidden_tokens=answer.num_hidden_tokens,
         counted_by=answer.counted_by,
         num_coalesced=answer.num_coalesced,
-        num_shared_chunks=sum(answer.shared_reads.values()),
+        num_shared_chunks=_num_shared_chunks([read_at_ns[read] for read in answer.token_reads]),
         num_merged_chunks=_num_merged_chunks(answer, response),
         time_source="kernel" if response is not None and response.is_kernel_stamped else "user",
         finish_reason=answer.finish_reason,
         error=answer.error,
         error_source=played.error_source if answer.error is not None else None,
+        server=played.server,
         answered_model=answer.model,
         system_fingerprint=answer.system_fingerprint,
         answered_server=server_of(response),
@@ -102,6 +107,12 @@ def server_of(response: Response | None) -> str | None:
         if headers.get(name):
             return f"{software} {headers[name]}"
     return headers.get("server") or None
+
+
+def _num_shared_chunks(at_ns: Sequence[int]) -> int:
+    """Counts chunks that came together with the one before or after."""
+    is_close = [after - before < 1e9 * TOGETHER_S for before, after in pairwise(at_ns)]
+    return sum(map(or_, [*is_close, False], [False, *is_close])) if is_close else 0
 
 
 def _num_merged_chunks(answer: Answer, response: Response | None) -> int | None:

@@ -7,7 +7,7 @@ tokenizer makes one each, but only the server's `usage` tells.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from workloads.plan_parts import Turn
 
@@ -34,6 +34,6 @@ def render(turn: Turn) -> str:
     return render_ids(turn.new_prompt_token_ids)
 
 
-def render_ids(token_ids: Iterable[int]) -> str:
+def render_ids(token_ids: Iterable[int], words: Sequence[str] = WORDS) -> str:
     """Returns a word for each, after a space."""
-    return "".join(f" {WORDS[token_id % len(WORDS)]}" for token_id in token_ids)
+    return "".join(f" {words[token_id % len(words)]}" for token_id in token_ids)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import uvloop
 
+from engines.api import Endpoint
 from engines.arrow_log import ArrowLog
 from engines.urgency import Claimant, claim_urgency
 from suite.driver.data_plane import DataPlane, Shard
@@ -21,6 +22,8 @@ from suite.driver.link import Report, WorkerEnd
 from suite.driver.open_files import raise_limit
 from suite.driver.opening import opened
 from suite.driver.tally import Tally
+from suite.driver.wording import worded
+from suite.driver.words import WORDS
 from suite.driver.worker_config import WorkerConfig
 from suite.records.turn_records import TURN_SCHEMA, TurnRecord, turn_row
 from workloads.plan import Plan
@@ -39,17 +42,21 @@ class Worker:
     def __init__(
         self,
         config: WorkerConfig,
+        endpoint: Endpoint,
         *,
         on_turn: Callable[[TurnRecord], None],
         on_end: Callable[[], None],
     ) -> None:
         self._config = config
+        self._endpoint = endpoint
         self._on_turn = on_turn
         self._on_end = on_end
         self._link = WorkerEnd(config.link_fd)
         self._log = ArrowLog(config.shard_path, TURN_SCHEMA, rows_per_batch=ROWS_PER_BATCH)
         self._tally = Tally()
-        plan = opened(Plan.read(config.plan_path), config.endpoint.opening_token_ids)
+        plan, wording = worded(Plan.read(config.plan_path), config.wording), config.wording
+        words = WORDS if wording is None else wording.words
+        plan = opened(plan, endpoint.opening_token_ids, words)
         self._shard = Shard.of(plan, worker=config.worker, num_workers=config.num_workers)
         gc.freeze()  # the plan stays; collections need not walk it
 
@@ -80,7 +87,7 @@ class Worker:
         self._tally = Tally()
         plane = DataPlane(
             self._shard,
-            endpoint=self._config.endpoint,
+            endpoint=self._endpoint,
             started_at_ns=started_at_ns,
             turn_timeout_s=self._config.turn_timeout_s,
             on_turn=self._record,

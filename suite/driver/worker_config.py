@@ -1,16 +1,18 @@
-"""What one driver process is told, as a JSON file. The API key travels in the environment."""
+"""What one driver process is told: a JSON file, and in the environment the endpoint, which holds
+keys and is written nowhere."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from engines.api import Endpoint
+from suite.driver.wording import Wording
 
-API_KEY_VARIABLE = "FSBENCH_API_KEY"
+ENDPOINT_VARIABLE = "FSBENCH_ENDPOINT"
+_ENDPOINT = TypeAdapter(Endpoint)
 
 
 class WorkerConfig(BaseModel):
@@ -21,17 +23,22 @@ class WorkerConfig(BaseModel):
     shard_path: Path  # the worker's own turns, appended to while it runs
     worker: int  # takes conversation i where i mod num_workers == worker
     num_workers: int
-    endpoint: Endpoint  # without its key
     turn_timeout_s: float
+    wording: Wording | None = None  # of prompts in place of token ids
     link_fd: int  # the worker's end of the link to the process that started it
     parent_pid: int
 
     def write(self, path: Path) -> None:
-        assert self.endpoint.api_key is None, "the key would be left on disk"
         path.write_text(self.model_dump_json(indent=2) + "\n")
 
     @classmethod
-    def read(cls, path: Path, *, api_key: str | None) -> WorkerConfig:
-        config = cls.model_validate_json(path.read_text())
-        endpoint = replace(config.endpoint, api_key=api_key)
-        return config.model_copy(update={"endpoint": endpoint})
+    def read(cls, path: Path) -> WorkerConfig:
+        return cls.model_validate_json(path.read_text())
+
+
+def endpoint_as_text(endpoint: Endpoint) -> str:
+    return _ENDPOINT.dump_json(endpoint, by_alias=True).decode()
+
+
+def endpoint_of_text(text: str) -> Endpoint:
+    return _ENDPOINT.validate_json(text)

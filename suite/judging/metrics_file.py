@@ -27,6 +27,7 @@ from suite.measuring.engine_numbers import engine_numbers
 from suite.measuring.engine_run import EngineRun, read_engine, status, version, warnings
 from suite.measuring.latencies import latency_summaries
 from suite.measuring.pace import pace_of
+from suite.measuring.prompt_lengths import LengthCheck
 from suite.measuring.window import Measured, measured
 from suite.records.reading import read_run
 from suite.records.run_directory import SCHEMA_VERSION, Manifest
@@ -186,4 +187,8 @@ def _trust(engine: EngineRun) -> tuple[Json, list[str]]:
         "tpot_doubt": engine.tpot_doubt,
         "pace": None if pace is None else pace.as_json(),
         "prefix_cache": cache.as_json(),
-    }, [*([] if pace is None else pace.warnings()), *cache.warnings()]
+    }, [
+        *([] if pace is None else pace.warnings()),
+        *cache.warnings(),
+        *LengthCheck(engine).warnings(),
+    ]

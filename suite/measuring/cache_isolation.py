@@ -19,6 +19,7 @@ from suite.measuring.engine_run import EngineRun
 from suite.measuring.shared_prefixes import SharedRatios, shared_ratios
 from suite.measuring.slowdown import solo_turns
 from suite.plurals import several
+from suite.records.prompt_lengths import PromptLengths
 from suite.records.run_directory import Isolation, Trial
 from suite.records.turn_table import TurnTable
 from suite.statistics.arrays import Bools, Floats
@@ -62,7 +63,11 @@ class CacheCheck:
         """What each trial found, in the order of the engine's trials."""
         engine = self.engine
         return [
-            findings(engine.all_turns.where(engine.all_turns.repeat == trial.repeat), engine.plan)
+            findings(
+                engine.all_turns.where(engine.all_turns.repeat == trial.repeat),
+                engine.plan,
+                trial.prompt_lengths,
+            )
             for trial in engine.trials
         ]
 
@@ -72,7 +77,8 @@ class CacheCheck:
         if not engine.trials or engine.solo is None:
             return None
         turns = solo_turns(engine.run, engine.trials[0].engine)
-        return None if turns is None else findings(turns, engine.plan)
+        lengths = engine.trials[0].prompt_lengths
+        return None if turns is None else findings(turns, engine.plan, lengths)
 
     def as_json(self) -> dict[str, Any]:
         warm = sum(each.num_warm_tokens for each in self.trials)
@@ -107,11 +113,11 @@ def doubt(found: Mapping[str, Any], *, with_solo: bool) -> str | None:
     return NOTE if is_warm else None
 
 
-def findings(turns: TurnTable, plan: Plan) -> Findings:
-    """Returns what one trial found, by its `turns`."""
+def findings(turns: TurnTable, plan: Plan, lengths: PromptLengths | None = None) -> Findings:
+    """Returns what one trial found, by its `turns`; `lengths`: of its prompts in words."""
     cached, prompt = turns.num_cached_tokens, turns.num_prompt_tokens
     is_told = ~np.isnan(cached)
-    own = _own_tokens(turns, plan)
+    own = _own_tokens(turns, plan, lengths)
     excess = cached - own
     is_warm = excess > SLACK_TOKENS
     if is_warm.any():  # only now is it worth while to look for what conversations share
@@ -126,7 +132,7 @@ def findings(turns: TurnTable, plan: Plan) -> Findings:
     )
 
 
-def _own_tokens(turns: TurnTable, plan: Plan) -> Floats:
+def _own_tokens(turns: TurnTable, plan: Plan, lengths: PromptLengths | None) -> Floats:
     """Returns what each turn's conversation has sent and received before, [num_turns]; before a
     first turn, what stands before every prompt. NaN where that is unknown."""
     order = np.lexsort((turns.turn, turns.conversation))
@@ -138,7 +144,7 @@ def _own_tokens(turns: TurnTable, plan: Plan) -> Floats:
     sent_and_received = turns.num_prompt_tokens + turns.num_output_tokens
     own = np.full(len(order), np.nan)
     own[order[1:][follows[1:]]] = sent_and_received[before[follows[1:]]]
-    own[turns.turn == 0] = _common_tokens(turns, plan)
+    own[turns.turn == 0] = _common_tokens(turns, plan, lengths)
     for row, origin in _branched(turns, plan):
         own[row] = sent_and_received[origin]
     own[_replaced(turns, plan)] = np.nan
@@ -174,11 +180,11 @@ def _branched(turns: TurnTable, plan: Plan) -> Iterator[tuple[int, int]]:
             yield row, origin
 
 
-def _common_tokens(turns: TurnTable, plan: Plan) -> float:
+def _common_tokens(turns: TurnTable, plan: Plan, lengths: PromptLengths | None) -> float:
     """Returns what even the leanest first prompt has beyond the plan's words: the chat template,
     and what the trial itself put there."""
     words = {
-        each.conversation_id: _num_words(each.turns[0])
+        each.conversation_id: _num_tokens(each.turns[0], lengths)
         for each in plan.conversations
         if not each.keeps_history
     }
@@ -191,13 +197,15 @@ def _common_tokens(turns: TurnTable, plan: Plan) -> float:
     return max(0.0, float(min(beyond))) if beyond else 0.0
 
 
-def _num_words(turn: Turn) -> int:
-    """Counts a turn's words: no tokenizer makes fewer tokens of them."""
-    if turn.messages:
-        texts = ((each.text, each.num_tokens) for each in turn.messages)
+def _num_tokens(first: Turn, lengths: PromptLengths | None) -> int:
+    """Counts the tokens of a first turn's words: no tokenizer makes fewer of them."""
+    if first.messages:
+        texts = ((each.text, each.num_tokens) for each in first.messages)
         return sum(num if text is None else len(text.split()) for text, num in texts)
-    text = turn.prompt_text
-    return len(turn.new_prompt_token_ids) if text is None else len(text.split())
+    text, num = first.prompt_text, len(first.new_prompt_token_ids)
+    if text is not None:
+        return len(text.split())
+    return num if lengths is None else lengths.num_tokens_of(num, is_first=True)
 
 
 def _shared(turns: TurnTable, chosen: Bools, ratios: SharedRatios) -> Floats:

@@ -16,6 +16,7 @@ from suite.measuring.deadlines import deadlines
 from suite.measuring.engine_run import EngineRun, counts, not_asked
 from suite.measuring.fairness import fairness_numbers
 from suite.measuring.latencies import latency_summaries
+from suite.measuring.prompt_lengths import LengthCheck
 from suite.measuring.steady_state import steady_state
 from suite.measuring.tokens import token_numbers
 from suite.measuring.users import worst_users
@@ -45,6 +46,7 @@ def engine_numbers(engine: EngineRun, run: Path) -> Json:
             for each in engine.plan.user_classes
         },
         **token_numbers(engine),
+        "prompt_lengths": LengthCheck(engine).as_json(),
         "steady_state": steady_state(engine.all_turns, repeats, engine.plan),
         "slo": slo_by_class(engine) if has_users else None,
         "fairness": _fairness(engine) if has_users else None,

@@ -33,6 +33,15 @@ class Limits(BaseModel):
     is_driver_valid: bool | None  # False: the driver itself was late
     is_pace_kept: bool | None  # False: a paced engine was slower than the GPU it stands for
 
+    @property
+    def fault(self) -> str | None:
+        """Returns what missed where that was not the engine, in a few words; None where it was."""
+        if self.is_driver_valid is False:
+            return "the driver was late itself"
+        if self.is_pace_kept is False:
+            return "this machine did not keep the GPU's pace"
+        return None
+
 
 def limits_of(turns: TurnTable, plan: Plan, numbers: Json) -> Limits:
     """Returns the limits of a trial; `numbers`: the engine's part of the run's metrics.json."""

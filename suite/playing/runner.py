@@ -6,6 +6,7 @@ that is interrupted or killed, or whose engine dies, is kept with what it has.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,7 +72,10 @@ def run_in(
 
 
 def _check_driver(workload: Workload, num_workers: int) -> None:
-    """That it can hold the planned turns. Raises OpenFilesError."""
+    """Checks that it can hold the planned turns, and that the environment has what engines take
+    from it. Raises OpenFilesError, EngineInputError."""
+    for name, settings in workload.engines.items():
+        settings.check_environment(name, os.environ)
     if not workload.is_virtual:
         timeout_s = workload.spec.driver.turn_timeout
         check_open_files(workload.plan, num_workers=num_workers, turn_timeout_s=timeout_s)

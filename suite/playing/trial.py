@@ -17,6 +17,7 @@ from engines.identity import ServerIdentity, identify, server_of
 from suite.driver.early_stop import StopRule
 from suite.driver.play import Drive, DriveResult, play
 from suite.playing.isolation import isolated
+from suite.playing.prompt_wording import prompt_wording
 from suite.playing.workload import Workload, priority_updates
 from suite.records.answerers import change_remark, version_text
 from suite.records.engine_logs import finish_engine_logs
@@ -76,6 +77,7 @@ def play_trial(
     began_at = time.monotonic()
     result: PlayResult | None = None
     error: EngineError | EngineInputError | None = None
+    drive: Drive | None = None
     isolation: Isolation | None = None
     engine: RunningEngine | VirtualEngine | None = None
     identity: ServerIdentity | None = None
@@ -112,6 +114,7 @@ def play_trial(
         counts=_counts(result, workload.plan),
         driver=result.quality if isinstance(result, DriveResult) else None,
         isolation=isolation,
+        prompt_lengths=drive.wording.lengths if drive and drive.wording else None,
         **_who_answered(engine, identity, result),
     )
     return trial, error
@@ -161,15 +164,16 @@ def _why_unreachable(endpoint: Endpoint, counts: Counts) -> str | None:
     """
     if not counts.failed:
         return None
-    url = urlsplit(endpoint.proxy or endpoint.base_url)
-    port = url.port or (443 if url.scheme == "https" else 80)
-    try:
-        socket.create_connection((url.hostname, port), timeout=CONNECT_TIMEOUT_S).close()
-    except OSError as error:
-        return (
-            f"nothing answers at {url.hostname}:{port} any more "
-            f"({error.strerror or error}); look at the server's own log for why it ended"
-        )
+    for asked in [endpoint.proxy] if endpoint.proxy else endpoint.base_urls:
+        url = urlsplit(asked)
+        port = url.port or (443 if url.scheme == "https" else 80)
+        try:
+            socket.create_connection((url.hostname, port), timeout=CONNECT_TIMEOUT_S).close()
+        except OSError as error:
+            return (
+                f"nothing answers at {url.hostname}:{port} any more "
+                f"({error.strerror or error}); look at the server's own log for why it ended"
+            )
     return None
 
 
@@ -177,13 +181,16 @@ def _drive(
     workload: Workload, engine: RunningEngine, run_directory: Path, directory: Path, workers: int
 ) -> tuple[Drive, Isolation | None]:
     salt = token_hex(SALT_BYTES)  # no other trial's, of this run or another
-    endpoint, isolation = isolated(engine.endpoint, workload.plan, salt)
+    turn_timeout_s = workload.spec.driver.turn_timeout
+    wording = prompt_wording(engine.endpoint, workload.plan, turn_timeout_s=turn_timeout_s)
+    endpoint, isolation = isolated(engine.endpoint, workload.plan, salt, wording)
     drive = Drive(
         plan_path=run_directory / "plan.parquet",
         endpoint=endpoint,
         directory=directory,
         num_workers=workers,
-        turn_timeout_s=workload.spec.driver.turn_timeout,
+        turn_timeout_s=turn_timeout_s,
+        wording=wording,
         stop_rule=_stop_rule(workload.spec.stop),
     )
     return drive, isolation

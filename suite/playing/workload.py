@@ -11,13 +11,16 @@ from pydantic import ValidationError, create_model
 
 from engines.api import EngineSettings, PriorityUpdates
 from engines.errors import EngineInputError
-from engines.registry import KINDS, settings_of_kind
+from engines.registry import settings_of_kind
+from engines.secrets import without_secrets
 from suite.judging.catalogue.table import METRICS, unknown_metric
 from suite.judging.gate_schema import gate_schema
 from suite.judging.gate_syntax import parse_gates
 from suite.measuring.window import CutError, measured
+from suite.playing.engines_schema import engines_schema
 from suite.playing.preflight import check_size
 from workloads.build import build_plan
+from workloads.engine_defaults import keys_from_defaults
 from workloads.errors import TraceError, WorkloadError
 from workloads.matrix import read_matrix
 from workloads.plan import Plan
@@ -40,13 +43,15 @@ class Workload:
         return all(settings.is_virtual for settings in self.engines.values())
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the file as resolved, for the manifest, without the matrix it may be a cell
-        of."""
-        return self.spec.model_dump(mode="json", by_alias=True)
+        """Returns the file as resolved, for the manifest, without the matrix it may be a cell of
+        and without keys and passwords."""
+        written: dict[str, Any] = without_secrets(self.spec.model_dump(mode="json", by_alias=True))
+        return written
 
     def engines_as_json(self) -> dict[str, dict[str, Any]]:
+        """Returns the engines' settings as resolved, without keys and passwords."""
         return {
-            name: settings.model_dump(mode="json", by_alias=True)
+            name: without_secrets(settings.model_dump(mode="json", by_alias=True))
             for name, settings in self.engines.items()
         }
 
@@ -89,6 +94,11 @@ def resolve_workload(source: WorkloadSource, *, plan: Plan | None = None) -> Wor
             settings.check_longest(longest)
         except EngineInputError as error:
             raise WorkloadError(f"{path}: engines.{name}.{error}") from None
+        if plan.priorities is None and "priority" in settings.filled_places:
+            raise WorkloadError(
+                f"{path}: engines.{name} sends ${{priority}}, and the workload has none; leave it "
+                "out, or write priorities: {pattern: …}"
+            )
     return Workload(spec=spec, plan=plan, engines=engines)
 
 
@@ -113,12 +123,7 @@ def priority_updates(plan: Plan) -> PriorityUpdates | None:
 def workload_schema() -> dict[str, Any]:
     """Returns the JSON schema of a workload file, with each kind of engine and every metric."""
     schema = WorkloadSpec.model_json_schema(by_alias=True)
-    kinds = []
-    for settings_type in KINDS.values():
-        kind_schema = settings_type.model_json_schema(by_alias=True)
-        kind_schema["required"] = sorted({*kind_schema.get("required", []), "kind"})
-        kinds.append(kind_schema)
-    schema["properties"]["engines"]["additionalProperties"] = {"oneOf": kinds}
+    schema |= engines_schema(schema)
     schema["properties"]["gates"]["items"] = gate_schema()
     schema["$defs"]["ReferenceSpec"]["properties"]["metrics"]["items"] = {"enum": list(METRICS)}
     return schema
@@ -181,7 +186,11 @@ def _engine(
     try:
         settings: EngineSettings = nested.model_validate(raw).engines[name]  # type: ignore[attr-defined]
     except ValidationError as error:
-        raise WorkloadError(describe(error, source.path, source.settings, nested)) from None
+        written_as = keys_from_defaults(source.raw, name)
+        line = describe(error, source.path, source.settings, nested, written_as=written_as)
+        if ": defaults.engines." in line:
+            line += f" (of engine {name!r}, kind {entry['kind']})"
+        raise WorkloadError(line) from None
     try:
         return settings.resolve(model)
     except EngineInputError as error:

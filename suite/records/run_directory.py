@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from engines.facts import EngineFacts, facts_of_old_run
 from engines.identity import ServerIdentity
 from suite.records.answerers import AnsweredBy
+from suite.records.prompt_lengths import PromptLengths
 
 SCHEMA_VERSION = 2
 SOLO_FOLDER = "solo"  # inside a run: the run directory of the same plan without neighbours
@@ -85,6 +86,7 @@ class Trial(BaseModel):
     driver: DriverQuality | None
     engine_version: str | None = None  # what ran, where that was not this project's own engine
     isolation: Isolation | None = None  # None: the engine started anew, or an older fsbench ran
+    prompt_lengths: PromptLengths | None = None  # None: token ids were sent, or words of a source
     asked_model: str | None = None  # as the server was asked for it
     server: ServerIdentity | None = None  # what it tells of itself; None: it has no URL
     answered_by: list[AnsweredBy] = []  # as the answers say, the commonest first

@@ -23,6 +23,10 @@ import pyarrow.parquet as pq
 from engines.arrow_log import mapped_arrow_log, read_arrow_logs
 from suite.errors import RunDirectoryError
 
+# Chunks of one answer that come so soon after each other came together, in one read or in several:
+# no model makes ten thousand tokens a second for one reader, but a buffer lets go of that many.
+TOGETHER_S = 1e-4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnRecord:
@@ -49,11 +53,12 @@ class TurnRecord:
     planned_at: float | None = None  # planned start, or previous answer's end + think time
     num_hidden_tokens: int | None = None  # thought that the server counted and did not stream
     counted_by: str | None = None  # "usage", "token_ids", or "chunks", of one or more tokens each
-    num_shared_chunks: int | None = None  # chunks with tokens that share a read with another
+    num_shared_chunks: int | None = None  # chunks with tokens that came together with another
     num_merged_chunks: int | None = None  # of those, such that came in packets of their own
     answered_model: str | None = None  # as the answer names it, which may be another than was asked
     system_fingerprint: str | None = None  # likewise
     answered_server: str | None = None  # the software that the answer's head names
+    server: int | None = None  # its place in `base_urls`, where there are several
 
 
 TURN_SCHEMA = pa.schema(
@@ -85,6 +90,7 @@ TURN_SCHEMA = pa.schema(
         pa.field("answered_model", pa.string()),
         pa.field("system_fingerprint", pa.string()),
         pa.field("answered_server", pa.string()),
+        pa.field("server", pa.int32()),
     ]
 )
 _COLUMNS = tuple(TURN_SCHEMA.names)

@@ -53,14 +53,15 @@ class ShareLooks:
 
     bound: float
     most: int
+    fewest: int = 0  # at the first look for a share above: those who come in the time it takes
     confidence_ratio: float = CONFIDENCE_RATIO
 
     @property
     def fewest_above(self) -> int:
-        """How many samples show a share above the bound where each is a hit: mid-P's end is over it
-        when boundⁿ / 2 is the first look's error."""
+        """How many samples show a share above the bound where each is a hit, but not less than
+        `fewest`: mid-P's end is over it when boundⁿ / 2 is the first look's error."""
         effective = log(2 * self._error(1)) / log(self.bound)
-        return max(FIRST_ABOVE, ceil(MIN_DESIGN_EFFECT * effective))
+        return max(FIRST_ABOVE, self.fewest, ceil(MIN_DESIGN_EFFECT * effective))
 
     def look(self, outcomes: Outcomes, is_steady: Callable[[int], bool] = always) -> Known:
         """Returns what is known of the share, from samples in their order of which some are OPEN:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from engines.secrets import without_secrets
 from suite.playing import environment
 from suite.records.play_result import interrupt_note
 from suite.records.run_directory import Manifest
@@ -45,7 +46,11 @@ class SweepDirectory:
         for cell in cells:
             entries.setdefault(
                 cell.name,
-                CellEntry(name=cell.name, values=cell.values, plan_digest=cell.plan_digest),
+                CellEntry(
+                    name=cell.name,
+                    values=without_secrets(cell.values),
+                    plan_digest=cell.plan_digest,
+                ),
             )
             if not self.is_complete(cell):
                 set_aside(self.directory_of(cell.name))
@@ -141,7 +146,7 @@ def create(
         kind=kind,
         name=spec.name,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        workload=source.raw,
+        workload=without_secrets(source.raw),
         baseline=spec.baseline,
         axes=_axis_entries(axes),
         versions=environment.versions(),
@@ -182,7 +187,10 @@ def cell_directory(sweep: Path, cell_name: str) -> Path:
 
 
 def _axis_entries(axes: Sequence[Axis]) -> list[AxisEntry]:
-    return [AxisEntry(key=each.key, label=each.label, values=list(each.values)) for each in axes]
+    return [
+        AxisEntry(key=each.key, label=each.label, values=without_secrets(each.values, each.key))
+        for each in axes
+    ]
 
 
 def _first_difference(ran: Any, now: Any, key: str = "") -> tuple[str, Any, Any] | None:

@@ -3,10 +3,9 @@ interval decides, none when the time is up. An `Executor`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 from suite.playing.workload import Workload
 from suite.records.play_result import IsEnough
@@ -23,7 +22,7 @@ from suite.sweep.run_cell import CellResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatesOneByOne:
-    looks: ShareLooks
+    looks: Callable[[float], ShareLooks]  # at a rate
     budget: Budget
     display: CapacityDisplay
     num_workers: int = 1
@@ -32,19 +31,26 @@ class RatesOneByOne:
         def watch(_: Workload) -> nullcontext[CapacityDisplay]:
             return nullcontext(self.display)
 
-        directories = {task.cell.name: task.directory for task in tasks}
+        by_name = {task.cell.name: task for task in tasks}
         for result in OneAfterAnother(self.num_workers, watch, self._until).run(tasks):
             if result.status == "complete":  # the plan may have ended between two looks
-                self.display.on_look(self._last_look(directories[result.name]))
+                self.display.on_look(self._last_look(by_name[result.name]))
             yield result
 
-    def _last_look(self, run: Path) -> RateLook:
-        manifest, plan = read_run(run)
+    def _last_look(self, task: CellTask) -> RateLook:
+        manifest, plan = read_run(task.directory)
         (trial,) = manifest.trials
-        return look_at(read_turns([(1, trial.directory(run))]), plan, self.looks)
+        turns = read_turns([(1, trial.directory(task.directory))])
+        return look_at(turns, plan, self.looks(_rate(task)))
 
     def _until(self, task: CellTask, workload: Workload) -> IsEnough | None:
         if self.budget.is_used_up:
             return None
-        self.display.begin(workload, task.cell.values["arrivals.rate"])
-        return RateWatch(workload.plan, self.looks, self.budget, self.display.on_look)
+        rate = _rate(task)
+        self.display.begin(workload, rate)
+        return RateWatch(workload.plan, self.looks(rate), self.budget, self.display.on_look)
+
+
+def _rate(task: CellTask) -> float:
+    rate: float = task.cell.values["arrivals.rate"]
+    return rate

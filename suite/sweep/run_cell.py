@@ -8,6 +8,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.secrets import shown_url
 from suite.judging.metrics_file import write_metrics
 from suite.playing.runner import run_in
 from suite.playing.trial import Observer
@@ -74,9 +75,9 @@ def run_cell(
         status, note = _status(outcome.manifest)
         write_metrics(task.directory)
     except Exception as error:
-        (task.directory / ERROR_FILE).write_text(traceback.format_exc())
+        (task.directory / ERROR_FILE).write_text(shown_url(traceback.format_exc()))
         first_line = next(iter(str(error).splitlines()), "")
-        status, note = "failed", f"{type(error).__name__}: {first_line}"
+        status, note = "failed", f"{type(error).__name__}: {shown_url(first_line)}"
     except KeyboardInterrupt as interrupt:
         status, note = "interrupted", interrupt_note(interrupt)
     return CellResult(

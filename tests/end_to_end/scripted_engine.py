@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 
@@ -44,6 +46,7 @@ class Script(BaseModel):
     gap_s: float = 0.01
     splits_events: bool = False  # half of each event 5 ms before its end
     is_close_framed: bool = False
+    is_one_at_a_time: bool = False  # who comes meanwhile waits until those before have ended
     has_token_ids: bool = True
     has_usage: bool = True
     usage_extra_tokens: int = 0  # the server claims more than it streamed
@@ -60,6 +63,22 @@ def scripted(asked: Asked) -> Sequence[Step]:
         return _faulty(asked, script)
     tokens = _tokens(asked, script, asked.body["max_tokens"])
     return [*_opening(asked, script), *tokens, _closing(asked, script)]
+
+
+class InTurn:
+    """Answers as scripted; where the script says so one after another."""
+
+    def __init__(self) -> None:
+        self._free_at = 0.0
+
+    def __call__(self, asked: Asked) -> Sequence[Step]:
+        steps = list(scripted(asked))
+        if not Script.model_validate(asked.body.get("script", {})).is_one_at_a_time:
+            return steps
+        now = time.monotonic()
+        wait_s = max(0.0, self._free_at - now)
+        self._free_at = now + wait_s + max(step.after_s for step in steps)
+        return [replace(step, after_s=step.after_s + wait_s) for step in steps]
 
 
 def _verbatim(script: Script, writes: Sequence[tuple[float, str, int]]) -> list[Step]:
@@ -148,4 +167,4 @@ def running_scripted_engine(directory: Path) -> Iterator[int]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--directory", type=Path, required=True)
-    serve(parser.parse_args().directory, scripted)
+    serve(parser.parse_args().directory, InTurn())

@@ -53,11 +53,13 @@ def test_a_stream_that_comes_in_one_write_leaves_gates_on_its_gaps_open_and_no_o
     chunk = {"choices": [{"index": 0, "delta": {"content": " a"}}]}
     events = [f"data: {json.dumps(chunk)}\n\n"] * NUM_TOKENS + ["data: [DONE]\n\n"]
     script = {"writes": [[0.1, text, int("choices" in text)] for text in events]}
-    gates = ["tbt.p50 <= 5ms", "ttft.p50 <= 60s", "slo.users_within_slo_ratio >= 0.1"]
+    gates = ["tbt.p50 <= 5ms", "tpot.p50 <= 5ms"]
+    gates += ["ttft.p50 <= 60s", "slo.users_within_slo_ratio >= 0.1"]
     code, metrics, said = played(tmp_path, spec_of(port, script, gates=gates))
     assert code == 3, said
-    of_gaps, *others = metrics["gates"]
-    assert of_gaps["outcome"] == "inconclusive"
+    of_gaps, of_tpot, *others = metrics["gates"]
+    assert of_gaps["outcome"] == of_tpot["outcome"] == "inconclusive"
+    assert "100.0% of the tokens after an answer's first one came together" in of_tpot["reason"]
     assert "the stream is buffered on its way" in of_gaps["reason"]
     assert [each["outcome"] for each in others] == ["pass", "pass"]
     engine = metrics["engines"]["theirs"]
@@ -83,10 +85,28 @@ def test_a_server_that_refuses_every_turn_ends_the_run_early_with_its_words(
     assert engine["not_asked"]["not_due"] > 9_900
 
 
-def test_a_plan_that_needs_more_files_than_it_may_open_is_refused_before_the_start(
+def test_an_engine_that_is_asked_for_six_times_what_it_gives_is_called_overloaded(
     tmp_path: Path, port: int
 ) -> None:
-    spec = spec_of(port, {}, arrivals={"process": "closed", "concurrency": 40})
+    """Thirty-six turns come 10 ms apart and take 60 ms each, one after another."""
+    few = {**CONVERSATIONS, "count": 36}
+    script = {"first_after_s": 0.027, "gap_s": 0.003, "is_one_at_a_time": True}
+    spec = spec_of(port, script, conversations=few)
+    code, metrics, said = played(tmp_path, spec)
+    assert code == 0, said
+    load = metrics["engines"]["theirs"]["steady_state"]
+    assert (load["is_overloaded"], load["is_steady"]) == (True, False)
+    assert "overloaded: the backlog grew from" in " ".join(said.split())
+
+
+@pytest.mark.parametrize(
+    "arrivals",
+    [{"process": "closed", "concurrency": 40}, {"process": "constant", "rate": 10_000.0}],
+)
+def test_a_plan_that_needs_more_files_than_it_may_open_is_refused_before_the_start(
+    tmp_path: Path, port: int, arrivals: dict[str, Any]
+) -> None:
+    spec = spec_of(port, {}, arrivals=arrivals)
     allow_few = ["bash", "-c", 'ulimit -n 96 && exec "$@"', "bash"]
     code, out, err = finish(start(["run", "w.yaml"], tmp_path, spec, through=allow_few))
     assert code == 4, out + err

@@ -30,3 +30,12 @@ def test_a_checkout_that_was_never_installed_is_named_itself(
     monkeypatch.setattr(extras, "requires", not_installed)
     root = Path(__file__).parents[2]
     assert extras.install_command("engine") == f"pip install '{root}[engine]'"
+
+
+def test_vllm_is_an_extra_of_its_own_that_no_other_brings_along() -> None:
+    """It pins another torch than the embedded engine's; `make setup` installs engine and dev."""
+    extras_of = PROJECT["optional-dependencies"]
+    assert [each.partition(">")[0] for each in extras_of["vllm"]] == ["vllm"]
+    for name in set(extras_of) - {"vllm"}:
+        assert not any(each.startswith("vllm") for each in extras_of[name]), name
+    assert not any(each.startswith("vllm") for each in PROJECT["dependencies"])

@@ -74,7 +74,12 @@ def test_the_only_model_of_a_server_is_taken(monkeypatch: pytest.MonkeyPatch) ->
         (404, {}, {}, "404 Not Found; engines.mine.base_url mostly ends in /v1"),
         (500, {}, {}, "answers 500 Internal Server Error; look at the server's log"),
         (200, b"<html>", {}, "does not list models as OpenAI's API does"),
-        (200, models("a"), {"api_key_env": "UNSET_KEY"}, "UNSET_KEY, which is not set; export it"),
+        (
+            200,
+            models("a"),
+            {"api_key_env": "UNSET_KEY"},
+            "variable UNSET_KEY is not set; export it",
+        ),
     ],
 )
 def test_a_server_that_can_not_be_used_is_told_in_one_line(
@@ -107,7 +112,7 @@ def test_the_servers_metrics_page_is_kept_where_it_is_named(tmp_path: Path) -> N
 def test_nobody_listening_says_what_to_do() -> None:
     with pytest.raises(
         EngineError,
-        match=r"\(Connection refused\); start the server or mend engines\.mine\.base_url$",
+        match=r"\(Connection refused\); start the server or mend engines\.mine\.base_url; ",
     ):
         attach("http://127.0.0.1:9/v1")
 

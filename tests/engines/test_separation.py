@@ -102,7 +102,9 @@ def test_a_reset_goes_to_the_servers_root_with_the_key() -> None:
 def test_a_reset_that_is_refused_ends_the_trial_in_one_line_with_the_status(status: int) -> None:
     with (
         pages({"/flush_cache": status}) as server,
-        pytest.raises(EngineInputError, match=rf"POST {server.root}/flush_cache answers {status}"),
+        pytest.raises(
+            EngineInputError, match=rf"POST {server.root_url('/')}flush_cache answers {status}"
+        ),
     ):
         separate("mine", Reset(reset="POST /flush_cache"), server, cache_salt="auto")
 

@@ -37,9 +37,7 @@ def test_a_url_is_told_from_a_file(text: str, base_url: str | None) -> None:
     assert base_url_of(text) == base_url
 
 
-@pytest.mark.parametrize(
-    "text", ["http://", "http:/one-slash", "https://h/v1?key=x", "http://h/v1#a", "http://h h/v1"]
-)
+@pytest.mark.parametrize("text", ["http://", "http:/one-slash", "http://h/v1#a", "http://h h/v1"])
 def test_what_begins_like_a_url_and_is_none_is_refused(text: str) -> None:
     with pytest.raises(WorkloadError, match=r"must be a URL like http://127\.0\.0\.1:8000/v1"):
         base_url_of(text)

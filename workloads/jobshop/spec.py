@@ -20,7 +20,7 @@ class RandomInstancesSpec(Part):
 
     jobs: Bounds = Field(description="Fewest and most jobs; drawn uniformly for each instance.")
     machines: Bounds = Field(description="The same of machines.")
-    duration: Bounds = Field((5, 99), description="Shortest and longest operation.")
+    duration: Bounds = Field(default=(5, 99), description="Shortest and longest operation.")
     count: int = Field(ge=1, description="How many instances.")
 
     @model_validator(mode="after")
@@ -37,10 +37,11 @@ class RandomInstancesSpec(Part):
 class InstancesSpec(Part):
     """One of: a shipped set, random instances, a file or a folder of files."""
 
-    set: str | None = Field(None, description="A shipped set: proven-29, la-20x5 or la-15x15.")
+    set: str | None = Field(default=None, description="proven-29, la-20x5 or la-15x15.")
     random: RandomInstancesSpec | None = None
     path: str | None = Field(
-        None, description="A file in the standard text format, or a folder of such .txt files."
+        default=None,
+        description="A file in the standard text format, or a folder of .txt files.",
     )
 
     @model_validator(mode="after")
@@ -60,8 +61,8 @@ class InstancesSpec(Part):
 
 
 class LengthSpec(Part):
-    min: int = Field(5, ge=1, description="Shortest interruption, in units of time.")
-    max: int = Field(99, ge=1, description="Longest interruption.")
+    min: int = Field(default=5, ge=1, description="Shortest interruption, in units of time.")
+    max: int = Field(default=99, ge=1, description="Longest interruption.")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -72,16 +73,18 @@ class LengthSpec(Part):
 
 class InterruptionsSpec(Part):
     model: Literal["per_operation", "per_time"] = Field(
-        "per_operation",
+        default="per_operation",
         description="per_operation: each operation is interrupted once with the probability. "
         "per_time: in each unit of time each machine that is up goes down with it.",
     )
     probability: list[Share] = Field(
         default=[0.0], min_length=1, description="One or more; every policy is played at each."
     )
-    length: LengthSpec = LengthSpec(min=5, max=99)
+    length: LengthSpec = LengthSpec()
     horizon: int = Field(
-        100_000, ge=1, description="per_time: until when machines fail; a schedule ends before."
+        default=100_000,
+        ge=1,
+        description="per_time: when machines cease to fail.",
     )
 
     @model_validator(mode="after")

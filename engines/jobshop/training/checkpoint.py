@@ -6,6 +6,7 @@ comes from the seed and its number, so what goes on is what would have been.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -67,3 +68,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     except (KeyError, TypeError):
         raise EngineInputError(f"{path}: is no checkpoint of a training; remove it") from None
+
+
+def write_curve(path: Path, curve: list[CurvePoint]) -> None:
+    """Writes the curve as JSON, a list of points, for who shows it."""
+    path.write_text(json.dumps([asdict(each) for each in curve], indent=1), encoding="utf-8")

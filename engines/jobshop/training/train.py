@@ -26,6 +26,7 @@ from engines.jobshop.training.checkpoint import (
     CurvePoint,
     load_checkpoint,
     save_checkpoint,
+    write_curve,
 )
 from engines.jobshop.training.learning import Learned, learn
 from engines.jobshop.training.lessons import Teacher, give_lessons
@@ -34,7 +35,7 @@ from engines.jobshop.training.settings import TrainSettings
 from engines.jobshop.weights import load_linear
 
 Shops = Callable[[int, int], list[Shop]]  # an iteration's number, and how many
-CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.pt"
+CHECKPOINT, WEIGHTS, CURVE = "checkpoint.pt", "weights.pt", "curve.json"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -134,6 +135,7 @@ class Training:
                 validation_ratio=ratio,
             )
         )
+        write_curve(self.folder / CURVE, self.curve)
         if ratio < best:
             self.best_net = copy.deepcopy(self.net.state_dict())
         save_checkpoint(

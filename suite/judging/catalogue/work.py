@@ -75,6 +75,18 @@ THROUGHPUT_ROWS = (
         scopes=("class",),
         shown_in=("side by side", "compared"),
     ),
+    Row(
+        group="prompt_lengths",
+        key="counted_ratio",
+        label="Prompt tokens, counted / planned",
+        definition="Prompt tokens by the server's count / planned ones, of the turns for which it "
+        "counts; the answers before them as the server counted them.",
+        kind="multiple",
+        better="neither",
+        computed_from="turns",
+        is_timed=False,
+        shown_in=("side by side",),
+    ),
 )
 
 BACKLOG_ROWS = (

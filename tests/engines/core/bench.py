@@ -50,13 +50,22 @@ ARMS = {
 }
 
 
-# Policies that go by users and SLOs, over four designs that differ in what a pause costs.
-NEWER_POLICIES = [name for name in POLICIES if name not in ("fcfs", "priority")]
+# Policies that go by users and SLOs, over four designs that differ in what a pause costs. Times and
+# quanta are a tenth of a second's and a few tokens' size, as everything here is.
+NEWER_POLICIES = {
+    "vtc": POLICIES["vtc"](quantum=8.0, renew_every=2),
+    "dlpm": POLICIES["dlpm"](quantum=32.0, renew_every=2),
+    "edf": POLICIES["edf"](renew_every=2),
+    "mlfq": POLICIES["mlfq"](promote_after_s=0.3, renew_every=2),
+    "qoe": POLICIES["qoe"](horizon_s=0.2, renew_every=2),
+    "srpt": POLICIES["srpt"](renew_every=2),
+    "slo": POLICIES["slo"](max_wait_s=0.3, quantum=4, margin_s=0.02, renew_every=2),
+}
 
 
 ARMS |= {
-    "-".join((policy, *rest)): replace(ARMS["-".join(("fcfs", *rest))], policy=POLICIES[policy]())
-    for policy in NEWER_POLICIES
+    "-".join((policy, *rest)): replace(ARMS["-".join(("fcfs", *rest))], policy=settings)
+    for policy, settings in NEWER_POLICIES.items()
     for rest in (
         ("block_group", "adaptive", "swap", "host_copy", "merged"),
         ("paged", "sync", "swap", "host_swap", "per_block"),
@@ -167,8 +176,8 @@ def check_latency(record: RequestRecord) -> None:
 def terms_of(who: int) -> Terms:
     """Returns what one of three users was promised: little, much, or nothing."""
     slos = (
-        Slo(ttft_s=3.0, tbt_s=1.0, tbt_percentile=0.8, max_gap_s=4.0),
-        Slo(ttft_s=30.0, tbt_s=5.0),
+        Slo(ttft_s=0.03, tbt_s=0.02, tbt_percentile=0.8, max_gap_s=0.08),
+        Slo(ttft_s=0.3, tbt_s=0.05),
         None,
     )
     return Terms(user_id=f"u{who % 3}", user_class=f"class{who % 2}", slo=slos[who % 3])

@@ -177,12 +177,12 @@ def test_every_request_ends_and_nothing_of_it_is_kept(plugin: Any, policy: str) 
     scheduler = scheduler_of(plugin, policy)
     for number in range(12):
         scheduler.add_request(FakeRequest(f"r{number}", num_prompt=20, **slo(1.0)))
-    for _ in range(400):
+    for _ in range(800):
         if not scheduler.requests:
             break
         scheduler.update_from_output(scheduler.schedule(), None)
     assert not scheduler.requests
-    assert not scheduler._seen
+    assert not scheduler._seen and not scheduler._unscheduled
 
 
 class Listening(FirstComeFirstServed):
@@ -278,6 +278,14 @@ def test_a_steps_prefill_is_bounded_beside_its_decodes(
     step(scheduler)
     assert scheduler.budgets[-1] == budget  # one for the decode of a
     assert scheduler.max_num_scheduled_tokens == 64
+
+
+def test_what_vllm_found_of_a_prompt_is_told_to_the_policy(plugin: Any) -> None:
+    scheduler = scheduler_of(plugin, Listening())
+    scheduler.add_request(FakeRequest("a", num_prompt=20))
+    scheduler.requests["a"].num_computed_tokens = 16  # as a look-up at admission would have it
+    step(scheduler)
+    assert scheduler._seen["a"].num_cached_tokens == 16
 
 
 def test_a_steps_bound_does_not_outlive_a_failure(plugin: Any) -> None:

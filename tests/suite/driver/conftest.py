@@ -184,3 +184,27 @@ def certificate(tmp_path: Path) -> Path:
     subprocess.run(command, check=True, capture_output=True)
     path.write_text(key.read_text() + path.read_text())
     return path
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> tuple[Path, Path]:
+    """An authority of one's own: its certificate, and what it signed for localhost, with the key
+    in one file."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs the openssl command")
+    ca, key, request, signed, mine = (
+        tmp_path / name for name in ("ca.pem", "ca.key", "mine.csr", "mine.crt", "mine.pem")
+    )
+    names = tmp_path / "names.cnf"
+    names.write_text("subjectAltName=DNS:localhost\n")
+    curve = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
+    for command in (
+        f"req -x509 -days 2 {curve} -subj /CN=authority -keyout {key} -out {ca}",
+        f"req {curve} -subj /CN=localhost -keyout {mine} -out {request}",
+        f"x509 -req -days 2 -in {request} -CA {ca} -CAkey {key} -CAcreateserial"
+        f" -extfile {names} -out {signed}",
+    ):
+        subprocess.run([openssl, *command.split()], check=True, capture_output=True)
+    mine.write_text(mine.read_text() + signed.read_text())
+    return ca, mine

@@ -10,9 +10,11 @@ import orjson
 import pytest
 
 from engines.api import Endpoint
+from engines.templates import NOBODY
 from suite.driver.answer import Answer
 from suite.driver.opening import opened
-from suite.driver.prompt import History, RequestWriter
+from suite.driver.prompt import History
+from suite.driver.request_writer import RequestWriter
 from suite.driver.target import Target
 from suite.driver.words import render_ids
 from tests.suite.driver.test_prompt import ANN, CHAT, IDS, TEXT
@@ -51,7 +53,7 @@ def asked(to: Endpoint, *turns: Turn) -> dict:  # type: ignore[type-arg]
             history.expect(each)
             history.hear(Answer(token_ids=[90, 91], text=[" x", " y"]), each)
         history.ask(each)
-    request = writer.write(history, turns[-1], conversation_id="c", priority=None, terms=ANN)
+    request = writer.write(history, turns[-1], NOBODY, ANN)
     body: dict = orjson.loads(request.partition(b"\r\n\r\n")[2])  # type: ignore[type-arg]
     return body
 

@@ -8,10 +8,12 @@ import pytest
 
 from engines.api import Endpoint
 from engines.promise import Promise
+from engines.templates import RequestFacts
 from engines.terms import Slo, Terms
 from suite.driver.answer import Answer
 from suite.driver.calibrate import endpoint
-from suite.driver.prompt import History, PromptError, RequestWriter
+from suite.driver.prompt import History, PromptError
+from suite.driver.request_writer import RequestWriter
 from suite.driver.target import Target
 from suite.driver.words import render
 from workloads.plan_parts import Turn
@@ -38,7 +40,8 @@ def request_of(to: Endpoint, *turns: Turn, priority: int | None = None) -> tuple
             history.hear(Answer(token_ids=[90, 91], text=[" x", " y"]))
         history.ask(asked)
     writer = RequestWriter(to, Target.from_url(to.base_url))
-    request = writer.write(history, turns[-1], conversation_id="c1", priority=priority, terms=ANN)
+    facts = RequestFacts(user_id="u1", user_class="k", conversation_id="c1", priority=priority)
+    request = writer.write(history, turns[-1], facts, ANN)
     head, _, content = request.partition(b"\r\n\r\n")
     assert b"Content-Length: %d" % len(content) in head
     return head, orjson.loads(content)
@@ -83,8 +86,10 @@ def test_the_key_goes_into_the_head_and_nowhere_else() -> None:
 
 
 def test_a_priority_is_sent_where_there_is_one() -> None:
-    assert request_of(IDS, turn(1), priority=0)[1]["priority"] == 0
-    assert "priority" not in request_of(IDS, turn(1))[1]
+    to = replace(IDS, takes_priority=True)
+    assert request_of(to, turn(1), priority=0)[1]["priority"] == 0
+    assert "priority" not in request_of(to, turn(1))[1]
+    assert "priority" not in request_of(IDS, turn(1), priority=0)[1]
 
 
 def test_a_server_that_heeds_it_is_told_who_asks_and_what_was_promised() -> None:

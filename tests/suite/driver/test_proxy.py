@@ -19,6 +19,7 @@ from engines.openai import OpenAISettings
 from suite.driver.connection import ConnectionFailedError, Exchange
 from suite.driver.pool import Pool
 from suite.driver.target import Target
+from tests.recording_server import recording_server
 from tests.suite.driver.conftest import Played, ScriptedEngine
 from workloads.plan import Plan
 
@@ -179,3 +180,27 @@ def test_tls_goes_through_a_tunnel(certificate: Path, monkeypatch: pytest.Monkey
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
+
+
+def test_a_server_with_tls_is_measured_through_a_tunnel(
+    authority: tuple[Path, Path],
+    make_plan: Callable[..., Plan],
+    drive_in_process: Callable[..., Played],
+    proxy: tuple[str, list[str]],
+) -> None:
+    (url, heads), (ca_file, certificate) = proxy, authority
+    with recording_server(certificate) as server:
+        settings = OpenAISettings(
+            base_url=server.base_url,
+            proxy=url.replace("//", "//me:secret@"),
+            tls={"ca_file": str(ca_file)},
+            headers={"X-User": "${user_id}"},
+        )
+        with settings.running(name="mine", directory=Path(), priorities=None) as attached:
+            records = drive_in_process(make_plan(num_turns=2), attached.endpoint).records
+        assert [record.error for record in records] == [None, None]
+        place = server.base_url.removeprefix("https://").removesuffix("/v1")
+        assert {head.split(" HTTP/")[0] for head in heads} == {f"CONNECT {place}"}
+        assert all("Basic bWU6c2VjcmV0\r\n" in head for head in heads)
+        assert [each.headers["x-user"] for each in server.asked] == ["u0", "u0"]
+        assert all("proxy-authorization" not in each.headers for each in server.got)

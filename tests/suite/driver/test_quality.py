@@ -248,6 +248,16 @@ def test_tokens_that_came_with_the_first_one_put_tpot_in_doubt(
     assert quality.is_valid
 
 
+def test_a_burst_of_single_reads_puts_tpot_in_doubt_as_one_read_does() -> None:
+    at_once = burst(*[1] * 50, gap_s=3e-5, num_shared_chunks=50)
+    quality = quality_of(*[at_once] * 8)
+    assert quality.tbt_doubt is not None
+    assert quality.tpot_doubt is not None
+    assert quality.tpot_doubt.startswith("100.0% of the tokens")
+    quick = burst(*[1] * 50, gap_s=1e-3)
+    assert quality_of(*[quick] * 8).tpot_doubt is None
+
+
 def test_a_first_event_of_several_tokens_puts_tpot_in_doubt_too() -> None:
     told = replace(GOOD, tokens_per_chunk=(4, 4), token_at=(1.1, 1.2), num_output_tokens=8)
     hidden = replace(told, tokens_per_chunk=(1, 1))  # the server counts them, the events do not

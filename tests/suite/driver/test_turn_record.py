@@ -13,7 +13,10 @@ from tests.suite.records.plans import plan_of
 
 
 def recorded(
-    chunks_per_read: Sequence[int], packets: Sequence[int], delay_ns: Sequence[int]
+    chunks_per_read: Sequence[int],
+    packets: Sequence[int],
+    delay_ns: Sequence[int],
+    apart_ns: int = 10_000_000,
 ) -> TurnRecord:
     """An answer whose reads brought so many chunks with tokens each, in so many packets."""
     loop = asyncio.new_event_loop()
@@ -22,7 +25,7 @@ def recorded(
     response = exchange.response
     for number, _ in enumerate(chunks_per_read):
         response.read_ends.append(number)
-        response.read_at_ns.append(number)
+        response.read_at_ns.append(number * apart_ns)
     response.read_segments.extend(packets)
     response.read_delay_ns.extend(delay_ns)
     reads = [read for read, num in enumerate(chunks_per_read) for _ in range(num)]
@@ -60,3 +63,11 @@ def test_whose_it_is_that_chunks_share_a_read(
     record = recorded(chunks, packets, delay_ns)
     assert record.num_shared_chunks == sum(num for num in chunks if num > 1)
     assert record.num_merged_chunks == num_merged
+
+
+@pytest.mark.parametrize(
+    ("apart_ns", "num_shared"), [(99_999, 5), (100_000, 0), (20_000, 5), (1_000_000, 0)]
+)
+def test_a_burst_of_single_reads_came_together_too(apart_ns: int, num_shared: int) -> None:
+    record = recorded([1] * 5, [1] * 5, [SOON] * 5, apart_ns)
+    assert (record.num_shared_chunks, record.num_merged_chunks) == (num_shared, 0)

@@ -47,13 +47,14 @@ def test_records_that_can_not_be_written_are_told_to_the_parent_in_one_line(
         shard_path=tmp_path / "turns-0.arrows",
         worker=0,
         num_workers=1,
-        endpoint=engine.endpoint(),
         turn_timeout_s=60.0,
         link_fd=theirs.detach(),
         parent_pid=os.getpid(),
     )
     ended: list[bool] = []
-    worker = Worker(config, on_turn=lambda record: None, on_end=lambda: ended.append(True))
+    worker = Worker(
+        config, engine.endpoint(), on_turn=lambda record: None, on_end=lambda: ended.append(True)
+    )
     gc.unfreeze()
     with pytest.raises(ExceptionGroup):
         worker._run(time.monotonic_ns())  # what `start` does in a thread of its own

@@ -54,5 +54,5 @@ def test_engines_of_one_plan_are_paired_by_conversation(tmp_path: Path) -> None:
     assert own[1] - own[0] > 0.02
     [entry] = [each for each in metrics["comparisons"]["fast"] if each["metric"] == NAME]
     assert entry["ratio"] == 1
-    assert entry["interval"] == pytest.approx([1, 1], abs=1e-6)
+    assert entry["within_runs"] == pytest.approx([1, 1], abs=1e-6)
     assert len(metrics["engines"]["fast"]["between_runs"][f"{NAME}[batch]"]["values"]) == 2

@@ -12,7 +12,8 @@ from suite.cli import app
 from tests.suite.sweep.examples import ENGINE, MATRIX, write
 
 REPOSITORY = Path(__file__).parents[3]
-WALL = {"engines": {"e": {**ENGINE, "time": "wall"}}, "baseline": None, "matrix": {"seed": [1]}}
+SEARCHED = {"engines": {"e": {**ENGINE, "time": "wall"}}, "baseline": None}
+WALL = {**SEARCHED, "matrix": {"seed": [1]}}
 
 
 def test_validate_and_plan_say_how_many_cells_there_are(tmp_path: Path) -> None:
@@ -58,6 +59,12 @@ def test_the_shipped_sweeps_are_fine(file: str, says: str) -> None:
             "tiny.yaml: matrix sweeps engines.*.kv_tokens, and a capacity is of one setting",
         ),
         ("capacity --target 2", {}, "--target must be a share in (0, 1], got 2"),
+        ("capacity --budget 20m", {}, "--budget 20m: the engines run in virtual time"),
+        ("capacity --budget 20", SEARCHED, "--budget must be written like"),
+        ("capacity --budget 0s", SEARCHED, "--budget must be above 0, got 0s"),
+        ("capacity --seeds 2", SEARCHED, "--seeds 2: the engines run in wall time"),
+        ("capacity --users 50", SEARCHED, "--users must be at least 106 for --target 0.9"),
+        ("capacity --on ray", SEARCHED, "--on ray: an engine of this workload runs in wall time"),
     ],
 )
 def test_what_can_not_be_is_refused_before_anything_is_run(

@@ -97,7 +97,7 @@ def test_the_command_goes_from_one_user_to_saturation_and_shows_a_page(
     values = [cell.values[key] for cell in manifest.cells]
     assert values == sorted(values) and 2 <= len(values) <= NUM_LOADS
     shares = [row["users_within_slo_ratio"] for row in manifest.rows]
-    assert shares[0] == 1.0 and shares[-1] < 0.5
+    assert shares[0] >= 0.5 > shares[-1]
 
 
 def test_what_has_no_load_to_vary_or_brings_its_own_is_refused(tmp_path: Path) -> None:

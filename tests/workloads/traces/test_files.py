@@ -83,3 +83,48 @@ def test_damaged_and_unreadable_files_are_refused(tmp_path: Path) -> None:
     path.write_bytes(HEADER.encode() + b"\xff\xfe\n")
     assert "not UTF-8 text" in refusal(path)
     assert "can not be read: " in refusal(tmp_path)
+
+
+def test_blank_lines_and_spaces_around_names_and_values_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(
+        "\n  \n t_s , context_tokens,  generated_tokens \n\n 0.5, 3 ,4\n , , \n\n1,5,6\n\n"
+    )
+    found = list(read_azure(path, Tally()))
+    assert [each.start_us for each in found] == [500_000, 1_000_000]
+    assert found[0].turns[0].num_new_prompt_tokens == 3
+    path.write_text("\n\n" + HEADER + "\n1,2\n")
+    assert refusal(path) == f"{path}:5: must have 3 fields like the header"
+
+
+@pytest.mark.parametrize("is_zipped", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("trace", ["azure", "mooncake", "messages", "sharegpt-json", "bailian"])
+def test_a_byte_order_mark_does_no_harm_in_any_format(
+    tmp_path: Path, trace: str, is_zipped: bool
+) -> None:
+    line = {
+        "azure": HEADER + "0.5,3,4",
+        "mooncake": '{"timestamp": 1, "input_length": 3, "output_length": 4}',
+        "bailian": '{"chat_id": 1, "timestamp": 1, "input_length": 3, "output_length": 4}',
+        "messages": '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant"}]}',
+        "sharegpt-json": '[{"conversations": [{"from": "human", "value": "a"}, '
+        '{"from": "gpt", "value": "b"}]}]',
+    }[trace]
+    content = b"\xef\xbb\xbf\r\n" + line.encode() + b"\r\n\r\n"
+    (tmp_path / "trace").write_bytes(gzip.compress(content) if is_zipped else content)
+    assert len(list(READERS[trace](tmp_path / "trace", Tally()))) == 1
+
+
+def test_time_zones_are_heeded(tmp_path: Path) -> None:
+    """The same instant in three zones; a time without a zone is taken as UTC."""
+    path = tmp_path / "trace.csv"
+    at = [
+        "2023-11-16 18:17:03.9799600",
+        "2023-11-16 18:17:03.97996Z",
+        "2023-11-16 18:17:03.979960 UTC",
+        "2023-11-16T20:17:03.979960+02:00",
+        "2023-11-16 10:17:03.979960-0800",
+    ]
+    rows = "".join(f"{each},3,4\n" for each in at)
+    path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + rows)
+    assert len({each.start_us for each in read_azure(path, Tally())}) == 1

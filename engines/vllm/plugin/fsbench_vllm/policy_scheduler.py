@@ -32,6 +32,7 @@ from .seen import Seen
 
 class PolicyScheduler(TraceScheduler):
     needed_names = POLICY_NAMES
+    max_num_scheduled_tokens: int  # vLLM's
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -39,8 +40,10 @@ class PolicyScheduler(TraceScheduler):
             os.environ["FSBENCH_POLICY"]
         )
         self._costs = StepCosts()
-        self._policy = choice.build(self._costs)
+        # It was written for the embedded engine's requests; Seen has the names that it reads.
+        self._policy: Any = choice.build(self._costs)
         self._seen: dict[str, Seen] = {}
+        self._unscheduled: dict[str, Seen] = {}  # of them, who never were
         self._num_seen = 0
         self._has_newcomers = False
         self._scheduled_at = 0.0
@@ -55,7 +58,7 @@ class PolicyScheduler(TraceScheduler):
                 arrived_at=now - max(0.0, time.time() - request.arrival_time),
                 blocks_of=self._blocks_of,
             )
-            self._seen[request.request_id] = seen
+            self._seen[request.request_id] = self._unscheduled[request.request_id] = seen
             self._assign_level(seen)
             self._policy.submitted(seen, now)
             self._has_newcomers = True
@@ -70,10 +73,19 @@ class PolicyScheduler(TraceScheduler):
             )
             self.max_num_scheduled_tokens = min(budget, num_decodes + max(1, bound))
         try:
-            return super().schedule(*args, **kwargs)
+            output = super().schedule(*args, **kwargs)
         finally:
             self.max_num_scheduled_tokens = budget
-            self._scheduled_at = time.monotonic()
+        self._note_found(output.num_scheduled_tokens)
+        self._scheduled_at = time.monotonic()
+        return output
+
+    def _note_found(self, num_scheduled_tokens: dict[str, int]) -> None:
+        """Notes what vLLM found in its prefix cache of those who are scheduled for the first
+        time."""
+        for request_id in [each for each in self._unscheduled if each in num_scheduled_tokens]:
+            seen = self._unscheduled.pop(request_id)
+            seen.num_cached_tokens = seen.num_computed - num_scheduled_tokens[request_id]
 
     def update_from_output(self, scheduler_output: Any, model_runner_output: Any) -> Any:
         now = time.monotonic()
@@ -103,6 +115,7 @@ class PolicyScheduler(TraceScheduler):
 
     def _free_request(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         seen = self._seen.pop(request.request_id, None)
+        self._unscheduled.pop(request.request_id, None)
         if seen is not None:
             self._policy.ended(seen, time.monotonic())
         return super()._free_request(request, *args, **kwargs)
@@ -138,7 +151,7 @@ class PolicyScheduler(TraceScheduler):
         one, other = (self._seen[each.who.request_id] for each in (newcomer, holder))
         if self._policy.key(other) < self._policy.key(one):
             return None
-        return self._policy.may_displace(one, other) and not other.must_stay
+        return bool(self._policy.may_displace(one, other)) and not other.must_stay
 
     def _blocks_of(self, request_id: str) -> Any:
         if request_id not in self.requests:

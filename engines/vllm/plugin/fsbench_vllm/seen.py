@@ -37,6 +37,8 @@ class Seen:
         self.conversation_id: str | None = extra.get("conversation_id")
         self.sampling = request.sampling_params
         self.host_copy = None  # there is no such thing
+        self.num_cached_tokens = 0  # prompt tokens found by vLLM when it was first scheduled
+        self.num_findable_tokens = 0  # not asked: vLLM counts each look-up as a query
         self.num_tokens_at_loss = 0  # when it was last sent away; 0 = never was
         self._blocks_of = blocks_of
 

@@ -230,6 +230,6 @@ PolicyChoice = Annotated[
     _Tagged,
     BeforeValidator(
         _settings,
-        json_schema_input_type=Literal[tuple(POLICIES)] | _Tagged,  # type: ignore[valid-type]
+        json_schema_input_type=Literal[tuple(POLICIES)] | _Tagged,
     ),
 ]

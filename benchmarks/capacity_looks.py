@@ -118,7 +118,7 @@ def main() -> None:
     request = CapacityRequest(
         target_ratio=TARGET, num_seeds=1, tolerance_ratio=TOLERANCE, low=None, high=None
     )
-    judge = ShareInTheLongRun(request, resolve_workload(source))
+    judge = ShareInTheLongRun(request, resolve_workload(source), args.low)
     rates, answers = [], {}
     for place in range(lattice.at_most(args.low), lattice.at_least(args.high) + 1):
         rate = lattice.rate(place)

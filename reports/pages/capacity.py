@@ -83,6 +83,7 @@ def _limits_table(found: CapacityResult) -> TitledTable:
     rows = []
     for engine in found.engines:
         failing = [each for each in engine.rates if each.answer == "fails"]
+        failing = failing or [each for each in engine.rates if each.limits.fault is not None]
         if failing:
             seen = failing[0]
             rows.append(

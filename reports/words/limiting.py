@@ -26,6 +26,8 @@ def why_unsure(seen: RateSeen, target_ratio: float) -> str:
         return ""
     if not seen.is_finished:
         return "cut short: the budget was used up"
+    if seen.limits.fault is not None and seen.interval[1] < target_ratio:
+        return f"not the engine: {seen.limits.fault}"
     if seen.interval[0] > target_ratio:
         return "waits went on growing, so that the share will fall"
     return f"too near to the target for {units.count(seen.num_users)} users to tell"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from suite.sweep.capacity_result import RateSeen, SeedCapacity
+from suite.sweep.capacity_result import SeedCapacity
 from suite.sweep.crossing import Crossing
 from suite.sweep.lattice import Lattice
 
@@ -30,21 +28,6 @@ def seed_capacity(
     return SeedCapacity(
         seed=seed, rate=rate, next_rate=next_rate, note="; ".join(notes) if notes else None
     )
-
-
-def without_faults(capacity: SeedCapacity, rates: Sequence[RateSeen]) -> SeedCapacity:
-    """Returns the capacity with a note where its upper end is no limit of the engine: there the
-    driver was late, or a paced engine's machine too slow."""
-    faults = [each.limits.fault for each in rates if each.rate == capacity.next_rate]
-    fault = next((each for each in faults if each is not None), None)
-    if fault is None:
-        return capacity
-    said = (
-        f"at {capacity.next_rate:g} conversations per second {fault}, so the upper end is not the "
-        "engine's; search again on a quieter or larger machine"
-    )
-    notes = [said] if capacity.note is None else [capacity.note, said]
-    return capacity.model_copy(update={"note": "; ".join(notes)})
 
 
 def _one_sided(rate: float | None, next_rate: float | None) -> str:

@@ -57,6 +57,7 @@ class RateSeen(_Frozen):
     num_within_slo: int
     interval: Ends
     num_turns: int
+    num_turns_failed: int
     duration_s: float
     limits: Limits
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from suite.playing.workload import Workload
 from suite.statistics.sequential import ShareLooks
-from suite.sweep.brackets import bracket, seed_capacity, without_faults
+from suite.sweep.brackets import bracket, seed_capacity
 from suite.sweep.budget import Budget
 from suite.sweep.capacity_request import CapacityRequest
 from suite.sweep.capacity_result import CapacityResult, RateSeen, SeedCapacity, engine_capacities
@@ -28,6 +28,7 @@ from workloads.yaml_file import Setting
 
 RATE = "arrivals.rate"
 WIDEST_FACTOR = 256.0  # how far from the file's rate is looked, either way
+MAX_FAULTS = 2  # rates of an engine at which the driver or the machine was at fault
 STRIDE_FACTOR = 1.5  # from one probe to the next until the crossing is passed
 
 EngineSeed = tuple[str, int]
@@ -62,7 +63,9 @@ class CapacitySearch:
         self._loader = CellLoader()
         self._asked: dict[str, list[SweepCell]] = {name: [] for name in workload.engines}
         self.judge: RateJudge = (
-            ShareOfAPlan(request) if workload.is_virtual else ShareInTheLongRun(request, workload)
+            ShareOfAPlan(request)
+            if workload.is_virtual
+            else ShareInTheLongRun(request, workload, arrivals.rate)
         )
         low, start, high = self._bounds(arrivals.rate)
         stride = self._lattice.steps(STRIDE_FACTOR)
@@ -128,9 +131,17 @@ class CapacitySearch:
                 raise
 
     def _answer(self, directory: SweepDirectory, engine: str, cell: SweepCell) -> Answer | None:
-        if not directory.is_complete(cell):
+        if not directory.is_complete(cell) or self._is_at_fault(directory, engine):
             return None
         return self.judge.answer(directory.directory_of(cell.name), engine, cell.values[RATE])
+
+    def _is_at_fault(self, directory: SweepDirectory, engine: str) -> bool:
+        """Tells whether at so many rates something else than the engine was the limit that there is
+        no use in going on."""
+        if self._workload.is_virtual:
+            return False
+        faults = [each.limits.fault for each in self._seen(engine, directory)]
+        return sum(each is not None for each in faults) > MAX_FAULTS
 
     def _keys(self) -> list[EngineSeed]:
         first = self._workload.spec.seed
@@ -184,10 +195,7 @@ class CapacitySearch:
         is_wall = not self._workload.is_virtual
         rates = {name: self._seen(name, directory) for name in by_engine} if is_wall else None
         for (engine, seed), crossing in found.items():
-            capacity = self._capacity((engine, seed), crossing)
-            by_engine[engine].append(
-                capacity if rates is None else without_faults(capacity, rates[engine])
-            )
+            by_engine[engine].append(self._capacity((engine, seed), crossing))
         baseline = self._workload.spec.baseline
         return CapacityResult(
             name=self._workload.spec.name,
@@ -210,7 +218,10 @@ class CapacitySearch:
     def _why_open(self) -> str:
         if self._budget.is_used_up:
             return "the budget was used up; go on with --resume"
-        return "a run could not be completed, or had no turn that succeeded: sweep.json says which"
+        return (
+            "a run could not be completed, had no turn that succeeded, or the driver or this "
+            "machine was the limit again and again: sweep.json and the rates say which"
+        )
 
     def _seen(self, engine: str, directory: SweepDirectory) -> list[RateSeen]:
         found = [

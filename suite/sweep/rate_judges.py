@@ -25,6 +25,7 @@ from suite.sweep.how_many import so_many
 from suite.sweep.rate_look import look_at
 from workloads.errors import InputError
 from workloads.plan_parts import UserClass
+from workloads.spec_conversations import TraceConversations
 
 OVERLOAD_SHOWS = 3.0  # times that in which a rate half a step too high fills the promised wait
 NUM_LOOKS_ABOVE = 2
@@ -63,7 +64,8 @@ class RateJudge(Protocol):
         ...
 
     def seen(self, run: Path, engine: str, rate: float) -> RateSeen | None:
-        """Returns what is told of a rate's run, complete or not; None where nothing is."""
+        """Returns what is told of a rate's run, complete or not; None where nothing is. That the
+        target does not hold is not told where the driver or the machine was at fault."""
         ...
 
 
@@ -91,8 +93,9 @@ class ShareInTheLongRun:
 
     num_seeds = 1
 
-    def __init__(self, request: CapacityRequest, workload: Workload) -> None:
-        """Raises InputError where so few users could never show that the target holds."""
+    def __init__(self, request: CapacityRequest, workload: Workload, rate: float) -> None:
+        """Raises InputError where so few users could never show that the target holds; `rate`: the
+        workload's own."""
         if request.target_ratio == 1:
             raise InputError(
                 "--target must be below 1 for engines in wall time: that all users of the long run "
@@ -108,6 +111,12 @@ class ShareInTheLongRun:
             raise InputError(
                 f"--users must be at least {fewest} for --target {request.target_ratio:g}: fewer "
                 f"can not show that it holds, got {request.num_users}"
+            )
+        needed, num = self.looks(rate).fewest_above, len(workload.plan.conversations)
+        if isinstance(workload.spec.conversations, TraceConversations) and num < needed:
+            raise InputError(
+                f"conversations: the trace has {num}, and to show at {rate:g} a second that the "
+                f"target holds takes {needed}; take a longer one, or a lower --target"
             )
 
     def looks(self, rate: float) -> ShareLooks:
@@ -128,9 +137,11 @@ class ShareInTheLongRun:
         }
 
     def answer(self, run: Path, engine: str, rate: float) -> Answer | None:
-        _, plan = read_run(run)
-        look = look_at(read_turns([(1, run / engine / "1")]), plan, self.looks(rate))
-        return look.answer if look.num_succeeded else None
+        """Returns None where no turn succeeded: that is no matter of the rate."""
+        seen = self.seen(run, engine, rate)
+        if seen is None or seen.num_turns_failed == seen.num_turns:
+            return None
+        return Answer(seen.answer)
 
     def seen(self, run: Path, engine: str, rate: float) -> RateSeen | None:
         if not (run / "metrics.json").exists():
@@ -140,14 +151,17 @@ class ShareInTheLongRun:
         turns = read_turns([(1, trial.directory(run))])
         look = look_at(turns, plan, self.looks(rate))
         numbers = json.loads((run / "metrics.json").read_text())["engines"][engine]
+        limits = limits_of(turns, plan, numbers)
+        is_its_own = look.answer is not Answer.FAILS or limits.fault is None
         return RateSeen(
             rate=rate,
-            answer=look.answer.value,
+            answer=(look.answer if is_its_own else Answer.UNSURE).value,
             is_finished=trial.status == "complete",
             num_users=look.num_users,
             num_within_slo=look.num_within_slo,
             interval=look.interval,
             num_turns=look.num_turns,
+            num_turns_failed=look.num_turns - look.num_succeeded,
             duration_s=trial.duration_s,
-            limits=limits_of(turns, plan, numbers),
+            limits=limits,
         )

@@ -27,6 +27,7 @@ LATE = Limits(
     is_driver_valid=True,
     is_pace_kept=None,
 )
+SLOW_MACHINE = LATE.model_copy(update={"is_pace_kept": False})
 NONE = LATE.model_copy(update={"num_missed": 0, "late_ratio": None, "failed_ratio": None})
 
 
@@ -40,6 +41,7 @@ def seen(rate: float, answer: str, users: tuple[int, int], ends: tuple[float, fl
         num_within_slo=within,
         interval=ends,
         num_turns=2 * num,
+        num_turns_failed=0,
         duration_s=30.0,
         limits=LATE if answer == "fails" else NONE,
     )
@@ -53,6 +55,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
         seen(2.0, "holds", (106, 106), (0.901, 1.0)),
         seen(2.2, "unsure", (240, 240), (0.95, 1.0)),
         seen(2.42, "unsure", (216, 240), (0.8, 0.97)),
+        seen(2.54, "unsure", (10, 40), (0.01, 0.6)).model_copy(update={"limits": SLOW_MACHINE}),
         seen(2.66, "fails", (20, 50), (0.02, 0.82)),
     ]
     found = CapacityResult(
@@ -84,6 +87,7 @@ def test_every_rate_has_its_answer_and_why_there_is_none(page: Page) -> None:
     assert "106 of 106" in words(page) and "in the long run at least 90.1 %" in words(page)
     assert "20 of 50" in words(page) and "in the long run at most 82 %" in words(page)
     assert "waits went on growing, so that the share will fall" in words(page)
+    assert "not the engine: this machine did not keep the GPU's pace" in words(page)
     assert "too near to the target for 240 users to tell" in words(page)
 
 
@@ -98,10 +102,10 @@ def test_the_figures_show_the_knee_and_only_the_end_that_decided(page: Page) -> 
     assert [(each["x0"], each["x1"]) for each in bands] == [pytest.approx((2.0, 2.66))]
     (marks,) = figure["data"]
     above, below = marks["error_y"]["array"], marks["error_y"]["arrayminus"]
-    assert above == pytest.approx([0, 0, 0.07, 0.42]) and below[3] == 0
+    assert above == pytest.approx([0, 0, 0.07, 0.35, 0.42]) and below[4] == 0
     assert below[:3] == pytest.approx([0.099, 0.05, 0.1])
     assert [symbol.endswith("-open") for symbol in marks["marker"]["symbol"]] == [
-        *(False, True, True, False)
+        *(False, True, True, True, False)
     ]
     tails = page.figures["sweep-tokens"]["layout"]
     assert [(each["x0"], each["x1"]) for each in tails["shapes"]] == [pytest.approx((2.0, 2.66))]

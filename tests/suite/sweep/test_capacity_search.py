@@ -16,9 +16,11 @@ from suite.sweep.capacity_search import CapacitySearch
 from suite.sweep.directory import create, resume
 from suite.sweep.executors import OverCores
 from suite.sweep.lattice import Lattice
+from suite.sweep.rate_judges import shows_after_s
 from suite.sweep.run_cell import CellResult
 from tests.suite.sweep.examples import ENGINE, source_of
 from workloads.errors import InputError
+from workloads.plan_parts import Slo, UserClass
 from workloads.source import WorkloadSource
 
 
@@ -130,3 +132,30 @@ def test_requests_that_can_not_be_searched_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=problem):
         search_of(source_of(tmp_path), **changes)
+
+
+def test_in_wall_time_a_trace_that_is_too_short_to_tell_is_refused(tmp_path: Path) -> None:
+    rows = "".join(f"{second}.0,40,6\n" for second in range(20))
+    (tmp_path / "t.csv").write_text("t_s,context_tokens,generated_tokens\n" + rows)
+    wall = {"engines": {"e": {**ENGINE, "time": "wall"}}, "baseline": None}
+    trace = {"trace": "azure", "path": "t.csv"}
+    with pytest.raises(InputError, match=r"the trace has 20, and to show at 2 a second .* takes"):
+        search_of(source_of(tmp_path, **wall, conversations=trace), tolerance_ratio=0.1)
+
+
+def test_a_rate_is_seen_for_longer_the_looser_the_promise_and_the_finer_the_step() -> None:
+    def classes(*shares_and_ttft_s: tuple[float, float]) -> list[UserClass]:
+        return [
+            UserClass(
+                name=str(number),
+                share_ratio=share,
+                slo=Slo(ttft_s=ttft_s, tbt_s=1, tbt_percentile=0.99, attainment_ratio=0.9),
+            )
+            for number, (share, ttft_s) in enumerate(shares_and_ttft_s)
+        ]
+
+    assert shows_after_s(classes((1.0, 1.0)), 0.9, 0.1) == pytest.approx(60)
+    assert shows_after_s(classes((1.0, 1.0)), 0.9, 0.2) == pytest.approx(30)
+    loose_and_strict = classes((0.8, 10.0), (0.2, 0.5))
+    assert shows_after_s(loose_and_strict, 0.9, 0.1) == pytest.approx(30)
+    assert shows_after_s(loose_and_strict, 0.7, 0.1) == pytest.approx(600)

@@ -84,7 +84,7 @@ class Arm:
         self._is_steady = self._scene.is_steady
         self._num_live = num_live
         self._rng = np.random.default_rng(11)
-        core = _core_settings(preset, num_live, is_steady=self._is_steady)
+        core = self.core_settings(preset, num_live)
         self.clock = VirtualClock()
         self.device = TimedDevice(
             load_profile("a10-llama3-8b"),
@@ -98,20 +98,23 @@ class Arm:
         self.engine = Engine(core, self.device, clock=self.clock.now, priorities=self._priorities())
         self._serial = itertools.count()
         self._leave_contexts(core.swap_tokens)
-        self._waiting = [self._new_request() for _ in range(num_live + self._scene.num_waiting)]
+        self._waiting = [self.new_request() for _ in range(num_live + self._scene.num_waiting)]
+
+    def core_settings(self, preset: str, num_live: int) -> CoreSettings:
+        return core_settings(preset, num_live, is_steady=self._is_steady)
 
     def run_round(self, num_steps: int) -> None:
-        self.rounds.append([self._step() for _ in range(num_steps)])
+        self.rounds.append([self.step() for _ in range(num_steps)])
 
     def warm_up(self) -> None:
         """Until nobody is in prefill any more, and then some."""
         limit = 20 * self._num_live
         for _ in range(limit):
-            self._step()
+            self.step()
             if self.engine.stats.num_running == self._num_live or not self._is_steady:
                 break
         for _ in range(WARM_UP_STEPS):
-            self._step()
+            self.step()
 
     def _leave_contexts(self, num_tokens: int) -> None:
         """Keeps copies of idle conversations until the host pool is full."""
@@ -127,7 +130,7 @@ class Arm:
             while self.engine.has_work:
                 self.engine.step()
 
-    def _step(self) -> float:
+    def step(self) -> float:
         """Seconds of one step and of the arrivals before it, without the device's."""
         arrivals, self._waiting = self._waiting, []
         device_s = self.device.spent_s
@@ -137,10 +140,10 @@ class Arm:
         outputs = self.engine.step()
         seconds = time.thread_time() - began_at - (self.device.spent_s - device_s)
         num_finished = sum(output.finish_reason is not None for output in outputs)
-        self._waiting = [self._new_request() for _ in range(num_finished)]
+        self._waiting = [self.new_request() for _ in range(num_finished)]
         return seconds
 
-    def _new_request(self) -> Request:
+    def new_request(self) -> Request:
         rng, serial = self._rng, next(self._serial)
         num_prompt = int(rng.integers(CONTEXT_TOKENS // 2, CONTEXT_TOKENS))
         num_output = 10**5 if self._is_steady else int(rng.integers(64, CONTEXT_TOKENS))
@@ -160,7 +163,7 @@ class Arm:
         return PriorityUpdates(update_frequency=0.04, conversation_ids=names, levels=levels)
 
 
-def _core_settings(preset: str, num_live: int, *, is_steady: bool) -> CoreSettings:
+def core_settings(preset: str, num_live: int, *, is_steady: bool) -> CoreSettings:
     # Steady: room for all to decode through the longest benchmark. Churn: room for about half.
     pool_tokens = (10**5 + num_live * 4096) if is_steady else num_live * CONTEXT_TOKENS // 2
     return CoreSettings(

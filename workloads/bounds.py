@@ -1,4 +1,4 @@
-"""Where a size is a slip of the pen: beyond these, a workload is refused and not attempted."""
+"""Sizes beyond which a workload is a slip of the pen: it is refused and not attempted."""
 
 from __future__ import annotations
 

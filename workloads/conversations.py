@@ -37,7 +37,7 @@ CANDIDATES_PER_CONVERSATION = 100  # drawn at most, before the limits are called
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """How many conversations are chosen."""
+    """Says how many conversations are chosen."""
 
     count: int | None  # None: all
     span_us: float | None = None  # by the trace's own clock, from the first one's start

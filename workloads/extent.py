@@ -1,4 +1,4 @@
-"""How far a workload goes: how many conversations it asks for, and if a plan can hold them."""
+"""The number of conversations that a workload asks for, and whether a plan can hold them."""
 
 from __future__ import annotations
 

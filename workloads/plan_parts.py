@@ -60,8 +60,8 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
-    """Where a conversation branches off from another one: it begins when that turn has been
-    answered, after its own first turn's think time."""
+    """Says what a conversation branches off from: it begins when that turn has been answered, after
+    its own first turn's think time."""
 
     conversation_id: str
     turn: int

@@ -41,6 +41,11 @@ class Policy(Protocol):
         """Hears that a request has ended, well or not."""
         ...
 
+    def presses(self, newcomer: Request) -> bool:
+        """Returns whether `newcomer` would displace anybody at all now: asked once, before each
+        holder is asked about."""
+        ...
+
     def may_displace(self, newcomer: Request, holder: Request) -> bool:
         """Returns whether `newcomer`, which holds nothing, may take the blocks of `holder`."""
         ...

@@ -182,12 +182,15 @@ class Scheduler:
         num_others = len(running) + num_arriving
         victims: list[Request] = []
         num_freed = self._kv.freed_for(request)
+        presses = self._policy.presses(request)
         for holder in reversed(running):
             if self._fits(missing, num_free, num_others):
                 break
             if key(holder) < key(request):
                 return None  # it and all who are left come first
-            may_displace = holder.has_passed or self._policy.may_displace(request, holder)
+            may_displace = holder.has_passed or (
+                presses and self._policy.may_displace(request, holder)
+            )
             if may_displace and not holder.must_stay:
                 victims.append(holder)
                 num_free += num_freed(holder.device_blocks)

@@ -118,7 +118,7 @@ def play(
 
 def _num_useful_workers(plan: Plan, wanted: int) -> int:
     """No more than there are conversations to hold at a time."""
-    most = len(plan.conversations)
+    most = sum(each.branch is None for each in plan.conversations)
     if plan.closed_concurrency is not None:
         most = min(most, plan.closed_concurrency)
     return max(1, min(wanted, most))

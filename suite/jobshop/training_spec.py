@@ -41,6 +41,13 @@ class ValidationSpec(Part):
     count: int = Field(default=32, ge=1, description="Shops never trained on.")
 
 
+class LinearTraining(Part):
+    """Weights of `kind: linear` instead of a network."""
+
+    generations: int = Field(default=200, ge=1)
+    shops: int = Field(default=60, ge=1, description="What a generation is judged on.")
+
+
 class TrainingSpec(Part):
     """One training: shops, what fails in them, and how the network learns."""
 
@@ -53,6 +60,9 @@ class TrainingSpec(Part):
     )
     validation: ValidationSpec
     train: TrainSettings = TrainSettings()
+    linear: LinearTraining | None = Field(
+        default=None, description="Train the linear rule, not the network."
+    )
 
 
 def training_spec_of(source: WorkloadSource) -> TrainingSpec:

@@ -95,8 +95,8 @@ class LengthCheck:
         lengths = self.lengths
         if lengths is None:
             return (
-                "the plan's own words were sent, whose lengths are estimates; compare engines by "
-                "the same server count, or name a tokenizer's lengths in the source"
+                "the source's own words were sent, whose planned lengths are estimates, or token "
+                "ids to which the server adds; compare engines by what the server counts"
             )
         if lengths.by == "none":
             why = f" ({lengths.note})" if lengths.note else ""

@@ -76,8 +76,8 @@ def steady_state(turns: TurnTable, repeats: Sequence[int], plan: Plan) -> dict[s
         "slice_s": float(np.mean([each.slice_s for each in loads])),
         "backlog": np.mean([each.backlog for each in loads], axis=0).tolist(),
     }
-    why_not = {key: why for key, why in WHY_NOT.items() if found[key] is None}
-    return {**found, "unavailable": why_not}
+    absent = {key: reason for key, reason in WHY_NOT.items() if found[key] is None}
+    return {**found, "unavailable": absent}
 
 
 def _of_all(found: Sequence[bool | None], *, worst: bool) -> bool | None:

@@ -13,6 +13,7 @@ from engines.errors import EngineInputError
 from workloads.arrivals import TOO_DENSE
 from workloads.build import build_plan
 from workloads.errors import WorkloadError
+from workloads.extent import wanted_conversations
 from workloads.plan import Plan
 from workloads.spec import WorkloadSpec
 
@@ -54,16 +55,17 @@ def check_size(spec: WorkloadSpec, base_directory: Path) -> None:
 
     Raises WorkloadError.
     """
-    count = spec.conversations.count
+    wanted = wanted_conversations(spec)
+    count = wanted.count
     if count is None or count <= NUM_UNQUESTIONED:
         return
-    few = spec.conversations.model_copy(update={"count": NUM_WEIGHED})
+    few = spec.conversations.model_copy(update={"count": NUM_WEIGHED, "duration": None})
     each = plan_bytes(build_plan(spec.model_copy(update={"conversations": few}), base_directory))
     each //= NUM_WEIGHED
     memory = psutil.virtual_memory().total
     if count * each > memory // 2:  # the records and the engine need the rest
         raise WorkloadError(
-            f"conversations.count {count:,}: the plan alone would take about "
+            f"{wanted.why or 'conversations.count'} {count:,}: the plan alone would take about "
             f"{count * each / 1024**3:,.0f} GiB ({each / 1024:.1f} KiB a conversation) of this "
             f"machine's {memory / 1024**3:.0f} GiB; ask for {memory // 2 // each:,} at most, or "
             "run several seeds"

@@ -91,8 +91,9 @@ def test_a_server_that_can_not_be_used_is_told_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_server_that_lists_no_models_is_taken_at_the_files_word() -> None:
-    with server(404, {}, []) as url:
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_server_that_lists_no_models_is_taken_at_the_files_word(status: int) -> None:
+    with server(status, {}, []) as url:
         assert attach(url, model="mine").model == "mine"
 
 

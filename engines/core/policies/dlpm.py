@@ -30,16 +30,17 @@ class DeficitLongestPrefixMatch(Ranked):
         self._quantum = quantum
         self._renew_every = renew_every
         self._num_live: dict[str, int] = {}
+        self._user: dict[Request, str] = {}
         self._num_steps = 0
 
     def submitted(self, request: Request, now: float) -> None:
-        user = user_of(request)
+        user = self._user[request] = user_of(request)
         self._num_live[user] = self._num_live.get(user, 0) + 1
         self.deficits.setdefault(user, self._quantum)
-        request.rank = self._rank(request)
+        request.rank = self._rank(request, self._spent(user))
 
     def ended(self, request: Request, now: float) -> None:
-        user = user_of(request)
+        user = self._user.pop(request)
         self.deficits[user] -= self._meter.take(request)
         self._meter.forget(request)
         self._num_live[user] -= 1
@@ -51,18 +52,22 @@ class DeficitLongestPrefixMatch(Ranked):
         self._num_steps += 1
         if self._num_steps % self._renew_every:
             return False
-        everybody = list(live)
-        for request in everybody:
-            if request.device_blocks:
-                self.deficits[user_of(request)] -= self._meter.take(request)
-        self._refill({user_of(each) for each in everybody if not each.device_blocks})
-        for request in everybody:
-            request.rank = self._rank(request)
+        users = self._user
+        had = dict.fromkeys(self._num_live, 0.0)
+        self._meter.charge(live, users, had)
+        for user, service in had.items():
+            self.deficits[user] -= service
+        self._refill({name for each, name in users.items() if not each.device_blocks})
+        spent = {user: self._spent(user) for user in self._num_live}
+        for request, user in users.items():
+            request.rank = self._rank(request, spent[user])
         return True
 
     def may_displace(self, newcomer: Request, holder: Request) -> bool:
-        deficits = self.deficits
-        return deficits[user_of(newcomer)] > 0.0 >= deficits[user_of(holder)]
+        return self.deficits[self._user[holder]] <= 0.0
+
+    def presses(self, newcomer: Request) -> bool:
+        return self.deficits[self._user[newcomer]] > 0.0
 
     def _refill(self, waiting: set[str]) -> None:
         if not waiting or any(self.deficits[user] > 0.0 for user in waiting):
@@ -72,8 +77,10 @@ class DeficitLongestPrefixMatch(Ranked):
         for user in self._num_live:
             self.deficits[user] += num_rounds * self._quantum
 
-    def _rank(self, request: Request) -> float:
-        spent = SPENT if self.deficits[user_of(request)] <= 0.0 else 0.0
+    def _spent(self, user: str) -> float:
+        return SPENT if self.deficits[user] <= 0.0 else 0.0
+
+    def _rank(self, request: Request, spent: float) -> float:
         return spent - locality(request)
 
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 class FirstComeFirstServed(Ranked):
     key = staticmethod(attrgetter("arrived_at", "serial"))
 
+    def presses(self, newcomer: Request) -> bool:
+        return False
+
     def may_displace(self, newcomer: Request, holder: Request) -> bool:
         return False
 

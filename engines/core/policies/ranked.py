@@ -27,6 +27,9 @@ class Ranked:
 
     def ended(self, request: Request, now: float) -> None: ...
 
+    def presses(self, newcomer: Request) -> bool:
+        return True
+
     def may_displace(self, newcomer: Request, holder: Request) -> bool:
         return self.outranks(newcomer, holder)
 

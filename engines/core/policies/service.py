@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,6 +28,15 @@ class ServiceMeter:
         self._class_weights = class_weights
         self._counts_cached = counts_cached
         self._had: dict[Request, float] = {}
+
+    def charge(
+        self, live: Iterable[Request], user_of: Mapping[Request, str], to: dict[str, float]
+    ) -> None:
+        """Adds to each user's entry what his requests have had since the last call."""
+        take = self.take
+        for request in live:
+            if request.device_blocks:
+                to[user_of[request]] += take(request)
 
     def take(self, request: Request) -> float:
         """Returns the service since the last call for this request."""

@@ -72,7 +72,7 @@ class Promising(PolicySettings):
 
 
 class Renewing(PolicySettings):
-    renew_every: int = Field(4, ge=1, description="steps between two looks at all ranks")
+    renew_every: int = Field(8, ge=1, description="steps between two looks at all ranks")
 
 
 class VtcSettings(Renewing):
@@ -165,8 +165,9 @@ class SrptSettings(Renewing):
         return ShortestRemainingTime(costs, renew_every=self.renew_every)
 
 
-class SloSettings(Promising, Renewing):
+class SloSettings(Promising):
     name: Literal["slo"] = "slo"
+    renew_every: int = Field(4, ge=1, description="steps between two looks at all ranks")
     max_wait_s: float = Field(
         60.0, gt=0, description="nobody waits longer than this while others run"
     )
@@ -229,6 +230,6 @@ PolicyChoice = Annotated[
     _Tagged,
     BeforeValidator(
         _settings,
-        json_schema_input_type=Literal[tuple(POLICIES)] | _Tagged,  # type: ignore[valid-type]
+        json_schema_input_type=Literal[tuple(POLICIES)] | _Tagged,
     ),
 ]

@@ -38,6 +38,7 @@ LOST_WAITING = 4e9  # plus the instant since when it waits
 SURE = 0.1  # chances of loss well below this count alike
 GAP_SHARE = 0.9  # of the tightest TBT that a step with prefill may take
 MIN_PREFILL_TOKENS = 64
+LOOK_S = 0.25  # how long a holder's rank is left as it is
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +47,8 @@ class _Stay:
 
     turn: Turn
     served_at: float  # when it was last computed; its arrival before
+    is_holding: bool = False  # when its rank was set
+    look_at: float = 0.0  # before this its rank need not be set anew, unless it came or went
     latest_at: float = 0.0  # from when on its SLO is lost, while it waits outside
     chance_of_loss: float = 1.0  # by a pause now, while it holds the device
     keeps_until: int = 0  # so many output tokens, once it was overdue
@@ -104,20 +107,27 @@ class SloAware(Ranked):
         if self._num_steps % self._renew_every:
             return False
         self._promises.settle()
-        for request in live:
-            request.rank = self._rank(request, self._stays[request], now)
         self._tightest_s = self._promises.tightest_s()
-        return True
+        stays, is_changed = self._stays, False
+        for request in live:
+            stay = stays[request]
+            if now >= stay.look_at or stay.is_holding is not bool(request.device_blocks):
+                rank = self._rank(request, stay, now)
+                is_changed |= rank != request.rank
+                request.rank = rank
+        return is_changed
+
+    def presses(self, newcomer: Request) -> bool:
+        stay = self._stays[newcomer]
+        if _is_overdue(newcomer, stay):
+            return True
+        return not stay.turn.is_lost and stay.latest_at <= self._now + self._margin_s
 
     def may_displace(self, newcomer: Request, holder: Request) -> bool:
-        coming, staying = self._stays[newcomer], self._stays[holder]
+        staying = self._stays[holder]
         if _is_overdue(holder, staying):
             return False
-        if _is_overdue(newcomer, coming):
-            return True
-        if coming.turn.is_lost or coming.latest_at > self._now + self._margin_s:
-            return False
-        if staying.turn.is_lost:
+        if staying.turn.is_lost or newcomer.rank == OVERDUE:
             return True
         cost = staying.chance_of_loss * newcomer.num_tokens
         return cost < self._exchange * holder.num_tokens
@@ -132,17 +142,23 @@ class SloAware(Ranked):
 
     def _rank(self, request: Request, stay: _Stay, now: float) -> float:
         turn = stay.turn
+        stay.is_holding = bool(request.device_blocks)
+        stay.look_at = now + LOOK_S
         if turn.last_token_at is not None:
             stay.served_at = max(stay.served_at, turn.last_token_at)
         if now - stay.served_at >= self._max_wait_s:
             stay.keeps_until = len(request.output_token_ids) + self._quantum
         if _is_overdue(request, stay):
+            stay.look_at = now
             return OVERDUE
-        if request.device_blocks and turn.last_token_at is not None:
+        if stay.is_holding and turn.last_token_at is not None:
             return self._rank_holding(request, stay)
         assert self._began_at is not None
         stay.latest_at = self._due_at(turn) - self._work_s(request)
         turn.is_lost |= now > stay.latest_at
+        if not stay.is_holding:
+            due_at = stay.served_at + self._max_wait_s
+            stay.look_at = due_at if turn.is_lost else min(due_at, stay.latest_at)
         if turn.is_lost:
             return LOST_WAITING + stay.served_at - self._began_at
         return max(0.0, stay.latest_at - self._began_at)

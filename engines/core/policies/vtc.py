@@ -30,11 +30,12 @@ class VirtualTokenCounters(Ranked):
         self._quantum = quantum
         self._renew_every = renew_every
         self._num_live: dict[str, int] = {}  # requests of users who have any
+        self._user: dict[Request, str] = {}
         self._last_gone: str | None = None
         self._num_steps = 0
 
     def submitted(self, request: Request, now: float) -> None:
-        user = user_of(request)
+        user = self._user[request] = user_of(request)
         if user not in self._num_live:
             self.counters[user] = max(self.counters.get(user, 0.0), self._floor())
             self._num_live[user] = 0
@@ -42,7 +43,7 @@ class VirtualTokenCounters(Ranked):
         request.rank = self.counters[user]
 
     def ended(self, request: Request, now: float) -> None:
-        user = user_of(request)
+        user = self._user.pop(request)
         self.counters[user] += self._meter.take(request)
         self._meter.forget(request)
         self._num_live[user] -= 1
@@ -54,13 +55,10 @@ class VirtualTokenCounters(Ranked):
         self._num_steps += 1
         if self._num_steps % self._renew_every:
             return False
-        everybody = list(live)
-        counters, take = self.counters, self._meter.take
-        for request in everybody:
-            if request.device_blocks:
-                counters[user_of(request)] += take(request)
-        for request in everybody:
-            request.rank = counters[user_of(request)]
+        counters, user = self.counters, self._user
+        self._meter.charge(live, user, counters)
+        for request, name in user.items():
+            request.rank = counters[name]
         return True
 
     def may_displace(self, newcomer: Request, holder: Request) -> bool:

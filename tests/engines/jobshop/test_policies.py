@@ -34,6 +34,8 @@ ALL_KINDS = [
     {"kind": "rollout", "base": "linear", "samples": 1, "idle": True, "aim": "best"},
     {"kind": "best-of", "samples": 5},
     {"kind": "best-of", "base": "fifo", "blocked_first": True, "samples": 3},
+    {"kind": "gnn"},
+    {"kind": "gnn", "samples": 3},
 ]
 
 
@@ -161,7 +163,7 @@ def test_without_interruptions_what_is_foreseen_is_what_comes(shop: Shop, seed: 
         ({"kind": "rule"}, "rule.rule\n  Field required"),
         ({"kind": "rollout", "samples": 0}, "greater than or equal to 1"),
         ({"kind": "best-of", "base": "none"}, "'fifo', 'lifo'"),
-        ({"kind": "magic"}, "'rule', 'linear', 'rollout', 'best-of'"),
+        ({"kind": "magic"}, "'rule', 'linear', 'rollout', 'best-of', 'gnn'"),
         ({"kind": "linear", "samples": 4}, "Extra inputs"),
     ],
 )

@@ -46,7 +46,7 @@ def test_a_folder_needs_a_config_and_weights(tmp_path):
 
 
 def test_a_plan_that_would_not_fit_is_refused_with_the_arithmetic():
-    huge = 10**10
+    huge = 10**8
     with pytest.raises(WorkloadError) as refused:
         load_workload(QUICKSTART, [f"conversations.count={huge}"])
     text = str(refused.value)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+MAX_SECONDS = 24 * 3600  # longer than anybody waits for a server
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PATTERN = r"^([0-9]+(?:\.[0-9]+)?) ?(us|ms|s|m|h)$"
 
@@ -21,7 +22,10 @@ def seconds_of(value: object) -> float:
     match = re.fullmatch(_PATTERN, value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"must be written like 120s, 2m or 500ms, got {value!r}")
-    return round(float(match[1]) * _SECONDS[match[2]], 6)
+    seconds = round(float(match[1]) * _SECONDS[match[2]], 6)
+    if seconds > MAX_SECONDS:
+        raise ValueError(f"must be ≤ {MAX_SECONDS // 3600}h, got {match[0][:40]!r}")
+    return seconds
 
 
 def _text(seconds: float) -> str:

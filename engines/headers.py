@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from engines.errors import EngineInputError
-from engines.templates import VARIABLE, is_filled, places_in, prepared, variable
+from engines.templates import VARIABLE, places_in, prepared, variable
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _KEPT = {
@@ -88,10 +88,6 @@ def checked_variable(name: str | None) -> str | None:
             "other characters; export the key in a variable and write that variable's name"
         )
     return name
-
-
-def has_places(headers: Mapping[str, str]) -> bool:
-    return is_filled(dict(headers))
 
 
 def _unsendable(value: str) -> str | None:

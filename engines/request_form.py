@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -10,6 +11,7 @@ from engines.errors import EngineInputError
 from engines.templates import ENVIRONMENT, places_in
 
 # What fsbench itself writes into the body of a request to a server that is attached to.
+MAX_EXTRA_BYTES = 65_536  # it travels to the driver in an environment variable
 FIELDS = (
     "model",
     "messages",
@@ -61,8 +63,14 @@ def checked_omit(omit: list[str]) -> list[str]:
 
 
 def checked_extra_body(extra_body: dict[str, Any]) -> dict[str, Any]:
-    """Returns it as it is. Raises ValueError for an unknown `${…}` in it."""
+    """Returns it as it is. Raises ValueError for an unknown `${…}` in it, or for too much of it."""
     places_in(extra_body)
+    size = len(json.dumps(extra_body, default=str))
+    if size > MAX_EXTRA_BYTES:
+        raise ValueError(
+            f"must be of {MAX_EXTRA_BYTES:,} bytes at most as JSON, got {size:,}; leave out what "
+            "each request does not need"
+        )
     return extra_body
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 HIDDEN = "***"
+CUT = "…"  # ends a text that was longer
 MIN_SECRET_CHARACTERS = 4  # a shorter one stands in every text by chance
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 _SECRET_ENDS = frozenset(
@@ -75,5 +76,16 @@ def hidden(text: str, secrets: Iterable[str]) -> str:
     """Returns a text of somebody else's, such as a server's error, without these secrets."""
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= MIN_SECRET_CHARACTERS:
-            text = text.replace(secret, HIDDEN)
+            text = _without_cut_end(text.replace(secret, HIDDEN), secret)
+    return text
+
+
+def _without_cut_end(text: str, secret: str) -> str:
+    """Hides the beginning of a secret at which a long text was cut."""
+    if not text.endswith(CUT):
+        return text
+    kept = text.removesuffix(CUT)
+    for num in range(min(len(secret), len(kept)), MIN_SECRET_CHARACTERS - 1, -1):
+        if kept.endswith(secret[:num]):
+            return f"{kept[:-num]}{HIDDEN}{CUT}"
     return text

@@ -3,7 +3,7 @@ for each request."""
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Collection, Set
 from typing import Any
 
 import orjson
@@ -47,11 +47,16 @@ class RequestWriter:
         body = formed(fields, self._endpoint.renamed, self._endpoint.omitted)
         content = orjson.dumps(body)
         field = self._endpoint.renamed.get(history.field, history.field)
-        self.sent_fields = body.keys() | {field}
+        self.sent_fields = self._own_names(fields) | {history.field}
         if field not in body:  # else the file's own words stand there
             content = b'{"%b":%b,%b' % (field.encode(), history.json(), content[1:])
         head = self._whole_head(facts) if self._has_filled_head else self._head
         return b"%b%d\r\n\r\n%b" % (head, len(content), content)
+
+    def _own_names(self, fields: Collection[str]) -> Set[str]:
+        """Returns the fields that are sent under the names that fsbench gives them."""
+        others = {*self._endpoint.omitted, *self._endpoint.renamed}
+        return {name for name in fields if name not in others}
 
     def advice_on(self, words: str, *, status: int) -> str | None:
         """Returns which key of the workload file to change where a refusal names one of ours."""

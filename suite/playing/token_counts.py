@@ -24,6 +24,8 @@ from workloads.plan import Plan
 from workloads.plan_parts import Conversation, Turn
 
 CONCURRENCY = 2  # requests at a time
+ASK_TIMEOUT_S = 120.0  # for one, at most
+ALL_TIMEOUT_S = 300.0  # for all
 LOOK_TIMEOUT_S = 30.0
 _ANSWER = "so"  # of an assistant, between two prompts
 
@@ -52,7 +54,10 @@ class UsageCounter:
 
     def first(self, texts: Sequence[str]) -> list[int]:
         records = self._played([[text] for text in texts])
-        return [_prompt_tokens(record) for record in records]
+        counts = [_prompt_tokens(record) for record in records]
+        if len(counts) < len(texts):
+            raise NotCountedError("the requests took too long")
+        return counts
 
     def later(self, first: str, second: str) -> int:
         records = self._played([[first, second]])
@@ -75,14 +80,21 @@ class UsageCounter:
         shard = Shard.of(plan, worker=0, num_workers=1)
 
         async def play() -> None:
+            def take(record: TurnRecord) -> None:
+                records.append(record)
+                if record.num_prompt_tokens is None:  # the others would not be told either
+                    plane.stop("tokens are not counted")
+
             plane = DataPlane(
                 shard,
                 endpoint=self._endpoint,
                 started_at_ns=time.monotonic_ns(),
-                turn_timeout_s=self._turn_timeout_s,
-                on_turn=records.append,
+                turn_timeout_s=min(self._turn_timeout_s, ASK_TIMEOUT_S),
+                on_turn=take,
             )
+            end = asyncio.get_running_loop().call_later(ALL_TIMEOUT_S, plane.stop, "too slow")
             await plane.run()
+            end.cancel()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(play())
@@ -145,6 +157,7 @@ class FileCounter:
 
 
 def _prompt_tokens(record: TurnRecord) -> int:
+    """Raises NotCountedError."""
     if record.num_prompt_tokens is None:
         raise NotCountedError(record.error or "usage told no prompt's tokens")
     return record.num_prompt_tokens

@@ -91,3 +91,8 @@ def test_what_a_server_says_is_shown_without_the_key(key: str, before: str, afte
 def test_a_secret_within_another_leaves_nothing_of_it() -> None:
     assert hidden("got Bearer sk-12345", ["sk-12345", "Bearer sk-12345"]) == "got ***"
     assert hidden("a cat", ["a"]) == "a cat"  # too short to be told from words
+
+
+@given(key=SECRET, num=st.integers(4, 30))
+def test_a_secret_at_which_a_text_was_cut_is_hidden_too(key: str, num: int) -> None:
+    assert hidden(f"the key {key[:num]}…", [key]) == "the key ***…"

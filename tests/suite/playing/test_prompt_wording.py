@@ -174,6 +174,14 @@ def test_a_server_that_tells_no_usage_gets_a_word_for_each_token() -> None:
     assert wording.text(turn.new_prompt_token_ids, is_first=True) == render(turn)
 
 
+def test_a_server_that_refuses_is_not_asked_again_and_again() -> None:
+    with recording_server(refusal=lambda _: (400, "not today")) as server:
+        wording = prompt_wording(asked(server, count_tokens="usage"), PLAN, turn_timeout_s=60.0)
+        assert len(server.asked) <= 4
+    assert wording is not None and wording.lengths.by == "none"
+    assert "not today" in str(wording.lengths.note)
+
+
 def test_a_usage_that_counts_no_tokens_is_not_believed() -> None:
     with recording_server(tokens_of=lambda _: 7) as server:
         wording = prompt_wording(asked(server, count_tokens="usage"), PLAN, turn_timeout_s=60.0)

@@ -145,5 +145,5 @@ def test_a_vllm_of_ours_has_the_endpoint_only_where_it_is_asked_for() -> None:
     plain = VllmSettings(kv_tokens=64, model="m")
     reset = VllmSettings(kv_tokens=64, model="m", prefix_cache=Reset(reset="POST /x"))
     for settings, expected in ((plain, None), (reset, "1")):
-        found = environment(settings, priorities=None, counters=Path("counters.npy"))
+        found = environment(settings, priorities=None, counters=Path("counters.npy"), policies=None)
         assert found.get("VLLM_SERVER_DEV_MODE") == expected

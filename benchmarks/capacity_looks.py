@@ -37,7 +37,7 @@ from workloads.yaml_file import Setting, read_yaml
 
 TARGET = 0.9
 TOLERANCE = 0.1
-NUM_LONG = 1000  # conversations, of which the second half counts
+NUM_LONG = 800  # conversations, of which the second half counts
 NUM_INSTANTS = 60  # at which a run is looked at
 NUM_SEARCHES = 2000
 STRIDE = 4  # places: 1.5 times
@@ -105,8 +105,8 @@ def main() -> None:
     here = Path(__file__).parent
     parser.add_argument("--workload", type=Path, default=here / "capacity.yaml")
     parser.add_argument("--engine", default="fastswitch")
-    parser.add_argument("--low", type=float, default=4.0, help="conversations per second")
-    parser.add_argument("--high", type=float, default=8.5)
+    parser.add_argument("--low", type=float, default=3.4, help="conversations per second")
+    parser.add_argument("--high", type=float, default=5.7)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--dry", action="store_true", help="write no result file")
     args = parser.parse_args()
@@ -171,6 +171,9 @@ def _searches(
         "num_searches": NUM_SEARCHES,
         "holds_crossing_ratio": float(1 - too_high - too_low),
         "lower_end_too_high_ratio": float(too_high),
+        "by_more_than_a_step_ratio": float(
+            np.mean([low is not None and low > last + 1 for low, _ in ends])
+        ),
         "upper_end_too_low_ratio": float(too_low),
         "mean_steps_between": float(np.mean(steps)) if steps else 0.0,
         "mean_users": float(np.mean(users)),

@@ -34,11 +34,13 @@ NUM_CONVERSATIONS = 600  # of each virtual run
 Json = dict[str, Any]
 
 
-def capacity(workload: Path, root: Path, *options: str) -> tuple[CapacityResult, Path]:
+def capacity(
+    workload: Path, root: Path, *options: str, tolerance_ratio: float = TOLERANCE
+) -> tuple[CapacityResult, Path]:
     """Returns what the command found, and its directory."""
     before = set(root.iterdir())
     command = [sys.executable, "-m", "suite.cli", "capacity", str(workload), "--out", str(root)]
-    subprocess.run([*command, "--tolerance", str(TOLERANCE), *options], check=False)
+    subprocess.run([*command, "--tolerance", str(tolerance_ratio), *options], check=False)
     (directory,) = set(root.iterdir()) - before
     found = CapacityResult.read(directory)
     assert found is not None, f"{directory} has no result"

@@ -40,14 +40,10 @@ class PlanSummary:
 
 
 def summarise(plan: Plan) -> PlanSummary:
-    prompts, outputs, contexts = [], [], []
-    for conversation in plan.conversations:
-        context = 0
-        for turn in conversation.turns:
-            prompts.append(turn.new_prompt_token_ids.size)
-            outputs.append(turn.num_output_tokens)
-            context += turn.new_prompt_token_ids.size + turn.num_output_tokens
-            contexts.append(context)
+    turns = [turn for conversation in plan.conversations for turn in conversation.turns]
+    prompts = [turn.new_prompt_token_ids.size for turn in turns]
+    outputs = [turn.num_output_tokens for turn in turns]
+    contexts = _contexts(plan)
     return PlanSummary(
         digest=plan.digest,
         num_conversations=len(plan.conversations),
@@ -64,6 +60,25 @@ def summarise(plan: Plan) -> PlanSummary:
         context_tokens=_spread(contexts),
         notes=plan.notes,
     )
+
+
+def _contexts(plan: Plan) -> list[int]:
+    """Returns history, new prompt and output together of each turn, in the plan's order."""
+    found: list[int] = []
+    said: dict[tuple[str, int], tuple[int, int]] = {}  # after a turn: in all, and of that the front
+    for conversation in plan.conversations:
+        branch, context, front = conversation.branch, 0, 0
+        if branch is not None and branch.keeps_history:
+            context, front = said.get((branch.conversation_id, branch.turn), (0, 0))
+        for number, turn in enumerate(conversation.turns):
+            if turn.replaces_system:
+                context -= front
+            if turn.replaces_system or not context:
+                front = turn.num_front_tokens
+            context += turn.new_prompt_token_ids.size + turn.num_output_tokens
+            said[conversation.conversation_id, number] = context, front
+            found.append(context)
+    return found
 
 
 def _last_start(plan: Plan) -> float | None:

@@ -11,7 +11,7 @@ from collections.abc import Collection
 _REFUSALS = (200, 400, 404, 405, 413, 422)  # 200: an error in the stream
 
 # Field of a request → the key that decides on it.
-_KEYS = {
+KEYS = {
     "ignore_eos": "ignore_eos: false",
     "priority": "priority: false",
     "cache_salt": "cache_salt: false",
@@ -76,8 +76,8 @@ def _of_length(words: str) -> str | None:
 def _of_field(words: str, sent: Collection[str]) -> str | None:
     asked = [field for field in (*sent, *_ALIASES) if _ALIASES.get(field, field) in sent]
     named = [field for field in asked if field not in _ALWAYS and _is_named(field, words)]
-    keys = dict.fromkeys(_KEYS[field] for field in named if field in _KEYS)
-    others = [field for field in named if field not in _KEYS]
+    keys = dict.fromkeys(KEYS[field] for field in named if field in KEYS)
+    others = [field for field in named if field not in KEYS]
     parts = [f"set {', '.join(keys)}"] if keys else []
     if others:
         parts.append(f"leave {', '.join(others)} out of extra_body")

@@ -27,7 +27,7 @@ from workloads.errors import InputError
 from workloads.plan_parts import UserClass
 from workloads.spec_conversations import TraceConversations
 
-OVERLOAD_SHOWS = 3.0  # times that in which a rate half a step too high fills the promised wait
+OVERLOAD_SHOWS = 6.0  # times that in which a rate half a step too high fills the promised wait
 NUM_LOOKS_ABOVE = 2
 MORE_USERS = 1.25  # times those who are judged: the first fill the server and are not
 

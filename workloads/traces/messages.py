@@ -20,13 +20,13 @@ from workloads.shapes import BranchShape, ConversationShape, Tally, TurnShape
 from workloads.traces.files import Row
 from workloads.traces.json_items import json_items
 from workloads.traces.spoken import ESTIMATED, estimated_tokens, printable, turn_of
+from workloads.traces.tool_calls import calls_of, joining, tools_of
 
 SOURCE = (
     "conversations as OpenAI messages, e.g. a fine-tuning file (see docs/workloads.md, Messages)"
 )
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 KEPT_FIELDS = ("name", "tool_call_id")
-CALL_FIELDS = ("tool_calls", "function_call")
 LIMITS = ("max_tokens", "max_completion_tokens")  # the last answer's length, where none is given
 RESULT_ROLES = frozenset({"tool", "function"})
 UNANSWERED = "messages after the last answer (not asked)"
@@ -85,7 +85,7 @@ class _Reader:
         self._has_history = has_history
         self._tally = tally
         self._turns: list[TurnShape] = []
-        self._asked = _Asked(_tools(row))
+        self._asked = _Asked(tools_of(row))
 
     def conversation(self) -> ConversationShape | None:
         """Raises TraceError."""
@@ -128,7 +128,7 @@ class _Reader:
         if message.values["role"] != "assistant":
             self._ask(message, text)
             return
-        calls = _calls(message)
+        calls = calls_of(message)
         if self._asked.is_question:
             self._turn(self._num_tokens(message, text + calls))
         elif not self._turns and text:  # it speaks first
@@ -136,7 +136,7 @@ class _Reader:
         else:
             self._tally[REPEATED] += 1
         if calls and self._turns and not self._asked.messages:
-            self._asked.messages.append(_joining(calls))
+            self._asked.messages.append(joining(calls))
 
     def _ask(self, message: Row, text: str) -> None:
         values, asked = message.values, self._asked
@@ -219,46 +219,3 @@ def _checked(row: Row, message: Any) -> Mapping[str, object]:
         )
     found: Mapping[str, object] = message
     return found
-
-
-def _calls(message: Row) -> str:
-    """Returns the tool calls of an answer as JSON; empty where there are none."""
-    calls = {key: values for key in CALL_FIELDS if (values := message.values.get(key))}
-    return printable(json.dumps(_callable(calls), ensure_ascii=False)) if calls else ""
-
-
-def _joining(calls: str) -> Message:
-    """Returns what puts calls to an answer: that is the server's own, but the calls whose results
-    are said next are the file's."""
-    return Message(
-        role="assistant",
-        num_tokens=estimated_tokens(calls),
-        text="",
-        fields=calls,
-        joins_answer=True,
-    )
-
-
-def _callable(calls: dict[str, Any]) -> dict[str, Any]:
-    """Returns tool calls as the API wants them: their arguments are JSON in a string."""
-
-    def with_text(call: Any) -> Any:
-        function = call.get("function") if isinstance(call, dict) else None
-        if not isinstance(function, dict) or isinstance(function.get("arguments"), str):
-            return call
-        text = json.dumps(function.get("arguments", {}), ensure_ascii=False)
-        return {"type": "function", **call, "function": {**function, "arguments": text}}
-
-    if isinstance(calls.get("tool_calls"), list):
-        return {**calls, "tool_calls": [with_text(call) for call in calls["tool_calls"]]}
-    return calls
-
-
-def _tools(row: Row) -> list[Message]:
-    tools = row.values.get("tools")
-    if not tools:
-        return []
-    if not isinstance(tools, list) or not all(isinstance(each, dict) for each in tools):
-        raise row.error("tools must be a list of objects")
-    text = printable(json.dumps(tools, ensure_ascii=False))
-    return [Message(role=TOOLS_ROLE, num_tokens=estimated_tokens(text), text=text)]

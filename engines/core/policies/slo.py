@@ -38,7 +38,7 @@ LOST_WAITING = 4e9  # plus the instant since when it waits
 SURE = 0.1  # chances of loss well below this count alike
 GAP_SHARE = 0.9  # of the tightest TBT that a step with prefill may take
 MIN_PREFILL_TOKENS = 64
-LOOK_S = 0.5  # how long a holder's rank is left as it is
+LOOK_S = 0.25  # how long a holder's rank is left as it is
 
 
 @dataclass(slots=True, eq=False)

@@ -191,6 +191,7 @@ class Listening(FirstComeFirstServed):
     def __init__(self, bound: int | None = None) -> None:
         self.heard: list[Any] = []
         self.bound = bound
+        self.is_pressing = True
 
     @property
     def key(self) -> Any:  # type: ignore[override]
@@ -208,6 +209,9 @@ class Listening(FirstComeFirstServed):
 
     def may_displace(self, newcomer: Any, holder: Any) -> bool:
         return bool(newcomer.terms.user_id == "urgent" != holder.terms.user_id)
+
+    def presses(self, newcomer: Any) -> bool:
+        return self.is_pressing
 
     def max_prefill_tokens(self) -> int | None:
         return self.bound
@@ -234,15 +238,21 @@ def test_the_policy_hears_of_all_that_befalls_a_request(plugin: Any) -> None:
 
 
 def test_who_may_displace_whom_is_the_policys_word(plugin: Any) -> None:
-    scheduler = scheduler_of(plugin, Listening())
+    policy = Listening()
+    scheduler = scheduler_of(plugin, policy)
     for name in ("a", "b"):
-        scheduler.add_request(FakeRequest(name, num_prompt=30))  # two of the four blocks each
+        scheduler.add_request(FakeRequest(name, num_prompt=26))  # two of the four blocks each
+        scheduler.requests[name].sampling_params.max_tokens = 6
     step(scheduler)
     assert {each.request_id for each in scheduler.running} == {"a", "b"}
     scheduler.add_request(FakeRequest("c", num_prompt=20))
     step(scheduler)
     assert scheduler.requests["b"].num_preemptions == 0  # c waits, whom nobody makes way for
     scheduler.add_request(FakeRequest("d", num_prompt=20, user="urgent"))
+    policy.is_pressing = False
+    step(scheduler)
+    assert scheduler.requests["b"].num_preemptions == 0  # nor for d, whose time has not come
+    policy.is_pressing = True
     step(scheduler)
     assert [each.request_id for each in scheduler.running] == ["a", "d"]
 

@@ -172,8 +172,8 @@ def test_an_answer_shorter_than_planned_that_the_server_calls_whole_is_no_failur
 
 def test_a_body_of_json_in_an_event_streams_clothes_is_told(asked: Asked) -> None:
     body = '{\n  "error": {\n    "message": "no such model"\n  }\n}'
-    error = asked.turn([(0.0, body, 0)]).error
-    assert error == ("error in the stream: no such model (fsbench: set model to one that it lists)")
+    error = "error in the stream: no such model (fsbench: set model to one that it lists)"
+    assert asked.turn([(0.0, body, 0)]).error == error
     assert "<html>" in (asked.turn([(0.0, "<html>oops</html>", 0)]).error or "")
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from engines.openai import OpenAISettings
+from engines.vllm.settings import VllmSettings
 from suite.driver.faults import body_message
-from suite.driver.refusals import advice
+from suite.driver.refusals import KEYS, advice
 
 SENT = {"model", "messages", "max_tokens", "temperature", "stream", "stream_options", "ignore_eos"}
 
@@ -65,6 +67,11 @@ def test_the_servers_words_tell_which_key_to_change(
 ) -> None:
     got = advice(words, status=status, api="chat", sent=SENT)
     assert (got is None) if found is None else (got is not None and found in got), got
+
+
+def test_every_key_that_is_advised_is_one_of_an_engine() -> None:
+    known = OpenAISettings.model_fields.keys() | VllmSettings.model_fields.keys()
+    assert {advised.partition(":")[0] for advised in KEYS.values()} <= known
 
 
 def test_only_what_was_sent_is_advised_on() -> None:

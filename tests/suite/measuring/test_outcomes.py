@@ -26,7 +26,7 @@ def turns(tmp_path_factory: pytest.TempPathFactory) -> TurnTable:
 def test_at_the_end_of_a_run_conversations_are_judged_as_their_users(turns: TurnTable) -> None:
     """Of users with one conversation each."""
     attains = attaining_turns(turns, PLAN.user_classes)
-    users = judge_users(planned_users(PLAN), turns, attains, [1])
+    users = judge_users(planned_users(PLAN), turns, attains, attains, [1])
     mine = outcomes_of(turns, PLAN)
     by_user: dict[str, list[bool]] = {}
     for each, outcome in zip(PLAN.conversations, mine.outcome, strict=True):

@@ -154,8 +154,8 @@ def test_a_rate_is_seen_for_longer_the_looser_the_promise_and_the_finer_the_step
             for number, (share, ttft_s) in enumerate(shares_and_ttft_s)
         ]
 
-    assert shows_after_s(classes((1.0, 1.0)), 0.9, 0.1) == pytest.approx(60)
-    assert shows_after_s(classes((1.0, 1.0)), 0.9, 0.2) == pytest.approx(30)
+    assert shows_after_s(classes((1.0, 1.0)), 0.9, 0.1) == pytest.approx(120)
+    assert shows_after_s(classes((1.0, 1.0)), 0.9, 0.2) == pytest.approx(60)
     loose_and_strict = classes((0.8, 10.0), (0.2, 0.5))
-    assert shows_after_s(loose_and_strict, 0.9, 0.1) == pytest.approx(30)
-    assert shows_after_s(loose_and_strict, 0.7, 0.1) == pytest.approx(600)
+    assert shows_after_s(loose_and_strict, 0.9, 0.1) == pytest.approx(60)
+    assert shows_after_s(loose_and_strict, 0.7, 0.1) == pytest.approx(1200)

@@ -10,6 +10,7 @@ import pytest
 from suite.records.turn_records import TurnRecord
 from tests.suite.virtual.test_player import plan_of, played
 from workloads.plan import Plan
+from workloads.plan_summary import summarise
 
 DELAY_S = 0.5
 NUM = 20  # tokens of each message, and of each answer
@@ -109,3 +110,16 @@ def test_what_a_failed_turn_kept_from_beginning_is_counted_as_not_asked(tmp_path
     result, records = played(plan, tmp_path, timeout_s=1e-6)
     assert len(records) == result.counts.failed == 1
     assert result.counts.not_asked == result.counts.lost == plan.num_turns - 1
+
+
+def test_the_plan_foretells_each_turns_whole_prompt(tmp_path: Path) -> None:
+    """Branches and other system prompts too: it is held against what an engine can hold."""
+    plan = sessions(tmp_path)
+    _, records = played(plan, tmp_path)
+    contexts = [(r.num_prompt_tokens or 0) + (r.num_output_tokens or 0) for r in records]
+    summary = summarise(plan)
+    assert summary.context_tokens.maximum == max(contexts) == 220
+    assert summary.context_tokens.mean == pytest.approx(sum(contexts) / len(contexts))
+    new = sum(turn.new_prompt_token_ids.size for each in plan.conversations for turn in each.turns)
+    prompts = sum(record.num_prompt_tokens or 0 for record in records)
+    assert summary.num_history_tokens == prompts - new

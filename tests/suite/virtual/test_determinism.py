@@ -10,17 +10,21 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 PLAY = """
 import hashlib, sys
 from pathlib import Path
+from engines.core.policies.settings import POLICIES
 from tests.suite.virtual.test_player import plan_of, settings_of
 from suite.playing.simulate import simulate
 directory = Path(sys.argv[1])
 plan = plan_of(16, arrivals={"process": "poisson", "rate": 8.0})
-for preset in ("vllm-0.3", "fastswitch", "recompute-prefix"):
-    folder = directory / preset
+presets = ("vllm-0.3", "fastswitch", "recompute-prefix")
+cases = [(preset, "priority") for preset in presets]
+cases += [("fastswitch", policy) for policy in POLICIES if policy not in ("fcfs", "priority")]
+for preset, policy in cases:
+    folder = directory / f"{preset} {policy}"
     folder.mkdir(parents=True)
-    settings = settings_of(preset, kv_tokens=2048)
+    settings = settings_of(preset, policy=policy, kv_tokens=2048)
     simulate(plan, settings, folder)
     for path in sorted(folder.iterdir()):
-        print(preset, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+        print(folder.name, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
 """
 
 
@@ -37,4 +41,4 @@ def digests(directory: Path, hash_seed: str) -> str:
 def test_another_hash_seed_gives_the_same_files(tmp_path: Path) -> None:
     first, second = (digests(tmp_path, seed) for seed in ("1", "2"))
     assert first == second
-    assert first.count("turns.parquet") == 3 and first.count("steps.parquet") == 3
+    assert first.count("turns.parquet") == 10 and first.count("steps.parquet") == 10

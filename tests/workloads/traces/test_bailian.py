@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.workloads.examples import lengths, small_plan
 from workloads.errors import TraceError
@@ -110,3 +113,37 @@ def test_equal_blocks_are_equal_content_and_a_rest_without_a_block_is_its_own(
         assert np.array_equal(first[:block], second[:block])
         assert not np.array_equal(first[block : 2 * block], second[block : 2 * block])
         assert not np.array_equal(first[2 * block :], second[2 * block :])
+
+
+@given(
+    st.lists(st.tuples(st.integers(-1, 30), st.integers(0, 500), st.integers(0, 50)), max_size=25)
+)
+def test_every_request_is_a_turn_of_one_session_and_has_its_whole_prompt(
+    requests: list[tuple[int, int, int]],
+) -> None:
+    """Against the parents themselves: the prompt of each turn is what was said before it, and what
+    it adds."""
+    lines = [
+        line(chat, chat / 2, prompt, output, parent=parent)
+        for chat, (parent, prompt, output) in enumerate(requests)
+    ]
+    tally = Tally()
+    with TemporaryDirectory() as folder:
+        roots = read(Path(folder), *lines, tally=tally)
+    asked = [prompt for _, prompt, output in requests if prompt and output]
+    found = [prompt for root in roots for prompt in prompts(root, 0)]
+    assert len(found) == len(asked) == len(requests) - tally[EMPTY]
+    if not tally[SHORTENED]:
+        assert sorted(found) == sorted(asked)
+
+
+def prompts(conversation: ConversationShape, context: int) -> list[int]:
+    """Each turn's whole prompt, the branches' too."""
+    found, after = [], []
+    for turn in conversation.turns:
+        found.append(context + turn.num_new_prompt_tokens)
+        context += turn.num_tokens
+        after.append(context)
+    for branch in conversation.branches:
+        found += prompts(branch.conversation, after[branch.after_turn])
+    return found

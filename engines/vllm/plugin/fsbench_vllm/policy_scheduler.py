@@ -151,7 +151,8 @@ class PolicyScheduler(TraceScheduler):
         one, other = (self._seen[each.who.request_id] for each in (newcomer, holder))
         if self._policy.key(other) < self._policy.key(one):
             return None
-        return bool(self._policy.may_displace(one, other)) and not other.must_stay
+        may_displace = self._policy.presses(one) and self._policy.may_displace(one, other)
+        return bool(may_displace) and not other.must_stay
 
     def _blocks_of(self, request_id: str) -> Any:
         if request_id not in self.requests:

@@ -29,7 +29,7 @@ from suite.sweep.lattice import Lattice
 from workloads.yaml_file import read_yaml
 
 WORKLOAD = Path(__file__).parent / "capacity.yaml"
-TOLERANCE = 0.1
+TOLERANCE = 0.15
 NUM_CONVERSATIONS = 600  # of each virtual run
 Json = dict[str, Any]
 

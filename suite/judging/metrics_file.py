@@ -144,6 +144,7 @@ def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) ->
     turns = engine.turns
     pooled = engine_numbers(engine, run)
     repeats = _numbers_of_repeats(engine, run, pooled)
+    lateness = lateness_of(engine, run, pooled)
     unavailable = pooled.pop("unavailable")
     spread = between_runs(repeats)
     if spread is None:
@@ -153,7 +154,7 @@ def measure_engine(engine: EngineRun, run: Path, remarks: Sequence[str] = ()) ->
         "status": status(engine),
         "version": version(engine),
         **trust,
-        "lateness": lateness_of(engine, run, pooled),
+        "lateness": lateness,
         "num_conversations": len(np.unique(turns.conversation)),
         **pooled,
         "by_turn": {

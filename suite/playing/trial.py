@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Literal, Protocol
@@ -75,49 +76,73 @@ def play_trial(
     directory.mkdir(parents=True)
     observer.on_trial_start(name, repeat)
     began_at = time.monotonic()
-    result: PlayResult | None = None
+    course = _Course()
     error: EngineError | EngineInputError | None = None
-    drive: Drive | None = None
-    isolation: Isolation | None = None
-    engine: RunningEngine | VirtualEngine | None = None
-    identity: ServerIdentity | None = None
     try:
-        with _running(workload, name, directory) as engine:
-            if isinstance(engine, VirtualEngine):
+        with _running(workload, name, directory) as course.engine:
+            if isinstance(course.engine, VirtualEngine):
                 script, died = _script(workload, directory), None
-                result = play_virtually(script, engine, on_progress=observer.on_progress)
-            else:
-                identity = identify(server_of(engine.endpoint), engine.endpoint.model)
-                drive, isolation = _drive(workload, engine, run_directory, directory, num_workers)
-                watch = _death_watch(engine)
-                result = play(
-                    drive,
-                    on_progress=observer.on_progress,
-                    should_stop=watch,
-                    is_enough=is_enough,
+                course.result = play_virtually(
+                    script, course.engine, on_progress=observer.on_progress
                 )
-                died = watch() or _why_unreachable(engine.endpoint, result.counts)
+            else:
+                engine = course.engine
+                course.identity = identify(server_of(engine.endpoint), engine.endpoint.model)
+                course.drive, course.isolation = _drive(
+                    workload, engine, run_directory, directory, num_workers
+                )
+                died = _play(course, engine, course.drive, observer, is_enough)
+            assert course.result is not None, "a plan that was played has a result"
             # Also where all turns had failed before anybody looked.
-            status, note = _status(result) if died is None else ("failed", died)
+            status, note = _status(course.result) if died is None else ("failed", died)
     except (EngineError, EngineInputError) as caught:
         status, note, error = "failed", str(caught), caught
     except KeyboardInterrupt:
         status, note = "interrupted", "interrupted while the engine was starting or stopping"
+    result = course.result
     finish_engine_logs(directory, result.started_at_monotonic_s if result else None)
-    trial = Trial(
+    return Trial(
         engine=name,
         repeat=repeat,
         status=status,
         note=note,
-        started_at_monotonic_s=result.started_at_monotonic_s if result else None,
         duration_s=result.duration_s if result else time.monotonic() - began_at,
         counts=_counts(result, workload.plan),
-        driver=result.quality if isinstance(result, DriveResult) else None,
-        isolation=isolation,
-        prompt_lengths=drive.wording.lengths if drive and drive.wording else None,
-        **_who_answered(engine, identity, result),
+        **course.facts(),
+    ), error
+
+
+@dataclass(slots=True)
+class _Course:
+    """What came of a trial up to now; also kept of one that broke off."""
+
+    engine: RunningEngine | VirtualEngine | None = None
+    identity: ServerIdentity | None = None
+    drive: Drive | None = None
+    isolation: Isolation | None = None
+    result: PlayResult | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Returns the fields of a trial that do not depend on how it ended."""
+        result, drive = self.result, self.drive
+        return {
+            "started_at_monotonic_s": result.started_at_monotonic_s if result else None,
+            "driver": result.quality if isinstance(result, DriveResult) else None,
+            "isolation": self.isolation,
+            "prompt_lengths": drive.wording.lengths if drive and drive.wording else None,
+            **_who_answered(self.engine, self.identity, result),
+        }
+
+
+def _play(
+    course: _Course, engine: RunningEngine, drive: Drive, observer: Observer, is_enough: IsEnough
+) -> str | None:
+    """Plays in wall time; returns why the engine can not be asked any more, if so."""
+    watch = _death_watch(engine)
+    course.result = play(
+        drive, on_progress=observer.on_progress, should_stop=watch, is_enough=is_enough
     )
-    return trial, error
+    return watch() or _why_unreachable(engine.endpoint, course.result.counts)
 
 
 def _who_answered(

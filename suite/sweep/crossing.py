@@ -73,17 +73,20 @@ class Search:
 
     def _next(self) -> int | None:
         known = (*self._unsure, *(each for each in (self._holds, self._fails) if each is not None))
-        if self._holds is None:
-            lowest = min(known)
-            return None if lowest == self._low else max(lowest - self._stride, self._low)
-        if self._fails is None:
-            highest = max(known)
-            return None if highest == self._high else min(highest + self._stride, self._high)
-        first = min(self._unsure, default=self._fails)
-        if first - self._holds > 1:
-            return (self._holds + first) // 2
-        last = max(self._unsure, default=self._holds)
-        return (last + self._fails) // 2 if self._fails - last > 1 else None
+        if self._holds is None and min(known) > self._low:
+            return max(min(known) - self._stride, self._low)
+        if self._holds is not None and self._fails is None and max(known) < self._high:
+            return min(max(known) + self._stride, self._high)
+        below, above = self._unsure_ends()
+        if self._holds is not None and below is not None and below - self._holds > 1:
+            return (self._holds + below) // 2
+        if self._fails is not None and above is not None and self._fails - above > 1:
+            return (above + self._fails) // 2
+        return None
+
+    def _unsure_ends(self) -> tuple[int | None, int | None]:
+        """Returns (what lies next above `holds`, what lies next below `fails`) of what is known."""
+        return min(self._unsure, default=self._fails), max(self._unsure, default=self._holds)
 
 
 def find_all(

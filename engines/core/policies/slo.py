@@ -38,7 +38,7 @@ LOST_WAITING = 4e9  # plus the instant since when it waits
 SURE = 0.1  # chances of loss well below this count alike
 GAP_SHARE = 0.9  # of the tightest TBT that a step with prefill may take
 MIN_PREFILL_TOKENS = 64
-LOOK_S = 0.25  # how long a holder's rank is left as it is
+LOOK_S = 0.5  # how long a holder's rank is left as it is
 
 
 @dataclass(slots=True, eq=False)
@@ -80,11 +80,13 @@ class SloAware(Ranked):
         self._num_steps = 0
         self._now = 0.0
         self._tightest_s: float | None = None
+        self._num_outside = 0  # at the last look, and who has come since
 
     def submitted(self, request: Request, now: float) -> None:
         self._began_at = now if self._began_at is None else self._began_at
         stay = _Stay(turn=self._promises.submitted(request), served_at=now)
         self._stays[request] = stay
+        self._num_outside += 1
         request.rank = self._rank(request, stay, now)
 
     def ended(self, request: Request, now: float) -> None:
@@ -109,9 +111,13 @@ class SloAware(Ranked):
         self._promises.settle()
         self._tightest_s = self._promises.tightest_s()
         stays, is_changed = self._stays, False
+        # Who yields first is no question while nobody waits.
+        look_before = now if self._num_outside else float("-inf")
+        self._num_outside = 0
         for request in live:
-            stay = stays[request]
-            if now >= stay.look_at or stay.is_holding is not bool(request.device_blocks):
+            stay, is_holding = stays[request], bool(request.device_blocks)
+            self._num_outside += not is_holding
+            if stay.look_at <= look_before or stay.is_holding is not is_holding:
                 rank = self._rank(request, stay, now)
                 is_changed |= rank != request.rank
                 request.rank = rank

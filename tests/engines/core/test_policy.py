@@ -20,6 +20,7 @@ from engines.core.sampling_params import SamplingParams
 from engines.core.settings import PRESETS
 from engines.core.step_costs import StepCosts
 from tests.engines.core.bench import Bench, core_settings, prompt_of
+from tests.engines.core.memory_device import undisturbed
 
 
 def request(name: str, *, priority: int, arrived_at: float, serial: int = 0) -> Request:
@@ -112,3 +113,19 @@ def test_a_swap_in_is_most_urgent_by_the_policy_and_not_by_a_number_it_ignores(
     among_others = [each for each in seen if each.num_running]
     assert among_others
     assert not any(each.is_most_urgent for each in among_others)
+
+
+@pytest.mark.parametrize("bound", [5, 0])
+def test_a_step_computes_no_more_prompt_tokens_than_the_policy_allows(
+    bound: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bound of none holds prefill back while others decode, and not for ever."""
+    bench = Bench(core_settings(PRESETS["fastswitch"]))
+    monkeypatch.setattr(bench.engine._policy, "max_prefill_tokens", lambda: bound)
+    bench.submit("first", prompt_of(1, 1), 12)
+    bench.step()
+    bench.submit("second", prompt_of(2, 20), 3)
+    bench.run()
+    beside_decodes = [row for row in bench.rows[1:] if row.num_decode_tokens]
+    assert max(row.num_prefill_tokens for row in beside_decodes) == bound
+    assert bench.tokens["second"] == undisturbed(prompt_of(2, 20), 3)

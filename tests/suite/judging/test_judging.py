@@ -24,6 +24,7 @@ from suite.statistics.ratio_intervals import combined_ratio
 from tests.reports.synthetic_run import FAST, SLOW, make_plan, write_run
 from workloads.errors import InputError
 
+CALLED_APART = ("better", "worse")
 GATES = ("ttft.p50 <= 1.5s", "ttft.p99 <= 1ms", "slow: counts.failed <= 0")
 
 
@@ -423,3 +424,29 @@ def test_virtual_runs_of_different_plans_are_draws_and_judged_by_their_intervals
         assert outcomes == [(False, "inconclusive")] * 2
     [entries] = comparison(tmp_path / "a", tmp_path / "b", "--unpaired")["comparisons"].values()
     assert next(each for each in entries if each["metric"] == "ttft.p50")["verdict"] == "unclear"
+
+
+def test_what_is_called_better_or_worse_shows_an_interval_that_says_so(runs):
+    found = comparison(runs / "a", runs / "b")["comparisons"]
+    called = [
+        each for entries in found.values() for each in entries if each["verdict"] in CALLED_APART
+    ]
+    assert called
+    for each in called:
+        low, high = each["interval"]
+        assert (low is not None and low > 1) or (high is not None and high < 1), each
+        assert low is None or low <= each["ratio"]
+        assert high is None or high >= each["ratio"]
+    shown = call("compare", runs / "a", runs / "b").stdout.splitlines()
+    lines = [line for line in shown if line.rstrip().endswith(CALLED_APART)]
+    assert lines
+    assert all("× to " in line or "at least" in line or "at most" in line for line in lines)
+
+
+def test_exact_runs_say_that_the_number_alone_judges(tmp_path):
+    run = write_run(tmp_path / "run", {"fast": FAST, "slow": SLOW}, repeats=1, baseline="slow")
+    as_simulated(run)
+    for form in ("text", "markdown"):
+        said = " ".join(call("compare", run, "--format", form).stdout.split())
+        assert "they are told apart by the number alone" in said
+    assert "told apart by the number alone" not in call("compare", run, "--format", "json").stdout

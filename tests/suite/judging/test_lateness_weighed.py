@@ -166,3 +166,16 @@ def test_a_ratio_moves_by_what_lateness_does_to_both():
     assert allowing_factors(Interval(low=0.9, high=None), 1.0, late) == Interval(
         low=0.45, high=None
     )
+
+
+def test_a_late_engine_of_which_nothing_was_recorded_has_no_ranges_of_users(tmp_path):
+    """Its numbers are missing with their reasons, and lateness adds none."""
+    both = {"fast": FAST, "slow": SLOW}
+    late = make_late(
+        write_run(tmp_path / "run", both, plan=PLAN, repeats=1, baseline="slow"), "fast"
+    )
+    path = Manifest.read(late).trials[0].directory(late) / "turns.parquet"
+    write_turns(path, [], started_at_monotonic_s=1000.0)
+    found = measure(late)["engines"]["fast"]["lateness"]
+    assert found["max_s"] == 0
+    assert "ttft.p50" not in found["ranges"]

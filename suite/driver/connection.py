@@ -24,6 +24,7 @@ SO_TIMESTAMPNS = 35  # asm-generic; the socket module does not name it
 _NUM_SEGMENTS = struct.Struct("=I")  # tcpi_data_segs_in of the kernel's struct tcp_info …
 _NUM_SEGMENTS_OFFSET = 152
 _TCP_INFO_BYTES = _NUM_SEGMENTS_OFFSET + _NUM_SEGMENTS.size  # … which older kernels do not have
+_TCP_CLOSE = 7  # tcpi_state, its first byte, once the other side has reset the connection
 _TIMESPEC = struct.Struct("@qq")
 _ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
 STAMPING_TIMEOUT_S = 0.2  # within the lead before instant 0 (locustfile.py)
@@ -139,6 +140,7 @@ class KernelConnection:
         self._exchange: Exchange | None = None
         self._unsent = memoryview(b"")
         self._last_at_ns = 0
+        self._is_reset = False
         self._num_segments = self._count_segments()
         self._is_open = True
         loop.add_reader(self._fd, self._on_readable)
@@ -176,8 +178,10 @@ class KernelConnection:
             return
         except OSError:
             # The server hung up without reading all. The reader will see how: by the end of the
-            # stream, or by an answer that is still in the receive queue.
+            # stream, or by an answer that is still in the receive queue. It is called, for the
+            # loop may have ceased to watch.
             self._unsent = memoryview(b"")
+            self._loop.call_soon(self._read_on)
         self._loop.remove_writer(self._fd)
 
     def _on_readable(self) -> None:
@@ -198,7 +202,15 @@ class KernelConnection:
         self._last_at_ns = at_ns
         self._note_packets(exchange.response, time.monotonic_ns() - at_ns)
         exchange.feed(self._buffer[:size], at_ns)
+        if self._is_reset:
+            self._loop.call_soon(self._read_on)
         return None
+
+    def _read_on(self) -> None:
+        """Reads what the loop will not tell of: at a reset it calls the reader once and watches no
+        longer (libuv), and that once there may have been data to read first."""
+        if self._is_open:
+            self._on_readable()
 
     def _stamp(self, ancillary: list[tuple[int, int, bytes]], response: Response) -> int:
         for level, kind, data in ancillary:
@@ -222,6 +234,7 @@ class KernelConnection:
         if sys.platform != "linux":
             return None
         info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        self._is_reset = info[0] == _TCP_CLOSE
         if len(info) < _TCP_INFO_BYTES:
             return None
         count: int = _NUM_SEGMENTS.unpack_from(info, _NUM_SEGMENTS_OFFSET)[0]

@@ -27,8 +27,8 @@ class Counts(BaseModel):
     """planned = recorded + lost + not_begun; failed are those of the recorded that carry an error.
 
     Turns that were cut short, those that were not due yet when a run was stopped, and those that
-    were not begun because the planned time had passed are neither failures nor missed SLOs. A turn that its conversation's failure kept from being asked is
-    missed."""
+    were not begun because the planned time had passed are neither failures nor missed SLOs. A turn
+    that its conversation's failure kept from being asked is missed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

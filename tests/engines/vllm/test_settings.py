@@ -23,7 +23,7 @@ def settings(**changes: Any) -> VllmSettings:
         ({"max_context_tokens": 2048}, "max_context_tokens must be <= kv_tokens 1024"),
         ({"args": {"--max_num_seqs": 4}}, "args: --max_num_seqs is set by max_num_seqs"),
         ({"args": {"no-enable-prefix-caching": True}}, "is set by prefix_caching"),
-        ({"policy": "lifo"}, "policy 'lifo' is unknown; choose one of: fcfs"),
+        ({"policy": "lifo"}, "Input tag 'lifo' found using 'name' does not match"),
         (
             {"policy": "slo", "scheduling": "trace"},
             "scheduling must be left out with policy, which the plug-in schedules by, got 'trace'",

@@ -23,7 +23,7 @@ from suite.driver.connection import Exchange, KernelConnection
 from suite.driver.data_plane import Shard
 from suite.driver.prompt import History
 from suite.driver.turn_record import PlayedTurn, turn_record
-from suite.records.turn_records import TurnRecord
+from suite.records.turn_records import TOGETHER_S, TurnRecord
 from tests.suite.driver.conftest import Played, Reads, ScriptedEngine
 from workloads.plan import Plan
 from workloads.plan_parts import PriorityPattern, PriorityTrace, Turn
@@ -291,7 +291,8 @@ def chunk(*token_ids: int) -> bytes:
 def test_chunks_of_several_tokens_and_writes_of_several_chunks_are_told_apart(
     make_plan: MakePlan, drive_in_process: DriveInProcess, reads: Reads
 ) -> None:
-    """Each write waits until the one before was read: no stall makes one of two."""
+    """Each write waits until the one before was read, and for longer than chunks that come together
+    lie apart: no stall makes one of two."""
 
     def played(*writes: bytes) -> TurnRecord:
         def write_in_step(connection: socket.socket) -> None:
@@ -300,6 +301,7 @@ def test_chunks_of_several_tokens_and_writes_of_several_chunks_are_told_apart(
                 num_bytes = len(reads.data) + len(data)
                 connection.sendall(data)
                 reads.wait_for(num_bytes)
+                time.sleep(2 * TOGETHER_S)
 
         with server_of(write_in_step) as (to, _):
             [record] = drive_in_process(make_plan(num_output_tokens=8), to).records

@@ -192,12 +192,13 @@ class WorkloadSpec(Spec):
     @model_validator(mode="after")
     def _number_is_known(self) -> WorkloadSpec:
         conversations, process = self.conversations, self.arrivals.process
-        if process == "closed" and conversations.duration is not None:
+        has_duration = conversations.duration is not None
+        has_count = conversations.count is not None
+        if has_duration and has_count and process != "closed":
             raise ValueError(
-                "conversations.duration can not stand with arrivals.process closed, where a start "
-                "is the end of another conversation; give conversations.count"
+                "conversations.duration can not stand beside count; remove one of them"
             )
-        has_none = conversations.duration is None and conversations.count is None
+        has_none = not has_duration and not has_count
         is_trace = isinstance(conversations, TraceConversations)
         if has_none and not is_trace and process not in CHANGING:
             raise ValueError(
@@ -224,7 +225,15 @@ class WorkloadSpec(Spec):
     @model_validator(mode="after")
     def _cuts_know_instants(self) -> WorkloadSpec:
         for key, cut in (("warm_up", self.measure.warm_up), ("drain", self.measure.drain)):
-            if isinstance(cut, str) and self.arrivals.process == "closed":
+            if self.arrivals.process != "closed" or not cut:
+                continue
+            if self.conversations.duration is not None:
+                raise ValueError(
+                    f"measure.{key} can not stand with conversations.duration and arrivals.process "
+                    f"closed, where nobody knows how many will be begun, got {cut!r}; give "
+                    "conversations.count alone"
+                )
+            if isinstance(cut, str):
                 raise ValueError(
                     f"measure.{key} must be a share such as 0.1 with arrivals.process closed, "
                     f"where no start is planned, got {cut!r}"

@@ -216,7 +216,10 @@ def _how_many(summary: PlanSummary) -> str:
 
 def _when(plan: Plan, summary: PlanSummary) -> str:
     if plan.closed_concurrency is not None:
-        return f"{several(plan.closed_concurrency, 'conversation')} at a time"
+        at_a_time = f"{several(plan.closed_concurrency, 'conversation')} at a time"
+        if plan.closed_duration_s is None:
+            return at_a_time
+        return f"{at_a_time}, for {units.duration(plan.closed_duration_s)}: the above at most"
     return f"conversations start within {units.duration(summary.last_start_at_s)}"
 
 

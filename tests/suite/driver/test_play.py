@@ -96,7 +96,6 @@ def test_a_closed_loop_that_ends_by_time_begins_nothing_more_in_any_worker(
         starts_at_s=(0.0,) * 200,
         num_turns=3,
         num_output_tokens=20,
-        think_time_s=0.1,
         closed_concurrency=4,
     )
     plan = replace(plan, closed_duration_s=1.5)

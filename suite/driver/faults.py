@@ -132,6 +132,11 @@ def is_end(finish_reason: str) -> bool:
     return _end(finish_reason) not in _NO_ENDS
 
 
+def is_length_end(finish_reason: str) -> bool:
+    """Returns whether the length asked for, or the model's, ended the answer."""
+    return _end(finish_reason) in LENGTH_ENDS
+
+
 def _end(finish_reason: str) -> str:
     return finish_reason.strip().lower().replace("-", "_").removeprefix("finish_reason_")
 

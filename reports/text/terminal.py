@@ -59,8 +59,8 @@ def show_summary(metrics: Json, report: Path | None, console: Console | None = N
     _print_gates([each for each in gates if each["outcome"] == "fail"], console)
     print_warnings(warnings(metrics), console)
     console.print(engine_table(metrics))
-    if contrast := first_screen.verdict(metrics).contrast:
-        console.print(Text(contrast), soft_wrap=True)
+    for sentence in first_screen.verdict(metrics).contrast:
+        console.print(Text(sentence), soft_wrap=True)
     for name, engine in metrics["engines"].items():
         if engine["version"] is not None:  # not this project's own
             line = Text.assemble((name, "bold"), f" is {engine['version']}")

@@ -99,7 +99,9 @@ def test_engines_that_get_different_numbers_of_conversations_done_in_a_time_are_
         num_recorded[name] = counts["recorded"]
     assert num_recorded["slow"] < num_recorded["quick"]
     assert "not begun, as planned" in out
-    code, out, err = finish(start(["export", str(run), "--format", "csv", "--out", "turns.csv"], tmp_path))
+    code, out, err = finish(
+        start(["export", str(run), "--format", "csv", "--out", "turns.csv"], tmp_path)
+    )
     assert code == 0, out + err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from reports.drawing.thinning import evenly
 from reports.sections.engine_records import EngineRecords
 from reports.sections.section import Figure, RunFacts, RunSection, Section
 from reports.words import units
-from suite.measuring.attainment import Attainment
+from suite.measuring.attainment import Attainment, failed_conversations
 from suite.measuring.deadlines import slo_use
 from suite.records.turn_table import TurnTable
 from suite.statistics.arrays import Bools, Floats
@@ -51,8 +52,12 @@ def heat_map(turns: TurnTable, users: Attainment, plan: Plan, repeat: int) -> He
     order = np.lexsort((mine.user_id.astype(str), mine.ratio))
     chosen = order[evenly(len(order), MAX_USERS)]
     names = [str(name) for name in mine.user_id[chosen]]
-    place_of = _planned_places(plan, set(names))
-    num_turns = max(int(mine.num_planned_turns.max()), 1)
+    place_of = _due_places(
+        _planned_places(plan, set(names)), turns.where(turns.repeat == repeat), mine, plan
+    )
+    num_turns = max(
+        int(mine.num_planned_turns.max()), 1, *(place + 1 for _, place in place_of.values())
+    )
     shape = (len(names), min(num_turns, MAX_TURNS))
     used, is_missed = np.full(shape, np.nan), np.zeros(shape, dtype=bool)
     row_of = {name: row for row, name in enumerate(names)}
@@ -75,6 +80,25 @@ def heat_map(turns: TurnTable, users: Attainment, plan: Plan, repeat: int) -> He
         num_users=len(order),
         num_turns=num_turns,
     )
+
+
+def _due_places(
+    places: dict[tuple[str, int], tuple[str, int]], turns: TurnTable, users: Attainment, plan: Plan
+) -> dict[tuple[str, int], tuple[str, int]]:
+    """Returns the places without those of turns that were not due before the repeat was stopped, or
+    its time had passed; `turns` and `users` of the repeat."""
+    num_planned = Counter(user for user, _ in places.values())
+    judged = zip(users.user_id, users.num_planned_turns.tolist(), strict=True)
+    cut = {user for user, num in judged if num_planned[user] > num}
+    if not cut:
+        return places
+    asked = set(zip(turns.conversation_id, turns.turn.tolist(), strict=True))
+    failed = failed_conversations(turns.where(turns.has_failed), plan)
+    return {
+        key: (user, place)
+        for key, (user, place) in places.items()
+        if user not in cut or key in asked or key[0] in failed
+    }
 
 
 def _planned_places(plan: Plan, users: set[str]) -> dict[tuple[str, int], tuple[str, int]]:

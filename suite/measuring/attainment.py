@@ -207,7 +207,7 @@ def turns_not_due(
             continue
         rows = turns.repeat == repeat
         num_recorded = Counter(turns.conversation_id[rows].tolist())
-        failed = _failed(turns.where(rows & turns.has_failed), plan)
+        failed = failed_conversations(turns.where(rows & turns.has_failed), plan)
         for each in plan.conversations:
             if each.turns and each.conversation_id not in failed:
                 missing = len(each.turns) - num_recorded[each.conversation_id]
@@ -215,7 +215,7 @@ def turns_not_due(
     return found.ravel()
 
 
-def _failed(turns: TurnTable, plan: Plan) -> set[str]:
+def failed_conversations(turns: TurnTable, plan: Plan) -> set[str]:
     """Returns the conversations of which a turn failed, or that could not begin for such a one."""
     branches = Branches(plan.conversations)
     failed = set(turns.conversation_id.tolist())

@@ -15,6 +15,7 @@ import numpy as np
 from workloads.distributions import Ints
 from workloads.errors import TraceError, WorkloadError
 from workloads.plan_parts import Message
+from workloads.plan_size import PlanSize
 from workloads.shapes import BranchShape, ConversationShape, Tally, TurnShape
 from workloads.sharegpt_like import sharegpt_like_conversations
 from workloads.spec_conversations import (
@@ -49,7 +50,7 @@ def choose_conversations(
 ) -> list[ConversationShape]:
     """Returns the first conversations of the source that fit the limits, as many as are wanted."""
     chosen: list[ConversationShape] = []
-    num_skips = 0
+    num_skips, size = 0, PlanSize()
     in_file = Tally()
     part = "in the part of the trace file that was read"
     for shape in _source(spec, base_directory, seed, wanted.count, in_file):
@@ -59,6 +60,7 @@ def choose_conversations(
         elif wanted.span_us is not None and not _is_within(fitting, chosen, wanted.span_us):
             break
         else:
+            size.add(fitting)
             chosen.append(fitting)
         if len(chosen) == wanted.count:
             break
@@ -66,7 +68,8 @@ def choose_conversations(
         part = "in the whole trace file"
     tally.update({f"{part}: {what}": n for what, n in in_file.items() if n})
     tally[TOO_LONG] += num_skips
-    _check_number(spec, base_directory, wanted, len(chosen), num_skips)
+    counted = in_file + Tally({TOO_LONG: num_skips})
+    _check_number(spec, base_directory, wanted, len(chosen), counted)
     if spec.length_scale != 1:
         scaled = sum(len(each.turns) for shape in chosen for each in shape.session())
         tally[f"turns with lengths multiplied by {spec.length_scale:g}"] += scaled
@@ -200,18 +203,19 @@ def _limited_branch(
 
 
 def _check_number(
-    spec: ConversationsSpec, base_directory: Path, wanted: Wanted, num_chosen: int, num_skips: int
+    spec: ConversationsSpec, base_directory: Path, wanted: Wanted, num_chosen: int, counted: Tally
 ) -> None:
     if num_chosen == wanted.count or (wanted.count is None and num_chosen):
         return
     if not isinstance(spec, TraceConversations):
         raise WorkloadError(
             f"conversations.max_context_tokens fits only {num_chosen} of "
-            f"{num_chosen + num_skips} conversations drawn, got {spec.max_context_tokens}; "
+            f"{num_chosen + counted[TOO_LONG]} conversations drawn, got {spec.max_context_tokens}; "
             f"raise it or lower conversations.length_scale"
         )
+    text = "; ".join(f"{n:,} {what}" for what, n in counted.items()) or "nothing"
     raise TraceError(
         f"{_trace_path(spec, base_directory)}: {wanted.why or 'conversations.count'} must be ≤ the "
         f"{num_chosen} conversations from offset {spec.offset} on that fit, got "
-        f"{wanted.count or 'all'} ({num_skips} exceed max_context_tokens)"
+        f"{wanted.count or 'all'} (counted: {text})"
     )

@@ -1,15 +1,11 @@
-"""The number of conversations that a workload asks for, and whether a plan can hold them."""
+"""The number of conversations that a workload asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from workloads.arrivals import num_starting_within
-from workloads.bounds import MAX_PLAN_TOKENS
 from workloads.conversations import Wanted
 from workloads.errors import WorkloadError
 from workloads.rate_profile import rate_profile
-from workloads.shapes import ConversationShape
 from workloads.spec import WorkloadSpec
 from workloads.spec_traffic import ClosedArrivals, TraceArrivals
 from workloads.units import duration_text
@@ -35,14 +31,3 @@ def wanted_conversations(spec: WorkloadSpec) -> Wanted:
             "raise the rate"
         )
     return Wanted(count=count, why=f"the starts within {key} of {duration_text(duration_s)}")
-
-
-def check_plan_size(shapes: Iterable[ConversationShape]) -> None:
-    """Raises WorkloadError for a plan of more tokens than a machine can be asked to hold."""
-    held = (each for shape in shapes for each in shape.session())
-    tokens = sum(turn.num_new_prompt_tokens for each in held for turn in each.turns)
-    if tokens > MAX_PLAN_TOKENS:
-        raise WorkloadError(
-            f"conversations: their prompts have {tokens:,} tokens in all, more than "
-            f"{MAX_PLAN_TOKENS:,}; ask for fewer or shorter ones"
-        )

@@ -97,6 +97,7 @@ def compared(virtual: CapacityResult, wall: CapacityResult, directory: Path) -> 
     return {
         "virtual": json.loads(expected.model_dump_json()),
         "wall": json.loads(found.model_dump_json()),
+        "holds_virtual_capacity": _is_within(expected, found),
         "is_within_virtual_interval": _is_within(found, expected),
         "num_turns": num_turns,
         "num_grid_rates": num_rates,
@@ -123,7 +124,8 @@ def show(results: Json) -> None:
         f"{results['num_turns']} turns in wall time, {results['turns_to_grid_ratio']:.0%} of a "
         f"fixed grid's {results['num_grid_turns']} ({results['num_grid_rates']} rates)"
     )
-    for name in ("is_within_virtual_interval", "is_pace_kept", "is_driver_valid"):
+    flags = ("holds_virtual_capacity", "is_within_virtual_interval")
+    for name in (*flags, "is_pace_kept", "is_driver_valid"):
         print(f"{name}: {results[name]}")
 
 

@@ -8,7 +8,7 @@ from workloads.arrivals import start_instants, think_times
 from workloads.content import PromptContent
 from workloads.conversations import choose_conversations
 from workloads.distributions import Ints, Stream
-from workloads.extent import wanted_conversations
+from workloads.extent import closed_duration, wanted_conversations
 from workloads.plan import Plan
 from workloads.plan_parts import Branch, Conversation, Note, TokenIds, Turn
 from workloads.priorities import priority_trace
@@ -36,6 +36,7 @@ def build_plan(spec: WorkloadSpec, base_directory: Path) -> Plan:
         user_classes=user_classes(spec.users),
         conversations=tuple(held.conversations),
         closed_concurrency=arrivals.concurrency if isinstance(arrivals, ClosedArrivals) else None,
+        closed_duration_s=closed_duration(spec),
         priorities=priority_trace(spec.priorities, spec.users, held.users, seed),
         notes=tuple(Note(what=what, count=count) for what, count in tally.items() if count),
     )

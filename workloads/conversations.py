@@ -43,6 +43,7 @@ class Wanted:
     count: int | None  # None: all
     span_us: float | None = None  # by the trace's own clock, from the first one's start
     why: str = ""  # begins a message where there are fewer
+    is_most: bool = False  # a trace that has fewer will do
 
 
 def choose_conversations(
@@ -205,7 +206,9 @@ def _limited_branch(
 def _check_number(
     spec: ConversationsSpec, base_directory: Path, wanted: Wanted, num_chosen: int, counted: Tally
 ) -> None:
-    if num_chosen == wanted.count or (wanted.count is None and num_chosen):
+    is_trace = isinstance(spec, TraceConversations)
+    may_be_fewer = wanted.count is None or (wanted.is_most and is_trace)
+    if num_chosen == wanted.count or (may_be_fewer and num_chosen):
         return
     if not isinstance(spec, TraceConversations):
         raise WorkloadError(

@@ -45,6 +45,7 @@ class Plan:
     conversations: tuple[Conversation, ...]  # ordered by start_at_s
     closed_concurrency: int | None  # None = open loop at the planned instants
     priorities: PriorityTrace | None
+    closed_duration_s: float | None = None  # a closed loop asks no more turns from then on
     notes: tuple[Note, ...] = ()  # kept in the plan's file, not part of the digest
 
     @cached_property
@@ -53,6 +54,7 @@ class Plan:
         return plan_digest(
             seed=self.seed,
             closed_concurrency=self.closed_concurrency,
+            closed_duration_s=self.closed_duration_s,
             user_classes=self.user_classes,
             conversations=self.conversations,
             priorities=self.priorities,
@@ -109,6 +111,7 @@ def _header(plan: Plan) -> dict[str, Any]:
         "name": plan.name,
         "seed": plan.seed,
         "closed_concurrency": plan.closed_concurrency,
+        "closed_duration_s": plan.closed_duration_s,
         "user_classes": [asdict(user_class) for user_class in plan.user_classes],
         "notes": [asdict(note) for note in plan.notes],
         "priorities": None
@@ -191,6 +194,7 @@ def _plan(header: Mapping[str, Any], table: Any) -> Plan:
         ),
         conversations=conversations,
         closed_concurrency=header["closed_concurrency"],
+        closed_duration_s=header.get("closed_duration_s"),
         priorities=_priorities(header["priorities"], levels),
         notes=tuple(Note(**note) for note in header["notes"]),
     )

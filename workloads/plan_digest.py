@@ -22,6 +22,7 @@ def plan_digest(
     *,
     seed: int,
     closed_concurrency: int | None,
+    closed_duration_s: float | None,
     user_classes: Sequence[UserClass],
     conversations: Sequence[Conversation],
     priorities: PriorityTrace | None,
@@ -34,7 +35,9 @@ def plan_digest(
             sha.update(len(piece).to_bytes(8, "little"))
             sha.update(piece)
 
-    add(iter([_json(CANONICAL_FORM, seed, closed_concurrency)]))
+    # Only where there is one, for the digests of before; as in all that came later.
+    ends = () if closed_duration_s is None else (_us(closed_duration_s),)
+    add(iter([_json(CANONICAL_FORM, seed, closed_concurrency, *ends)]))
     for user_class in sorted(user_classes, key=lambda user_class: user_class.name):
         add(_of_user_class(user_class))
     for conversation in conversations:

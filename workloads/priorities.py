@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from workloads.distributions import Stream
 from workloads.plan_parts import PriorityPattern, PriorityTrace
-from workloads.spec import (
+from workloads.spec_users import (
     ChangingPriorities,
     MarkovPriorities,
     PrioritiesSpec,

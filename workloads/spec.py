@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -30,7 +30,8 @@ from workloads.spec_conversations import (
 from workloads.spec_errors import describe
 from workloads.spec_references import ReferenceSpec, check_engines
 from workloads.spec_traffic import ArrivalsSpec, NoThinkTime, ThinkTimeSpec
-from workloads.units import Duration, parse_duration
+from workloads.spec_users import NoPriorities, PrioritiesSpec, Ratio, UserClassSpec
+from workloads.units import parse_duration
 
 RUN_DIRECTORY_FILES = frozenset(
     {"manifest.json", "plan.parquet", "metrics.json", "report.html", "solo"}
@@ -50,94 +51,6 @@ def _folder_name(name: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_folder_name)]
-Ratio = Annotated[float, Field(gt=0, le=1)]
-
-
-class SloSpec(Spec):
-    ttft: PositiveDuration = Field(description="Time to first token, at most.")
-    tbt: PositiveDuration = Field(description="Time between tokens, at most.")
-    attainment: Ratio = Field(description="Share of a user's turns that must keep all of it (0–1].")
-    tbt_percentile: Ratio = Field(
-        default=0.99, description="Which percentile of a turn's gaps is held against tbt (0–1]."
-    )
-    max_gap: PositiveDuration | None = Field(
-        default=None,
-        description="The longest pause between two tokens of an answer, at most: a percentile "
-        "says nothing of one gap in a hundred. Default: no such promise.",
-    )
-
-    @model_validator(mode="after")
-    def _cap_is_above_the_bound(self) -> SloSpec:
-        if self.max_gap is not None and self.max_gap < self.tbt:
-            raise ValueError(
-                f"max_gap must be >= tbt ({self.tbt:g}s), got {self.max_gap:g}s; the longest gap "
-                "is never shorter than the percentile that tbt bounds"
-            )
-        return self
-
-
-class UserClassSpec(Spec):
-    share: Ratio = Field(description="Share of all users; the shares add up to 1.")
-    slo: SloSpec
-    conversations_per_user: int = Field(
-        default=1, ge=1, description="Conversations that belong to the same user."
-    )
-    priority: int | None = Field(
-        default=None,
-        ge=0,
-        le=255,
-        description="Level under `priorities: {pattern: static}`; smaller is more urgent.",
-    )
-
-
-class NoPriorities(Spec):
-    pattern: Literal["none"]
-
-
-class StaticPriorities(Spec):
-    """Each user class keeps its own `priority`."""
-
-    pattern: Literal["static"]
-
-
-class ChangingPriorities(Spec):
-    """What random and markov have in common. Smaller levels are more urgent."""
-
-    levels: int = Field(default=8, ge=2, le=256, description="Number of priority levels.")
-    update_frequency: float = Field(
-        default=0.04, ge=0, le=1, description="Updates per engine iteration; 0.04 = every 25."
-    )
-    update_interval: Duration = Field(
-        default=1.0,
-        ge=0,
-        description="Time between updates for engines that show no iterations. Default 1s, "
-        "which is a frequency of 0.04 at 40 ms an iteration; 0 = no updates.",
-    )
-    num_updates: int = Field(
-        default=1024,
-        ge=1,
-        le=1_000_000,
-        description="Updates computed in advance; after the last the first comes again.",
-    )
-
-
-class RandomPriorities(ChangingPriorities):
-    """At each update every conversation gets a level drawn uniformly."""
-
-    pattern: Literal["random"]
-
-
-class MarkovPriorities(ChangingPriorities):
-    """At each update a conversation keeps its level, or moves to another drawn uniformly."""
-
-    pattern: Literal["markov"]
-    stay: float = Field(ge=0, le=1, description="Probability of keeping the level.")
-
-
-PrioritiesSpec = Annotated[
-    NoPriorities | StaticPriorities | RandomPriorities | MarkovPriorities,
-    Field(discriminator="pattern"),
-]
 
 
 def _has_kind(entry: dict[str, Any]) -> dict[str, Any]:
@@ -279,12 +192,13 @@ class WorkloadSpec(Spec):
     @model_validator(mode="after")
     def _number_is_known(self) -> WorkloadSpec:
         conversations, process = self.conversations, self.arrivals.process
-        if process == "closed" and conversations.duration is not None:
+        has_duration = conversations.duration is not None
+        has_count = conversations.count is not None
+        if has_duration and has_count and process != "closed":
             raise ValueError(
-                "conversations.duration can not stand with arrivals.process closed, where a start "
-                "is the end of another conversation; give conversations.count"
+                "conversations.duration can not stand beside count; remove one of them"
             )
-        has_none = conversations.duration is None and conversations.count is None
+        has_none = not has_duration and not has_count
         is_trace = isinstance(conversations, TraceConversations)
         if has_none and not is_trace and process not in CHANGING:
             raise ValueError(
@@ -311,7 +225,15 @@ class WorkloadSpec(Spec):
     @model_validator(mode="after")
     def _cuts_know_instants(self) -> WorkloadSpec:
         for key, cut in (("warm_up", self.measure.warm_up), ("drain", self.measure.drain)):
-            if isinstance(cut, str) and self.arrivals.process == "closed":
+            if self.arrivals.process != "closed" or not cut:
+                continue
+            if self.conversations.duration is not None:
+                raise ValueError(
+                    f"measure.{key} can not stand with conversations.duration and arrivals.process "
+                    f"closed, where nobody knows how many will be begun, got {cut!r}; give "
+                    "conversations.count alone"
+                )
+            if isinstance(cut, str):
                 raise ValueError(
                     f"measure.{key} must be a share such as 0.1 with arrivals.process closed, "
                     f"where no start is planned, got {cut!r}"

@@ -39,7 +39,8 @@ class ConversationLimits(Spec):
     )
     duration: PositiveDuration | None = Field(
         default=None,
-        description="In place of `count`: as many conversations as start within this time.",
+        description="In place of `count`: as many conversations as start within this time. In a "
+        "closed loop no turn is asked once it has passed; `count` is the most then.",
     )
     max_turns: int | None = Field(
         default=None, ge=1, description="A conversation ends after so many turns; counted."
@@ -60,12 +61,6 @@ class ConversationLimits(Spec):
         description="Sources that know only lengths get prompts of token ids drawn uniformly "
         "from this range, upper end excluded; it must lie in the model's vocabulary.",
     )
-
-    @model_validator(mode="after")
-    def _number_is_said_once(self) -> ConversationLimits:
-        if self.duration is not None and getattr(self, "count", None) is not None:
-            raise ValueError("duration can not stand beside count; remove one of them")
-        return self
 
     @model_validator(mode="after")
     def _token_range_is_not_empty(self) -> ConversationLimits:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from workloads.distributions import Stream, quotas
 from workloads.plan_parts import Slo, UserClass
 from workloads.shapes import Tally
-from workloads.spec import UserClassSpec
+from workloads.spec_users import UserClassSpec
 
 EMPTY_CLASS = "user classes without any conversation (count is too small for their share)"
 

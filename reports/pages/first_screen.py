@@ -23,6 +23,7 @@ Json = Mapping[str, Any]
 NO_BREAK = "\N{NO-BREAK SPACE}"
 USERS = "slo.users_within_slo_ratio"
 UNCAPPED = "users_within_slo_uncapped_ratio"
+MOST_NAMED = 4  # engines that a sentence names one by one; of more it says the least and the most
 THESE_ALONE = "so with these conversations, not surely with others"
 
 
@@ -32,7 +33,7 @@ class Verdict:
     label: str
     headline: str
     extremes: str  # what the longest gap and wait were, which no share of users shows
-    contrast: str  # what the intervals allow to say; empty without a comparison
+    contrast: list[str]  # what the intervals allow to say, a sentence each
 
 
 def verdict(metrics: Json) -> Verdict:
@@ -58,11 +59,22 @@ def _headline(engines: Json) -> str:
     known = {name: each["slo"] for name, each in engines.items() if each["slo"]}
     if not known:
         return "Nothing was measured."
-    parts = [
-        f"{name} {units.percent(slo['users_within_slo_ratio'])}" for name, slo in known.items()
-    ]
+    shares = {name: slo["users_within_slo_ratio"] for name, slo in known.items()}
+    parts = [f"{name} {units.percent(share)}" for name, share in shares.items()]
     said = f"Users kept within their SLO: {', '.join(parts)}."
+    if len(shares) > MOST_NAMED:
+        said = f"Users kept within their SLO by {len(shares)} engines: {_range_of(shares)}."
     return said.replace(" %", f"{NO_BREAK}%")
+
+
+def _range_of(shares: Mapping[str, float]) -> str:
+    """Returns the least and the most with the engines that have them."""
+    ends = min(shares.values()), max(shares.values())
+    least, most = (
+        f"{units.percent(end)} ({_listed([name for name, each in shares.items() if each == end])})"
+        for end in ends
+    )
+    return least if ends[0] == ends[1] else f"from {least} to {most}"
 
 
 def extremes(engines: Json) -> str:
@@ -72,12 +84,16 @@ def extremes(engines: Json) -> str:
     known = {name: each for name, each in engines.items() if each["slo"] and each["fairness"]}
     if not known:
         return ""
-    pairs = (
-        f"{name} {units.duration(each['fairness']['longest_gap_s'])} and "
-        f"{units.duration(each['fairness']['longest_wait_s'])}"
-        for name, each in known.items()
-    )
-    said = f"Longest gap and longest wait: {', '.join(pairs)}."
+    if len(known) > MOST_NAMED:
+        gap, wait = (_longest(known, key) for key in ("longest_gap_s", "longest_wait_s"))
+        said = f"Longest gap of all: {gap}; longest wait: {wait}; each engine's stand in its card."
+    else:
+        pairs = (
+            f"{name} {units.duration(each['fairness']['longest_gap_s'])} and "
+            f"{units.duration(each['fairness']['longest_wait_s'])}"
+            for name, each in known.items()
+        )
+        said = f"Longest gap and longest wait: {', '.join(pairs)}."
     shares = {name: each["slo"].get(UNCAPPED) for name, each in known.items()}
     other = [
         f"{name} {units.percent(share)}"
@@ -89,7 +105,14 @@ def extremes(engines: Json) -> str:
     return said.replace(" %", f"{NO_BREAK}%")
 
 
-def _contrast(metrics: Json) -> str:
+def _longest(engines: Mapping[str, Json], key: str) -> str:
+    """Returns the longest of a duration, with the engine that has it."""
+    known = {name: each["fairness"][key] for name, each in engines.items()}
+    name = max(known, key=lambda each: known[each] or 0.0)
+    return f"{units.duration(known[name])} ({name})"
+
+
+def _contrast(metrics: Json) -> list[str]:
     """Holds each engine against the baseline; what is said of several engines stands once."""
     baseline = metrics["baseline"]
     said: dict[str, list[str]] = {}
@@ -114,7 +137,7 @@ def _contrast(metrics: Json) -> str:
         else:
             text = f"{kept}."
         said.setdefault(text, []).append(name)
-    return " ".join(f"{_listed(names)} {text}" for text, names in said.items())
+    return [f"{_listed(names)} {text}" for text, names in said.items()]
 
 
 def _listed(names: Sequence[str]) -> str:

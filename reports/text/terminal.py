@@ -59,8 +59,8 @@ def show_summary(metrics: Json, report: Path | None, console: Console | None = N
     _print_gates([each for each in gates if each["outcome"] == "fail"], console)
     print_warnings(warnings(metrics), console)
     console.print(engine_table(metrics))
-    if contrast := first_screen.verdict(metrics).contrast:
-        console.print(Text(contrast), soft_wrap=True)
+    for sentence in first_screen.verdict(metrics).contrast:
+        console.print(Text(sentence), soft_wrap=True)
     for name, engine in metrics["engines"].items():
         if engine["version"] is not None:  # not this project's own
             line = Text.assemble((name, "bold"), f" is {engine['version']}")
@@ -216,7 +216,10 @@ def _how_many(summary: PlanSummary) -> str:
 
 def _when(plan: Plan, summary: PlanSummary) -> str:
     if plan.closed_concurrency is not None:
-        return f"{several(plan.closed_concurrency, 'conversation')} at a time"
+        at_a_time = f"{several(plan.closed_concurrency, 'conversation')} at a time"
+        if plan.closed_duration_s is None:
+            return at_a_time
+        return f"{at_a_time}, for {units.duration(plan.closed_duration_s)}: the above at most"
     return f"conversations start within {units.duration(summary.last_start_at_s)}"
 
 

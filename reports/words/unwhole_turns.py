@@ -20,4 +20,6 @@ def unwhole_turns(engine: Json) -> str:
         said.append(f"{units.count(not_asked)} not asked")
     if counts["lost"] > known or not not_asked:
         said.append(f"{units.count(counts['lost'] - known)} lost")
+    if not_begun := counts.get("not_begun"):
+        said.append(f"{units.count(not_begun)} not begun, as planned")
     return ", ".join(said)

@@ -17,6 +17,7 @@ from suite.plurals import several
 if TYPE_CHECKING:
     from suite.playing.workload import Workload
     from suite.sweep.budget import Budget
+    from suite.sweep.capacity_request import CapacityRequest
     from suite.sweep.capacity_result import CapacityResult
     from suite.sweep.capacity_search import CapacitySearch
     from suite.sweep.directory import SweepDirectory
@@ -28,50 +29,53 @@ TOLERANCE = {True: 0.05, False: 0.1}
 FIRST_RATE = 1.0  # conversations a second, of a server that was named in place of a file
 
 
+Target = Annotated[float, typer.Option(help="Share of users within SLO, at least (0–1).")]
+Limit = Annotated[
+    str | None, typer.Option(metavar="20m", help="The time it may take; engines in wall time only.")
+]
+Users = Annotated[
+    int | None, typer.Option(min=1, help="Users judged at a rate at most (240); wall time only.")
+]
+Seeds = Annotated[
+    int | None,
+    typer.Option(min=1, help="Seeds: the workload's and the next (3); virtual time only."),
+]
+Low = Annotated[float | None, typer.Option(help="Conversations per second; default: found.")]
+High = Annotated[float | None, typer.Option(help="Likewise.")]
+Tolerance = Annotated[
+    float | None,
+    typer.Option(
+        help="Step between the rates that are tried, as a ratio (0.05; in wall time 0.1)."
+    ),
+]
+Resumed = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="A search's directory: its cells are used.")
+]
+
+
 @app.command()
 def capacity(
     named: WorkloadArgument,
     *,
     overrides: Overrides = None,
-    target: Annotated[float, typer.Option(help="Share of users within SLO, at least (0–1).")] = 0.9,
-    budget: Annotated[
-        str | None,
-        typer.Option(metavar="20m", help="The time it may take; engines in wall time only."),
-    ] = None,
-    users: Annotated[
-        int | None,
-        typer.Option(min=1, help="Users judged at a rate at most (240); wall time only."),
-    ] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(min=1, help="Seeds: the workload's and the next (3); virtual time only."),
-    ] = None,
-    low: Annotated[
-        float | None, typer.Option(help="Conversations per second; default: found.")
-    ] = None,
-    high: Annotated[float | None, typer.Option(help="Likewise.")] = None,
-    tolerance: Annotated[
-        float | None,
-        typer.Option(
-            help="Step between the rates that are tried, as a ratio (0.05; in wall time 0.1)."
-        ),
-    ] = None,
+    target: Target = 0.9,
+    budget: Limit = None,
+    users: Users = None,
+    seeds: Seeds = None,
+    low: Low = None,
+    high: High = None,
+    tolerance: Tolerance = None,
     workers: Annotated[int, typer.Option(min=1, help="Driver processes.")] = 1,
     out: Annotated[Path, typer.Option(help="Where a new directory goes.")] = Path("runs"),
-    resume: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="A search's directory: its cells are used.")
-    ] = None,
+    resume: Resumed = None,
     jobs: Jobs = None,
     on: On = None,
 ) -> None:
     """Find the highest arrival rate at which enough users are within SLO, engine by engine.
 
     In wall time each rate is played until it is clear on which side of the target it lies."""
-    from reports.text.sweep_tables import show_capacity
     from suite.playing.workload import resolve_workload
-    from suite.sweep.budget import Budget
     from suite.sweep.capacity_request import CapacityRequest
-    from suite.sweep.capacity_search import CapacitySearch
     from workloads.attach import base_url_of
 
     source = _read(named, overrides)
@@ -85,11 +89,28 @@ def capacity(
         high=high,
         **({} if users is None else {"num_users": users}),
     )
-    limit = Budget(_seconds(budget))
-    search = CapacitySearch(source, workload, request, limit)
     where = Where(root=out, resume=resume, jobs=jobs, on=on)
+    _find(source, workload, request, where, base_url_of(named), _seconds(budget), workers)
+
+
+def _find(
+    source: WorkloadSource,
+    workload: Workload,
+    request: CapacityRequest,
+    where: Where,
+    base_url: str | None,
+    limit_s: float | None,
+    num_workers: int,
+) -> None:
+    """Searches and shows what was found. Leaves by the exit code."""
+    from reports.text.sweep_tables import show_capacity
+    from suite.sweep.budget import Budget
+    from suite.sweep.capacity_search import CapacitySearch
+
+    limit = Budget(limit_s)
+    search = CapacitySearch(source, workload, request, limit)
     executor = executor_for(where, are_virtual=workload.is_virtual)  # refuses what can not be
-    if (base_url := base_url_of(named)) is not None:
+    if base_url is not None:
         meet_server(base_url, workload)
     interrupt_on_sigterm()
     sweep = _directory(where, source, workload)
@@ -97,7 +118,7 @@ def capacity(
         if workload.is_virtual:
             found = _search_virtually(search, sweep, executor, workload)
         else:
-            found = _search(search, sweep, workload, limit, num_workers=workers)
+            found = _search(search, sweep, workload, limit, num_workers=num_workers)
     except KeyboardInterrupt:
         typer.echo(how_to_go_on(sweep.path), err=True)
         raise typer.Exit(ExitCode.INCOMPLETE) from None

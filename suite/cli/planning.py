@@ -16,6 +16,7 @@ STEADY_TOKENS_PER_S = 30  # of one answer: a usual reading speed, and a laptop's
 if TYPE_CHECKING:
     from suite.playing.workload import Workload
     from workloads.matrix import Matrix
+    from workloads.plan import Plan
 
 
 @app.command()
@@ -85,11 +86,29 @@ def _how_long(workload: Workload) -> str:
     )
     if not num_trials:
         return "plays in virtual time, which this machine's speed decides"
+    if workload.plan.closed_duration_s is not None:
+        return _how_long_by_time(workload.plan, num_trials)
     least_s = num_trials * steady_duration_s(workload.plan, token_s=0.0)
     steady_s = num_trials * steady_duration_s(workload.plan, token_s=1 / STEADY_TOKENS_PER_S)
     return (
         f"plays about {duration(steady_s)} where answers stream {STEADY_TOKENS_PER_S} tokens/s, "
         f"at least {duration(least_s)} (arrivals and think times alone)"
+        + (f"; all {num_trials} engines and repeats, one after another, without their starts")
+        * (num_trials > 1)
+    )
+
+
+def _how_long_by_time(plan: Plan, num_trials: int) -> str:
+    """Returns how long a plan plays that ends by time."""
+    from reports.words.units import duration
+    from suite.virtual.estimate import steady_duration_s
+
+    assert plan.closed_duration_s is not None, "it has an end"
+    steady_s = steady_duration_s(plan, token_s=1 / STEADY_TOKENS_PER_S)
+    return (
+        f"plays {duration(plan.closed_duration_s)} and until what is in flight then is answered, "
+        f"{duration(num_trials * steady_s)} in all where answers stream {STEADY_TOKENS_PER_S} "
+        "tokens/s"
         + (f"; all {num_trials} engines and repeats, one after another, without their starts")
         * (num_trials > 1)
     )

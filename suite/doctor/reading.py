@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from suite.doctor.asking import Api, Heard
 from suite.doctor.findings import Finding, Outcome
+from suite.playing.prompt_wording import MAX_TOKENS_PER_WORD, MIN_TOKENS_PER_WORD
 
 MIN_CHUNKS = 8  # for a word on how they came
 BUFFERED_RATIO = 0.5  # of the reads that as many chunks would need one by one
@@ -99,6 +100,9 @@ def count_findings(asked: Asked, *, short: int, long: int) -> list[Finding]:
         return [Finding(what=what, outcome="unknown", text=text)]
     per_word = (most - least) / (long - short)
     text = f"{per_word:.2f}: {short} words are counted as {least} tokens in {api}, {long} as {most}"
+    if not MIN_TOKENS_PER_WORD <= per_word <= MAX_TOKENS_PER_WORD:
+        text += ", which is no count of them; a run sends a word for each token"
+        return [Finding(what=what, outcome="no", text=text, is_problem=True)]
     if abs(per_word - 1) > MAX_DEVIATION:
         text += "; a run measures this and sizes its prompts by it"
     found = [Finding(what=what, outcome="yes", text=text)]

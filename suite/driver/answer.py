@@ -10,12 +10,20 @@ from typing import Any, Literal
 from engines.secrets import hidden
 from suite.driver.content import said_in
 from suite.driver.event_json import EventError, json_object, unknown_shape
-from suite.driver.faults import body_message, fault_of, unwhole
-from suite.driver.sse import DONE, Event
+from suite.driver.faults import (
+    body_message,
+    error_message,
+    fault_of,
+    is_end,
+    is_error_kind,
+    unwhole,
+)
+from suite.driver.sse import Event, is_done
 from suite.driver.usage import MAX_COUNT, Usage
 
 _MAX_ERROR_CHARS = 300
 _HEARTBEATS = ("ping", "heartbeat", "keepalive", "keep-alive")
+_NOTHING = (b"", b"null", b'""', b"[]")
 
 CountedBy = Literal["usage", "token_ids", "chunks"]
 
@@ -33,6 +41,7 @@ class Answer:
     text: list[str] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     num_thought_chunks: int = 0
+    has_deltas: bool = False
     has_others: bool = False  # chunks of answers with another index
     finish_reason: str | None = None
     model: str | None = None  # as the server names it, and its `system_fingerprint`
@@ -60,6 +69,8 @@ class Answer:
         told = self.usage.num_streamed_tokens(self.num_thought_chunks)
         if self.has_others or (told == 0 and self.token_reads):
             return None
+        if told is not None and self.usage.num_told > 1 and told < len(self.token_reads):
+            return None  # told chunk by chunk, and not added up
         return told
 
     @property
@@ -105,9 +116,9 @@ class Answer:
 
     def take(self, event: Event) -> None:
         data = event.data.strip()
-        if data == DONE:
+        if is_done(data):
             self.end_read = event.read if self.end_read is None else self.end_read
-        elif data and event.kind not in _HEARTBEATS:
+        elif data not in _NOTHING and event.kind not in _HEARTBEATS:
             try:
                 self._take_chunk(event.kind, data, event.read)
             except EventError as error:
@@ -117,7 +128,7 @@ class Answer:
         try:
             chunk = json_object(data)
         except EventError:
-            if kind != "error":
+            if not is_error_kind(kind):
                 raise
             return self.fail(f"error in the stream: {body_message(data)}")
         fault = fault_of(kind, chunk)
@@ -141,7 +152,7 @@ class Answer:
         return mine[0] if mine else None
 
     def _take_choice(self, choice: dict[str, Any], read: int) -> None:
-        delta = choice.get("delta") or choice.get("message") or choice
+        delta = self._delta_of(choice)
         if not isinstance(delta, dict):
             raise unknown_shape("choices[0].delta", delta)
         said = said_in(delta, "choices[0].delta" if delta is not choice else "choices[0]")
@@ -156,19 +167,29 @@ class Answer:
                 self.has_token_ids = False
             else:
                 self.token_ids += ids
-        self._take_finish(choice.get("finish_reason"))
+        self._take_finish(choice.get("finish_reason") or delta.get("finish_reason"))
+
+    def _delta_of(self, choice: dict[str, Any]) -> Any:
+        """Returns what the chunk adds. A whole message after the chunks repeats them all."""
+        delta = choice.get("delta")
+        self.has_deltas |= bool(delta)
+        return delta or ({} if self.has_deltas else choice.get("message")) or choice
 
     def _take_finish(self, reason: Any) -> None:
-        if isinstance(reason, dict):  # SGLang's own: {"type": "length", "length": 8}
+        words = None
+        if isinstance(reason, dict):  # SGLang's own: {"type": "abort", "message": "…"}
+            words = error_message(reason) if reason.get("message") else None
             reason = reason.get("type", reason)
         if not reason:
             return
         if not isinstance(reason, str):
             raise unknown_shape("choices[0].finish_reason", reason)
+        if not is_end(reason):
+            return
         self.finish_reason = reason
         fault = unwhole(reason)
         if fault is not None:
-            self.fail(fault)
+            self.fail(fault if words is None else f"{fault}: {words}")
 
 
 def _token_ids(value: Any) -> list[int] | None:

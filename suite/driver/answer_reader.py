@@ -6,11 +6,11 @@ from suite.driver.answer import Answer
 from suite.driver.event_json import EventError, json_object
 from suite.driver.faults import body_message
 from suite.driver.http1 import Response
-from suite.driver.sse import DONE, EventReader
+from suite.driver.sse import EventReader, is_done
 
 _STREAM = "text/event-stream"
 _STREAM_BEGINNINGS = (b"data:", b"event:", b":", b"id:", b"retry:")
-_PLAIN = "identity"
+_COMPRESSIONS = ("gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress")
 _SHOWN_BYTES = 80
 
 
@@ -43,7 +43,7 @@ class AnswerReader:
             return
         if response.status != 200:
             answer.fail(_refusal(response))
-        elif self._encoding != _PLAIN:
+        elif self._is_compressed:
             answer.fail(f"the stream is compressed ({self._encoding}), which was not asked for")
         elif not self._is_event_stream():
             kind = response.headers.get("content-type", "")
@@ -53,7 +53,7 @@ class AnswerReader:
 
     def _take_rest(self) -> None:
         for event in self._events.rest():
-            if event.kind == "bare" or event.data.strip() == DONE or _is_whole(event.data):
+            if event.kind in ("bare", "error") or is_done(event.data) or _is_whole(event.data):
                 self._has_events = True
                 self.answer.take(event)
         body = self._response.body()
@@ -63,7 +63,7 @@ class AnswerReader:
     def _is_event_stream(self) -> bool:
         """Judges by media type, or else by the beginning: some proxies call each stream JSON."""
         response = self._response
-        if response.status != 200 or self._encoding != _PLAIN:
+        if response.status != 200 or self._is_compressed:
             return False
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == _STREAM:
@@ -72,7 +72,12 @@ class AnswerReader:
 
     @property
     def _encoding(self) -> str:
-        return self._response.headers.get("content-encoding", _PLAIN).lower()
+        return self._response.headers.get("content-encoding", "").lower()
+
+    @property
+    def _is_compressed(self) -> bool:
+        """`none`, or a character set, stands there to keep proxies from compressing."""
+        return any(part.strip() in _COMPRESSIONS for part in self._encoding.split(","))
 
 
 def _is_whole(data: bytes) -> bool:
@@ -87,4 +92,7 @@ def _refusal(response: Response) -> str:
     line = f"{response.status} {response.reason}".strip()
     wait = response.headers.get("retry-after")
     words = body_message(response.body())
+    place = response.headers.get("location")
+    if place is not None:
+        words = f"{words} (to {place})".lstrip()
     return f"{line}: {words}" + (f" (Retry-After: {wait})" if wait else "")

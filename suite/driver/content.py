@@ -11,7 +11,7 @@ from suite.driver.event_json import unknown_shape
 _TEXT_FIELDS = ("content", "text")
 # Thought is output too, but no history. Servers name it differently.
 _THOUGHT_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "thought")
-_OTHER_FIELDS = ("tool_calls", "function_call", "refusal", "audio", "images", "annotations")
+_OTHER_FIELDS = ("tool_calls", "function_call", "refusal", "audio", "images")
 _PART_FIELDS = ("text", "content", "summary", "refusal")
 
 

@@ -1,13 +1,15 @@
 """One worker's share of a plan, played in one event loop: the loop owns everything that is timed.
 
 Open loop: conversations start at their planned instants, whatever the server does. Closed loop: so
-many conversations at a time. A failed turn ends its conversation; what it would still have asked
+many conversations at a time; where the plan says how long, no turn is begun from then on, and what
+is left out is counted. A failed turn ends its conversation; what it would still have asked
 is not asked (and counted, as planned − recorded).
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -75,6 +77,10 @@ class DataPlane:
         self._started_at_ns = started_at_ns
         self._on_turn = on_turn
         self._is_stopping = False
+        ends_s = shard.plan.closed_duration_s
+        self._ends_at_ns = None if ends_s is None else started_at_ns + round(ends_s * 1e9)
+        self.num_not_begun = 0  # turns left out, as they would have been due after that
+        self.ran_out_at_s: float | None = None  # no conversation was left to begin before it
         self._ended: asyncio.Queue[PlayedTurn | None] = asyncio.Queue()
         self._tasks: set[asyncio.Task[object]] = set()
         self._routes = Routes(endpoint, asyncio.get_running_loop(), worker=shard.worker)
@@ -97,8 +103,9 @@ class DataPlane:
             async with asyncio.TaskGroup() as recording:
                 recording.create_task(self._record())
                 async with asyncio.TaskGroup() as group:
-                    self._begin(group)
+                    waiting = self._begin(group)
                 self._ended.put_nowait(None)
+                self.num_not_begun += sum(self._num_turns_of(place) for place, _ in waiting)
         finally:
             self._routes.close()
 
@@ -110,13 +117,15 @@ class DataPlane:
             if task not in self._player.sent:
                 task.cancel()
 
-    def _begin(self, group: asyncio.TaskGroup) -> None:
+    def _begin(self, group: asyncio.TaskGroup) -> Sequence[tuple[int, Conversation]]:
+        """Returns those that wait for another one's end; the sequence shrinks as they begin."""
         if self._shard.closed_concurrency is None:
             self._spawn(group, self._arrive(group))
-        else:
-            waiting = iter(self._shard.conversations)
-            for _ in range(self._shard.closed_concurrency):
-                self._spawn(group, self._one_after_another(group, waiting))
+            return ()
+        waiting = deque(self._shard.conversations)
+        for _ in range(self._shard.closed_concurrency):
+            self._spawn(group, self._one_after_another(group, waiting))
+        return waiting
 
     async def _record(self) -> None:
         """Writes ended turns down in a task of its own: the next turn is sent before that."""
@@ -139,17 +148,36 @@ class DataPlane:
             self._spawn(group, talk)
 
     async def _one_after_another(
-        self, group: asyncio.TaskGroup, waiting: Iterator[tuple[int, Conversation]]
+        self, group: asyncio.TaskGroup, waiting: deque[tuple[int, Conversation]]
     ) -> None:
         await sleep_roughly_until(self._started_at_ns - LEAD_NS)
         due_ns, follows_answer = self._started_at_ns, False
-        for index, conversation in waiting:
+        while waiting and not self._is_over(due_ns):
+            index, conversation = waiting.popleft()
             due_ns = await self._converse(
                 group, index, conversation, due_ns, follows_answer=follows_answer
             )
             follows_answer = True
             if self._is_stopping:
                 return
+        if self._ends_at_ns is not None and not self._is_over(due_ns):
+            at_s = (due_ns - self._started_at_ns) / 1e9
+            self.ran_out_at_s = at_s if self.ran_out_at_s is None else min(at_s, self.ran_out_at_s)
+
+    def _is_over(self, due_ns: int) -> bool:
+        """Tells whether the planned time has passed by then."""
+        return self._ends_at_ns is not None and due_ns >= self._ends_at_ns
+
+    def _num_turns_of(self, place: int) -> int:
+        """Counts the turns of a conversation and of all that branches off from it."""
+        conversations = self._shard.plan.conversations
+        return sum(len(conversations[each].turns) for each in self._branches.session(place))
+
+    def _leave_out(self, conversation: Conversation, number: int) -> None:
+        """Counts this turn, and all that would have come of it, as not begun."""
+        self.num_not_begun += len(conversation.turns) - number
+        name = conversation.conversation_id
+        self.num_not_begun += self._branches.num_turns_behind(name, number)
 
     async def _converse(
         self,
@@ -169,6 +197,9 @@ class DataPlane:
                 due_ns = max(due_ns, await _last_end(branches))
             if number or conversation.branch is not None:
                 due_ns += round(turn.think_time_s * 1e9)  # after the previous answer's end
+            if self._is_over(due_ns):
+                self._leave_out(conversation, number)
+                break
             planned = PlannedTurn(
                 conversation=conversation,
                 index=index,

@@ -27,6 +27,8 @@ class Report:
     first_error: str = ""
     cpu_ratio: float = 0.0
     ttft_s: list[float] = field(default_factory=list)
+    num_not_begun: int = 0  # once finished: turns left out, for the planned time had passed
+    ran_out_at_s: float | None = None  # there was no conversation left to begin before that
     message: str = ""
 
 

@@ -11,8 +11,11 @@ from suite.records.progress import Progress
 
 
 class LiveView:
-    def __init__(self, *, num_planned: int, num_workers: int) -> None:
+    def __init__(
+        self, *, num_planned: int, num_workers: int, planned_s: float | None = None
+    ) -> None:
         self._num_planned = num_planned
+        self._planned_s = planned_s
         self.num_workers = num_workers
         self._latest = [Report(kind="progress") for _ in range(num_workers)]
         self._ttft_s: list[float] = []
@@ -31,6 +34,17 @@ class LiveView:
         return next((each.first_error for each in self._latest if each.first_error), "")
 
     @property
+    def num_not_begun(self) -> int:
+        """Counts the turns that workers left out because the planned time had passed."""
+        return sum(report.num_not_begun for report in self._latest)
+
+    @property
+    def ran_out_at_s(self) -> float | None:
+        """Returns when the first worker had no conversation left to begin before that."""
+        known = [each.ran_out_at_s for each in self._latest if each.ran_out_at_s is not None]
+        return min(known, default=None)
+
+    @property
     def max_cpu_ratio(self) -> float:
         return max(report.cpu_ratio for report in self._latest)
 
@@ -45,6 +59,7 @@ class LiveView:
             num_output_tokens=sum(report.num_output_tokens for report in latest),
             elapsed_s=max(elapsed_s, 0.0),
             ttft_p99_s=_p99(self._ttft_s),
+            planned_s=self._planned_s,
         )
 
 

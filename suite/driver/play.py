@@ -87,7 +87,9 @@ def play(
     drive.directory.mkdir(parents=True, exist_ok=True)
     for left_over in shard_paths(drive.directory):
         left_over.unlink()
-    view = LiveView(num_planned=plan.num_turns, num_workers=num_workers)
+    view = LiveView(
+        num_planned=plan.num_turns, num_workers=num_workers, planned_s=plan.closed_duration_s
+    )
     processes = DriverProcesses(
         directory=drive.directory,
         plan_path=drive.plan_path,
@@ -198,15 +200,19 @@ def _drain(processes: DriverProcesses, view: LiveView, order: StopOrder) -> None
         _wait_for_reports(processes)
 
 
-def _counts(plan: Plan, turns: pa.Table, stop: _Stop | None) -> Counts:
+def _counts(plan: Plan, turns: pa.Table, stop: _Stop | None, num_not_begun: int) -> Counts:
+    """Returns the counts. The plan of a closed loop that ends by time holds more than will be
+    asked: broken off for whatever reason, what is missing was not due."""
     counter = TurnCounter(plan)
     names = ("conversation_id", "turn", "error", "error_source")
     for conversation_id, turn, error, source in zip(
         *(turns[name].to_pylist() for name in names), strict=True
     ):
         counter.add(conversation_id, turn, error=error, error_source=source)
-    is_stopped = stop is not None and stop.by in ("signal", "errors", "enough", "time")
-    return counter.counts(is_stopped=is_stopped)
+    if stop is None:
+        return counter.counts(is_stopped=False, num_not_begun=num_not_begun)
+    was_meant = stop.by in ("signal", "errors", "enough", "time")
+    return counter.counts(is_stopped=was_meant or plan.closed_duration_s is not None)
 
 
 def _result(drive: Drive, plan: Plan, view: LiveView, stop: _Stop | None) -> DriveResult:
@@ -225,9 +231,10 @@ def _result(drive: Drive, plan: Plan, view: LiveView, stop: _Stop | None) -> Dri
     return DriveResult(
         started_at_monotonic_s=view.started_at,
         duration_s=pc.max(turns["done_at"]).as_py() or 0.0,
-        counts=_counts(plan, turns, stop),
+        counts=_counts(plan, turns, stop, view.num_not_begun),
         quality=quality,
         stopped_by=None if stop is None else stop.by,
         note=None if stop is None else stop.note,
         answered_by=answerers(turns),
+        ran_out_at_s=view.ran_out_at_s,
     )

@@ -7,6 +7,7 @@ between, a last event without its blank line, and errors that stand outside of a
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,14 @@ DONE = b"[DONE]"
 _BOM = b"\xef\xbb\xbf"
 _LAST_WORDS = (b"data: [DONE]", b"data:[DONE]")
 _OTHER_FIELDS = (b"id", b"retry")
+
+
+_ERROR_WORDS = re.compile(rb"error|exception|traceback", re.IGNORECASE)
+
+
+def is_done(data: bytes) -> bool:
+    """Returns whether it is the stream's last event, also where a server wrote it as JSON."""
+    return data.strip().strip(b'"').upper() == DONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +115,7 @@ class EventReader:
 
     def _take_line(self, line: bytes) -> None:
         name, _, value = line.partition(b":")
+        name = name.removeprefix(_BOM).strip().lower()
         if not line:
             self._dispatch(self._read)
         elif name == b"data":
@@ -119,16 +129,16 @@ class EventReader:
             self._bare.append(line)
 
     def _take_data(self, value: bytes) -> None:
-        is_done = value.strip() == DONE
+        is_last = is_done(value)
         if self._data and not self._is_event_a_line:
-            self._is_event_a_line = is_done or _is_whole(b"\n".join(self._data))
+            self._is_event_a_line = is_last or _is_whole(b"\n".join(self._data))
         if self._data and self._is_event_a_line:
             named, self._kind = self._kind, self._data_kind  # the name is that of the next one
             self._dispatch(self._data_read)
             self._kind = named
         self._data.append(value)
         self._data_read, self._data_kind = self._read, self._kind
-        if is_done or self._is_event_a_line:
+        if is_last or self._is_event_a_line:
             self._dispatch(self._read)
 
     def _dispatch(self, read: int) -> None:
@@ -136,6 +146,8 @@ class EventReader:
             self._ready.append(Event(self._kind, b"\n".join(self._data), read))
         elif self._bare and self._bare[0].lstrip().startswith(b"{"):
             self._ready.append(Event("bare", b"\n".join(self._bare), read))
+        elif self._bare and _ERROR_WORDS.search(b"\n".join(self._bare)):
+            self._ready.append(Event("error", b"\n".join(self._bare), read))
         self._kind = "message"
         self._data.clear()
         self._bare.clear()
@@ -144,7 +156,7 @@ class EventReader:
 def _is_whole(data: bytes) -> bool:
     """Returns whether it is an event by itself: another line of data after it begins the next
     one."""
-    if data.strip() == DONE:
+    if is_done(data):
         return True
     try:
         return isinstance(orjson.loads(data), dict)

@@ -68,6 +68,8 @@ class TurnPlayer:
 
     def _understand(self, history: History, played: PlayedTurn, failure: str | None) -> None:
         answer, response = played.answer, played.response
+        if failure is not None and answer.is_done:  # whole: what happened then is no part of it
+            failure, played.done_at_ns = None, None
         if played.done_at_ns is None:
             assert response is not None, "an answer without a response"
             end = -1 if answer.end_read is None else answer.end_read

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from suite.driver.faults import LENGTH_ENDS
+from suite.driver.faults import is_length_end as is_length_end_of
 from suite.plurals import several
 
 
@@ -19,12 +19,12 @@ def turn_remarks(turns: pa.Table, *, asks_ignore_eos: bool) -> list[str]:
     counted = _tokens_received(good)
     reported = good["num_output_tokens"].combine_chunks()
     planned = good["planned_output_tokens"].combine_chunks()
-    ends = pc.utf8_lower(pc.coalesce(good["finish_reason"], pa.scalar(""))).combine_chunks()
+    ends = good["finish_reason"].to_pylist()
     # Chunks that were taken for tokens say nothing of the length.
     is_known = pc.invert(pc.equal(pc.coalesce(good["counted_by"], pa.scalar("")), "chunks"))
     got = pc.coalesce(reported, counted)
     is_short = pc.and_(is_known.combine_chunks(), pc.less(got, planned))
-    is_length_end = pc.is_in(ends, pa.array(sorted(LENGTH_ENDS)))
+    is_length_end = pa.array([is_length_end_of(each or "") for each in ends], pa.bool_())
     is_ended = pc.and_(is_short, pc.invert(is_length_end))
     is_other = pc.and_(is_known.combine_chunks(), pc.not_equal(got, planned))
     remarks = [

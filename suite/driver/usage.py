@@ -14,6 +14,7 @@ _OUTPUT = ("completion_tokens", "output_tokens", "generated_tokens", "predicted_
 _CACHED = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens", "cache_n")
 _PROMPT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
 _OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details")
+_UNKNOWN = ("", "null", "none", "n/a", "unknown")
 # Of a chunk of thought that was streamed; where fewer chunks came than that, it was a summary.
 _MAX_TOKENS_PER_CHUNK = 16
 
@@ -26,6 +27,7 @@ class Usage:
     num_cached_tokens: int | None = None
     num_output_tokens: int | None = None  # thought included, shown or hidden
     num_thought_tokens: int | None = None
+    num_told: int = 0  # events that told of output
 
     def take(self, chunk: Mapping[str, Any]) -> None:
         """Takes what an event tells, if anything. Raises EventError."""
@@ -38,7 +40,9 @@ class Usage:
         prompt_details = _details(told, _PROMPT_DETAILS)
         output_details = _details(told, _OUTPUT_DETAILS)
         self.num_prompt_tokens = _more(self.num_prompt_tokens, _count(told, _PROMPT, where))
-        self.num_output_tokens = _more(self.num_output_tokens, _count(told, _OUTPUT, where))
+        output = _count(told, _OUTPUT, where)
+        self.num_told += bool(output)
+        self.num_output_tokens = _more(self.num_output_tokens, output)
         for source in (told, prompt_details):
             self.num_cached_tokens = _more(self.num_cached_tokens, _count(source, _CACHED, where))
         thought = _count(output_details, ("reasoning_tokens",), where)
@@ -52,8 +56,11 @@ class Usage:
         return thought if num_thought_chunks * _MAX_TOKENS_PER_CHUNK < thought else 0
 
     def num_streamed_tokens(self, num_thought_chunks: int) -> int | None:
-        """Returns the output without what is hidden: some servers count that in, some beside it."""
+        """Returns the output without what is hidden: some servers count that in, some beside it;
+        None where nobody can tell which."""
         total, hidden = self.num_output_tokens, self.num_hidden_tokens(num_thought_chunks)
+        if hidden and total == hidden:
+            return None
         return total - hidden if total is not None and total > hidden else total
 
 
@@ -86,7 +93,9 @@ def _count(told: Mapping[str, Any], names: tuple[str, ...], where: str) -> int |
     if name is None:
         return None
     value = told[name]
-    number = float(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    if isinstance(value, str) and value.strip().lower() in _UNKNOWN:
+        return None
+    number = _parsed(value) if isinstance(value, str) else value
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise unknown_shape(f"{where}.{name}", value)
     if not 0 <= number < float("inf"):  # NaN is neither
@@ -94,6 +103,13 @@ def _count(told: Mapping[str, Any], names: tuple[str, ...], where: str) -> int |
     if number != int(number) or number > MAX_COUNT:
         raise unknown_shape(f"{where}.{name}", value)
     return int(number)
+
+
+def _parsed(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _more(known: int | None, told: int | None) -> int | None:

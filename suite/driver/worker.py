@@ -11,6 +11,7 @@ import gc
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import uvloop
 
@@ -70,9 +71,13 @@ class Worker:
     def _run(self, started_at_ns: int) -> None:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(self._play(started_at_ns))
+                plane = runner.run(self._play(started_at_ns))
             self._log.close()
-            end = self._report("finished")
+            end = replace(
+                self._report("finished"),
+                num_not_begun=plane.num_not_begun,
+                ran_out_at_s=plane.ran_out_at_s,
+            )
         except Exception as error:  # the parent must hear of it, whatever it was
             end = Report(kind="failed", message=_one_line(error))
             with contextlib.suppress(Exception):  # it may be the log that can not be written
@@ -83,7 +88,7 @@ class Worker:
             self._link.close()
             self._on_end()
 
-    async def _play(self, started_at_ns: int) -> None:
+    async def _play(self, started_at_ns: int) -> DataPlane:
         self._tally = Tally()
         plane = DataPlane(
             self._shard,
@@ -105,6 +110,7 @@ class Worker:
             loop.remove_reader(self._link.fileno())
             for chore in chores:
                 chore.cancel()
+        return plane
 
     def _stop(self, plane: DataPlane) -> None:
         asyncio.get_running_loop().remove_reader(self._link.fileno())

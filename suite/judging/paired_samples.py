@@ -63,8 +63,11 @@ class PairedSamples:
 
     @cached_property
     def _names_and_labels(self) -> tuple[Strings, Ints]:
-        """(users, the user of each row of the users' attainment)."""
-        return np.unique(self._records.users.user_id, return_inverse=True)
+        """(the plan's users, the place among them of each row of the users' attainment): the same
+        users for every engine, whomever it came to."""
+        planned = self._records.measured.plan.conversations
+        names = np.unique(np.array([each.user_id for each in planned], dtype=object))
+        return names, np.searchsorted(names, self._records.users.user_id)
 
     @cached_property
     def _headroom_of_users(self) -> Floats:

@@ -169,8 +169,8 @@ def _engine_run(
 
 
 def _is_cut(trial: Trial) -> bool:
-    """Stopped by the user's will, before all turns were due."""
-    return bool(trial.counts.cut or trial.counts.not_due)
+    """Stopped by the user's will or by the planned time, before all turns were due."""
+    return bool(trial.counts.cut or trial.counts.not_due or trial.counts.not_begun)
 
 
 def _is_measured(turns: TurnTable, measured: Measured) -> Bools:
@@ -181,14 +181,17 @@ def _is_measured(turns: TurnTable, measured: Measured) -> Bools:
 
 
 def counts(engine: EngineRun) -> dict[str, int]:
-    """planned = recorded + lost, over all planned repeats, also those that never began."""
+    """planned = recorded + lost + not_begun, over all planned repeats, also those that never began.
+    `not_begun` is there only where the planned time ended a closed loop."""
     planned = engine.plan.num_turns * engine.num_repeats
     recorded = len(engine.all_turns) + not_asked(engine)["cut_short"]
+    not_begun = sum(trial.counts.not_begun for trial in engine.trials)
     return {
         "planned": planned,
         "recorded": recorded,
         "failed": int(engine.all_turns.has_failed.sum()),
-        "lost": planned - recorded,
+        "lost": planned - recorded - not_begun,
+        **({"not_begun": not_begun} if engine.plan.closed_duration_s is not None else {}),
     }
 
 

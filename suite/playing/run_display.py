@@ -13,14 +13,15 @@ from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.progress import TimeRemainingColumn as EtaColumn
 
 from suite.playing.workload import Workload
 from suite.plurals import several
 from suite.records.progress import Progress
-from suite.records.run_directory import Trial
+from suite.records.run_directory import Counts, Trial
+from workloads.units import duration_text
 
 LINE_INTERVAL_S = 10.0  # between the lines of a trial where there is no terminal
 
@@ -47,8 +48,7 @@ class RunDisplay:
         self._bars = Bars(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("turns  {task.fields[now]}"),
+            TextColumn("[progress.download]{task.fields[done]}[/]  {task.fields[now]}"),
             EtaColumn(compact=True),
             console=self._console,
             disable=not self._console.is_terminal,
@@ -76,19 +76,25 @@ class RunDisplay:
     def on_trial_start(self, engine: str, repeat: int) -> None:
         self._title = self._title_of(engine, repeat)
         total = self._workload.plan.num_turns
-        self._task = self._bars.add_task(self._title, total=total, now="starting the engine …")
+        planned_s = self._workload.plan.closed_duration_s
+        self._task = self._bars.add_task(
+            self._title,
+            total=total if planned_s is None else planned_s,
+            done="",
+            now="starting the engine …",
+        )
         self._next_line_at = self._clock() + LINE_INTERVAL_S
         if not self._console.is_terminal:
-            self._say(f"{self._title}: {several(total, 'turn')}")
+            most = "" if planned_s is None else f" at most, for {duration_text(planned_s)}"
+            self._say(f"{self._title}: {several(total, 'turn')}{most}")
 
     def on_progress(self, progress: Progress) -> None:
         assert self._task is not None
-        now = _told(progress)
-        self._bars.update(self._task, completed=progress.num_done, now=now)
+        now, done = _told(progress), _done(progress)
+        self._bars.update(self._task, completed=_how_far(progress), done=done, now=now)
         if not self._console.is_terminal and self._clock() >= self._next_line_at:
             self._next_line_at = self._clock() + LINE_INTERVAL_S
-            of = f"{progress.num_done} of {several(progress.num_planned, 'turn')}"
-            self._say(f"{self._title}: {of}, {now.replace('  ', ', ')}")
+            self._say(f"{self._title}: {done}, {now.replace('  ', ', ')}")
 
     def on_trial_end(self, trial: Trial) -> None:
         assert self._task is not None
@@ -96,12 +102,15 @@ class RunDisplay:
         is_virtual = self._workload.engines[trial.engine].is_virtual
         took = f"{trial.duration_s:.1f} {'virtual s' if is_virtual else 's'}"
         now = took if trial.status == "complete" else f"[red]{trial.status}[/]"
-        self._bars.update(self._task, completed=counts.recorded, now=now)
+        if self._workload.plan.closed_duration_s is None:
+            self._bars.update(self._task, completed=counts.recorded)
+        done = _recorded(counts)
+        self._bars.update(self._task, done=done, now=now)
         self._bars.stop_task(self._task)
         if not self._console.is_terminal:
             self._say(
-                f"{self._title}: {trial.status} after {took}, {counts.recorded} of "
-                f"{several(counts.planned, 'turn')} recorded, {counts.failed} failed"
+                f"{self._title}: {trial.status} after {took}, {done} recorded, "
+                f"{counts.failed} failed"
             )
         if trial.note:
             colour = "default" if trial.status == "complete" else "red"
@@ -112,6 +121,25 @@ class RunDisplay:
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, soft_wrap=True)
+
+
+def _how_far(progress: Progress) -> float:
+    """Returns how far a trial has come, in turns, or in seconds where it ends by time."""
+    if progress.planned_s is None:
+        return progress.num_done
+    return min(progress.elapsed_s, progress.planned_s)
+
+
+def _done(progress: Progress) -> str:
+    if progress.planned_s is None:
+        return f"{progress.num_done} of {several(progress.num_planned, 'turn')}"
+    seconds = f"{progress.elapsed_s:.0f} of {progress.planned_s:.0f} s"
+    return f"{seconds}, {several(progress.num_done, 'turn')}"
+
+
+def _recorded(counts: Counts) -> str:
+    """Returns `45 of 60 turns`; of those that were begun, where a trial ended by time."""
+    return f"{counts.recorded} of {several(counts.planned - counts.not_begun, 'turn')}"
 
 
 def _told(progress: Progress) -> str:

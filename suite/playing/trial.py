@@ -28,6 +28,7 @@ from suite.records.run_directory import Counts, Isolation, Trial
 from suite.virtual.play import Script, play_virtually
 from workloads.plan import Plan
 from workloads.spec import StopSpec
+from workloads.units import duration_text
 
 CONNECT_TIMEOUT_S = 5.0
 SALT_BYTES = 8
@@ -108,8 +109,24 @@ def play_trial(
         note=note,
         duration_s=result.duration_s if result else time.monotonic() - began_at,
         counts=_counts(result, workload.plan),
-        **course.facts(),
+        **_with_remark(course.facts(), _used_up(result, workload.plan)),
     ), error
+
+
+def _with_remark(facts: dict[str, Any], remark: str | None) -> dict[str, Any]:
+    return facts if remark is None else {**facts, "remarks": [*facts.get("remarks", []), remark]}
+
+
+def _used_up(result: PlayResult | None, plan: Plan) -> str | None:
+    """Returns one line where a closed loop had nothing left to ask before its time had passed."""
+    if result is None or result.ran_out_at_s is None or plan.closed_duration_s is None:
+        return None
+    return (
+        f"the plan was used up: from {result.ran_out_at_s:.1f} s on fewer than "
+        f"{plan.closed_concurrency} conversations were held, before conversations.duration "
+        f"{duration_text(plan.closed_duration_s)} had passed; ask for more than "
+        f"{sum(each.branch is None for each in plan.conversations):,} (conversations.count)"
+    )
 
 
 @dataclass(slots=True)

@@ -51,3 +51,4 @@ class PlayResult:
     stopped_by: StoppedBy | None  # None: the plan was played to its end
     note: str | None  # one line on why
     answered_by: list[AnsweredBy] = field(default_factory=list)  # none in virtual time
+    ran_out_at_s: float | None = None  # a closed loop's plan was used up before its time had passed

@@ -14,6 +14,7 @@ class Progress:
     num_output_tokens: int  # of the turns that ended
     elapsed_s: float  # since instant 0
     ttft_p99_s: float | None
+    planned_s: float | None = None  # after which nothing more is asked; None: all turns are
 
     @property
     def output_tokens_per_s(self) -> float:

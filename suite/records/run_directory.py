@@ -24,11 +24,11 @@ SOLO_FOLDER = "solo"  # inside a run: the run directory of the same plan without
 
 
 class Counts(BaseModel):
-    """planned = recorded + lost; failed are those of the recorded that carry an error.
+    """planned = recorded + lost + not_begun; failed are those of the recorded that carry an error.
 
-    Turns that were cut short, and those that were not due yet when a run was stopped, are neither
-    failures nor missed SLOs. A turn that its conversation's failure kept from being asked is
-    missed."""
+    Turns that were cut short, those that were not due yet when a run was stopped, and those that
+    were not begun because the planned time had passed are neither failures nor missed SLOs. A turn
+    that its conversation's failure kept from being asked is missed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,6 +39,7 @@ class Counts(BaseModel):
     cut: int = 0  # of the recorded: under way when the run was stopped
     not_asked: int = 0  # of the lost: an earlier turn of their conversation had failed
     not_due: int = 0  # of the lost: the run was stopped before them
+    not_begun: int = 0  # a closed loop's duration had passed before them, as planned
 
 
 class DriverQuality(BaseModel):

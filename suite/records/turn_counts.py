@@ -1,4 +1,4 @@
-"""What became of a plan's turns: planned = recorded + lost, and why some left no record."""
+"""What became of a plan's turns: planned = recorded + lost + not begun, and why."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ class TurnCounter:
             self._num_not_asked += self._num_turns[conversation_id] - turn - 1
             self._num_not_asked += self._branches.num_turns_behind(conversation_id, turn)
 
-    def counts(self, *, is_stopped: bool) -> Counts:
-        """Returns the counts. `is_stopped` by the user's will: what is missing was not due yet."""
-        num_lost = self._num_planned - self._num_recorded
+    def counts(self, *, is_stopped: bool, num_not_begun: int = 0) -> Counts:
+        """Returns the counts. `is_stopped` by the user's will: what is missing was not due yet.
+        `num_not_begun`: turns that the player left out because the planned time had passed."""
+        num_lost = self._num_planned - self._num_recorded - num_not_begun
         return Counts(
             planned=self._num_planned,
             recorded=self._num_recorded,
@@ -43,4 +44,5 @@ class TurnCounter:
             cut=self._num_cut,
             not_asked=self._num_not_asked,
             not_due=num_lost - self._num_not_asked if is_stopped else 0,
+            not_begun=num_not_begun,
         )

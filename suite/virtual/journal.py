@@ -40,10 +40,12 @@ class Journal:
         assert record.done_at is not None, record
         self.ended_at = max(self.ended_at, record.done_at)
 
-    def counts(self, *, is_stopped: bool) -> Counts:
-        return self._counter.counts(is_stopped=is_stopped)
+    def counts(self, *, is_stopped: bool, num_not_begun: int) -> Counts:
+        return self._counter.counts(is_stopped=is_stopped, num_not_begun=num_not_begun)
 
-    def progress(self, *, num_planned: int, num_in_flight: int, elapsed_s: float) -> Progress:
+    def progress(
+        self, *, num_planned: int, num_in_flight: int, elapsed_s: float, planned_s: float | None
+    ) -> Progress:
         """Returns how far playing has come; seconds are virtual."""
         return Progress(
             num_planned=num_planned,
@@ -52,5 +54,6 @@ class Journal:
             num_in_flight=num_in_flight,
             num_output_tokens=self._num_output_tokens,
             elapsed_s=elapsed_s,
+            planned_s=planned_s,
             ttft_p99_s=float(np.quantile(self._ttft_s, 0.99)) if self._ttft_s else None,
         )

@@ -52,7 +52,10 @@ def play_virtually(
             num_in_flight, elapsed_s = player.num_in_flight, engine.now()
             on_progress(
                 journal.progress(
-                    num_planned=num_planned, num_in_flight=num_in_flight, elapsed_s=elapsed_s
+                    num_planned=num_planned,
+                    num_in_flight=num_in_flight,
+                    elapsed_s=elapsed_s,
+                    planned_s=script.plan.closed_duration_s,
                 )
             )
 
@@ -61,12 +64,16 @@ def play_virtually(
             if stop is not None:
                 player.stop(stop.note)
     finish_shard(shard, script.directory / "turns.parquet", started_at_monotonic_s=0.0)
+    has_ended = stop is None
     return PlayResult(
         started_at_monotonic_s=0.0,
         duration_s=journal.ended_at,
-        counts=journal.counts(is_stopped=stop is not None),
+        counts=journal.counts(
+            is_stopped=not has_ended, num_not_begun=player.num_not_begun if has_ended else 0
+        ),
         stopped_by=stop.by if stop else None,
         note=stop.note if stop else None,
+        ran_out_at_s=player.ran_out_at if script.plan.closed_duration_s is not None else None,
     )
 
 

@@ -58,6 +58,16 @@ class VirtualPlayer:
         return len(self._asked)
 
     @property
+    def num_not_begun(self) -> int:
+        """Counts the turns that were left out because the plan's duration had passed."""
+        return self._agenda.num_not_begun
+
+    @property
+    def ran_out_at(self) -> float | None:
+        """Returns when there was no conversation left to begin before that; None: there was."""
+        return self._agenda.ran_out_at
+
+    @property
     def next_at(self) -> float | None:
         """When the next step begins; None: every conversation has ended."""
         if self._engine.has_work:

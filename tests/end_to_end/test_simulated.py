@@ -61,6 +61,50 @@ def test_a_bound_of_virtual_time_is_an_incomplete_run_that_keeps_what_there_is(
     assert metrics["whole"]["status"] == "complete"
 
 
+def test_engines_that_get_different_numbers_of_conversations_done_in_a_time_are_compared(
+    tmp_path: Path,
+) -> None:
+    """Nobody is held to account for what was not begun, and users who were not asked are in no
+    share. Of one of the engines the plan is played for the same time over a socket."""
+    conversations = {
+        "source": "fixed", "duration": "2s", "count": 400, "turns": 2, "prompt_tokens": 50,
+        "output_tokens": 12,
+    }  # fmt: skip
+    spec = workload(
+        model="llama-3-8b",
+        conversations=conversations,
+        arrivals={"process": "closed", "concurrency": 4},
+        engines={
+            "quick": ENGINE,
+            "slow": {**ENGINE, "max_num_seqs": 1},
+            "wall": {**ENGINE, "time": "wall"},
+        },
+        baseline="quick",
+        repeats=1,
+    )
+    code, out, err = finish(start(["run", "w.yaml", "--workers", "2"], tmp_path, spec))
+    assert code == 0, out + err
+    run = only_run(tmp_path)
+    engines = json.loads((run / "metrics.json").read_text())["engines"]
+    num_recorded = {}
+    for name, each in engines.items():
+        turns = read_turns(run / name / "1" / "turns.parquet")
+        counts = each["counts"]
+        assert (each["status"], counts["failed"], counts["lost"]) == ("complete", 0, 0)
+        assert counts["planned"] == 800 == counts["recorded"] + counts["not_begun"]
+        assert 0 < counts["recorded"] == len(turns)
+        assert each["slo"]["num_users"] == len({turn.user_id for turn in turns})
+        assert each["not_asked"] == {"after_failure": 0, "not_due": 0, "cut_short": 0}
+        assert not [line for line in each["warnings"] if "not asked" in line or "record" in line]
+        num_recorded[name] = counts["recorded"]
+    assert num_recorded["slow"] < num_recorded["quick"]
+    assert "not begun, as planned" in out
+    code, out, err = finish(
+        start(["export", str(run), "--format", "csv", "--out", "turns.csv"], tmp_path)
+    )
+    assert code == 0, out + err
+
+
 def test_what_a_killed_run_had_measured_is_reported_afterwards(tmp_path: Path) -> None:
     turns = {"source": "fixed", "count": 900, "turns": 4, "prompt_tokens": 8, "output_tokens": 99}
     arrivals = {"process": "constant", "rate": 1.0}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.workloads.examples import SMALL, lengths, load_spec, small_plan, write_small
 from workloads.arrivals import num_starting_within, start_instants
 from workloads.errors import WorkloadError
+from workloads.plan import Plan
 from workloads.rate_profile import RateProfile, Stretch, rate_profile
 from workloads.shapes import ConversationShape, TurnShape
 from workloads.spec_traffic import (
@@ -175,11 +176,8 @@ def test_a_trace_is_played_for_a_duration_of_its_own_instants(tmp_path: Path) ->
         (("conversations={source: sharegpt-like}",), "conversations.count is missing; write how"),
         (("conversations.duration=5m",), "conversations.duration can not stand beside count"),
         (
-            (
-                f"conversations={{{FIXED}, duration: 5m}}",
-                CLOSED,
-            ),
-            "conversations.duration can not stand with arrivals.process closed",
+            (f"conversations={{{FIXED}, duration: 5m}}", CLOSED, "measure.warm_up=0.1"),
+            "measure.warm_up can not stand with conversations.duration and arrivals.process closed",
         ),
         (("arrivals={process: steps, steps: []}",), "arrivals.steps must have 1 or more entries"),
         (
@@ -241,3 +239,39 @@ def test_a_time_in_which_too_few_come_is_refused(
 def test_a_rate_that_stays_has_no_profile() -> None:
     assert rate_profile(PoissonArrivals(process="poisson", rate=1.0)) is None
     assert SMALL.count("poisson") == 1
+
+
+def test_a_closed_loop_that_ends_by_time_holds_a_stock_of_conversations(tmp_path: Path) -> None:
+    """One a second for each that is held at a time, or as many as the file says; the time is part
+    of the work, and of its file."""
+    own = small_plan(tmp_path, f"conversations={{{FIXED}, duration: 5s}}", CLOSED)
+    assert (len(own.conversations), own.closed_duration_s) == (10, 5.0)
+    said = small_plan(tmp_path, f"conversations={{{FIXED}, duration: 5s, count: 7}}", CLOSED)
+    assert (len(said.conversations), said.closed_duration_s) == (7, 5.0)
+    longer = small_plan(tmp_path, f"conversations={{{FIXED}, duration: 6s, count: 7}}", CLOSED)
+    whole = small_plan(tmp_path, f"conversations={{{FIXED}, count: 7}}", CLOSED)
+    assert len({each.digest for each in (said, longer, whole)}) == 3
+    said.write(tmp_path / "plan.parquet")
+    again = Plan.read(tmp_path / "plan.parquet")
+    assert (again.digest, again.closed_duration_s) == (said.digest, 5.0)
+    opened = small_plan(
+        tmp_path,
+        f"conversations={{{FIXED}, duration: 5s}}",
+        "arrivals={process: constant, rate: 1}",
+    )
+    assert opened.closed_duration_s is None  # those that started are played to their ends
+
+
+def test_a_trace_may_hold_fewer_than_a_closed_loop_could_begin(tmp_path: Path) -> None:
+    rows = [f"{second},10,5" for second in range(8)]
+    (tmp_path / "a.csv").write_text("\n".join(["t_s,context_tokens,generated_tokens", *rows]))
+    for more, num in (("", 8), (", count: 5", 5), (", count: 500", 8)):
+        source = f"conversations={{trace: azure, path: {tmp_path}/a.csv, duration: 60s{more}}}"
+        assert len(small_plan(tmp_path, source, CLOSED).conversations) == num
+
+
+def test_a_closed_loop_of_more_conversations_than_a_plan_takes_is_refused(tmp_path: Path) -> None:
+    many = "arrivals={process: closed, concurrency: 100000}"
+    with pytest.raises(WorkloadError, match=r"holds 36,000,000,000 conversations ready") as caught:
+        small_plan(tmp_path, f"conversations={{{FIXED}, duration: 100h}}", many)
+    assert "\n" not in str(caught.value)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.workloads.examples import counts, small_plan
 from workloads.shapes import Tally
-from workloads.spec import SloSpec, UserClassSpec
+from workloads.spec_users import SloSpec, UserClassSpec
 from workloads.users import EMPTY_CLASS, assign_users
 
 SLO = SloSpec.model_validate({"ttft": "1s", "tbt": "1s", "attainment": 0.9})

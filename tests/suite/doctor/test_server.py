@@ -80,6 +80,12 @@ def test_a_server_that_takes_all_is_told_so_and_which_it_is() -> None:
         (Ways(is_buffering=True), "streams without buffering", "no", "in 1 reads"),
         (Ways(keeps_alive=False), "keeps connections open", "no", "closes after an answer"),
         (Ways(tokens_per_word=2), "tokens a word", "yes", "2.00: 8 words are counted as 16"),
+        (
+            Ways(tokens_per_word=0, apis=("chat",)),
+            "tokens a word",
+            "no",
+            "0.00: 8 words are counted as 11 tokens in chat, 40 as 11, which is no count of them",
+        ),
         (Ways(apis=("chat",)), "chat template", "yes", "adds about 11 tokens"),
         (Ways(counters=None), "counter page", "no", "answers 404"),
         (Ways(counters="x 1\n"), "counter page", "no", "1 samples, none with a name of"),

@@ -382,3 +382,13 @@ def test_an_event_cut_off_by_a_hang_up_is_no_token_and_no_culprit(asked: Asked) 
     record = asked.turn([*tokens(4), (at(4), 'data: {"choices": [{"ind', 0)], is_hang_up=True)
     assert record.error == "the server closed the connection before the answer's end"
     assert len(record.token_at) == 4
+
+
+@pytest.mark.parametrize("ends", [WHOLE, ending(data(finish()), data(usage(7, 8)))])
+def test_a_hang_up_after_the_answer_is_no_failure(asked: Asked, ends: list[Write]) -> None:
+    """The terminating chunk is missing, and that alone."""
+    records = asked.turns([*tokens(), *ends], num=2, is_hang_up=True)
+    assert [record.error for record in records] == [None, None]
+    assert [record.num_output_tokens for record in records] == [NUM_TOKENS] * 2
+    assert asked.is_true(records[-1])
+    assert records[-1].done_at == records[-1].token_at[-1]

@@ -87,6 +87,50 @@ def test_two_workers_share_one_start_and_leave_one_file(
     assert "s3cret" not in left
 
 
+def test_a_closed_loop_that_ends_by_time_begins_nothing_more_in_any_worker(
+    tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
+) -> None:
+    """What is in flight then is answered; the rest is neither lost nor failed. Each worker has
+    begun the first of its own conversations."""
+    plan = make_plan(
+        starts_at_s=(0.0,) * 200,
+        num_turns=3,
+        num_output_tokens=20,
+        closed_concurrency=4,
+    )
+    plan = replace(plan, closed_duration_s=1.5)
+    seen: list[Progress] = []
+    drive = drive_of(tmp_path, plan, engine.endpoint(), num_workers=2)
+    result = play(drive, on_progress=seen.append)
+
+    assert (result.stopped_by, result.note, result.ran_out_at_s) == (None, None, None)
+    turns = read_turns(drive.directory / "turns.parquet")
+    counts = result.counts
+    assert 0 < counts.recorded == len(turns) < counts.planned
+    assert counts.planned == counts.recorded + counts.not_begun
+    assert (counts.lost, counts.failed, counts.cut, counts.not_due) == (0, 0, 0, 0)
+    assert all(each.planned_at is not None and each.planned_at < 1.5 for each in turns)
+    assert all(each.error is None and len(each.token_at) == 20 for each in turns)
+    assert result.duration_s > 1.5  # somebody was being answered when the time had passed
+    place = {each.conversation_id: k for k, each in enumerate(plan.conversations)}
+    begun = sorted({place[each.conversation_id] for each in turns})
+    for worker in (0, 1):
+        own = [k for k in begun if k % 2 == worker]
+        assert own == list(range(worker, worker + 2 * len(own), 2)) != []
+    assert seen[-1].planned_s == 1.5
+    assert drivers() == []
+
+
+def test_a_closed_loop_whose_plan_is_used_up_before_its_time_says_when(
+    tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
+) -> None:
+    plan = make_plan(starts_at_s=(0.0,) * 3, closed_concurrency=2)
+    drive = drive_of(tmp_path, replace(plan, closed_duration_s=600.0), engine.endpoint())
+    result = play(drive)
+    assert (result.counts.recorded, result.counts.not_begun, result.note) == (3, 0, None)
+    assert result.ran_out_at_s is not None and 0 < result.ran_out_at_s <= result.duration_s
+
+
 def test_workers_that_stood_still_for_longer_than_locust_waits_play_their_shares(
     tmp_path: Path, engine: ScriptedEngine, make_plan: MakePlan
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,9 @@ def test_a_closed_loop_lies_between_its_bounds(
     found = steady_duration_s(plan, token_s=0.05)
     assert least <= found + 1e-9
     assert found <= sum(each) / concurrency + max(each) + 1e-9
+
+
+def test_a_closed_loop_that_ends_by_time_takes_that_and_its_last_answers(tmp_path: Path) -> None:
+    timed = replace(closed(tmp_path, 2), closed_duration_s=1.0)
+    longest_s = max(turn.num_output_tokens for each in timed.conversations for turn in each.turns)
+    assert 1.0 < steady_duration_s(timed, token_s=0.05) < 1.0 + 0.05 * longest_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -173,3 +174,38 @@ def test_the_engine_hears_who_asks_and_what_was_promised(
         for each in plan.conversations
         for number in range(len(each.turns))
     }
+
+
+def test_a_closed_loop_ends_by_time_and_what_it_did_not_begin_is_counted(tmp_path: Path) -> None:
+    """Played to the end of the same plan without a time, the turns that were due within it are the
+    same to the bit, and no others are asked."""
+    loop = {"arrivals": {"process": "closed", "concurrency": 3}}
+    for each in ("whole", "timed"):
+        (tmp_path / each).mkdir()
+    timed = plan_of(40, **loop)
+    whole, all_records = played(timed, tmp_path / "whole")
+    timed = replace(timed, closed_duration_s=whole.duration_s / 3)
+    result, records = played(timed, tmp_path / "timed")
+    ends_at = timed.closed_duration_s
+    assert ends_at is not None
+    assert {(each.conversation_id, each.turn) for each in records} == {
+        (each.conversation_id, each.turn) for each in all_records if each.scheduled_at < ends_at
+    }
+    assert any(each.done_at is not None and each.done_at > ends_at for each in records)
+    assert all(each.error is None for each in records)
+    counts = result.counts
+    assert counts.not_begun > 0 and (counts.lost, counts.failed, counts.cut) == (0, 0, 0)
+    assert counts.planned == counts.recorded + counts.not_begun
+    assert (result.stopped_by, result.ran_out_at_s) == (None, None)
+
+
+def test_a_plan_that_is_used_up_before_its_time_is_told(tmp_path: Path) -> None:
+    plan = plan_of(6, arrivals={"process": "closed", "concurrency": 2})
+    plan = replace(plan, closed_duration_s=1e6)
+    result, records = played(plan, tmp_path)
+    assert (result.counts.not_begun, result.counts.recorded) == (0, plan.num_turns)
+    ends = sorted(
+        max(each.done_at or 0.0 for each in records if each.conversation_id == name)
+        for name in {each.conversation_id for each in records}
+    )
+    assert result.ran_out_at_s == ends[-2]  # the one of two that found nobody to follow it

@@ -65,8 +65,10 @@ class UsageCounter:
         return counts
 
     def with_system(self, system: str, text: str) -> int:
-        said = (Message(role="system", num_tokens=0, text=system),)
-        said += (Message(role="user", num_tokens=0, text=text),)
+        said = (
+            Message(role="system", num_tokens=0, text=system),
+            Message(role="user", num_tokens=0, text=text),
+        )
         turn = replace(_conversation(0, [text]).turns[0], prompt_text=None, messages=said)
         (record,) = self._played_conversations([replace(_conversation(0, []), turns=(turn,))])
         return _prompt_tokens(record)

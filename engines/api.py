@@ -183,8 +183,9 @@ class EngineSettings(BaseModel, ABC):
         workload's. Raises EngineInputError where they contradict each other."""
         return self
 
-    def check_model(self) -> None:
-        """Raises EngineInputError where the model can be seen to be missing; reads no weights."""
+    def check_files(self) -> None:
+        """Raises EngineInputError where a file that is named (a model, certificates) can be seen to
+        be missing; reads no weights."""
 
     def check_environment(self, name: str, environment: Mapping[str, str]) -> None:
         """Raises EngineInputError where the environment lacks what the settings take from it, or

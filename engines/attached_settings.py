@@ -24,7 +24,7 @@ from engines.request_form import (
 )
 from engines.separation import CacheSalt, PrefixCache, check_prefix_cache
 from engines.templates import places_in
-from engines.tls import Tls
+from engines.tls import Tls, tls_context
 
 Url = Annotated[str, AfterValidator(checked_base_url)]
 
@@ -129,6 +129,10 @@ class AttachedSettings(EngineSettings, ABC):
         check_form(self.rename, self.omit, self.extra_body)
         check_prefix_cache(self.prefix_cache, self.cache_salt, self.extra_body)
         return self
+
+    def check_files(self) -> None:
+        if self.tls.ca_file is not None:
+            tls_context(self.tls)
 
     @property
     def urls(self) -> tuple[str, ...]:

@@ -65,7 +65,10 @@ def checked_omit(omit: list[str]) -> list[str]:
 def checked_extra_body(extra_body: dict[str, Any]) -> dict[str, Any]:
     """Returns it as it is. Raises ValueError for an unknown `${…}` in it, or for too much of it."""
     places_in(extra_body)
-    size = len(json.dumps(extra_body, default=str))
+    try:
+        size = len(json.dumps(extra_body, default=str, allow_nan=False))
+    except ValueError:
+        raise ValueError("holds a number that is not finite, which no JSON can carry") from None
     if size > MAX_EXTRA_BYTES:
         raise ValueError(
             f"must be of {MAX_EXTRA_BYTES:,} bytes at most as JSON, got {size:,}; leave out what "

@@ -43,6 +43,7 @@ TOO_DENSE = (
     "timestamps may be in another unit; arrivals.scale multiplies them"
 )
 MANY_STARTS, DENSE_US = 20, 1000
+HOPELESS = 1.2  # times the most: drawing would only take long to say so
 TRACE_GAPS = "pauses taken from the trace (they may hold the previous answer's own time)"
 
 
@@ -83,16 +84,27 @@ def _is_dense(starts: Ints) -> bool:
 def num_starting_within(arrivals: RatedArrivals, duration_s: float, seed: int) -> int:
     """Returns how many conversations start before this time. Raises WorkloadError."""
     until_us, num = round(duration_s * 1e6), 256
+    too_many = WorkloadError(
+        f"arrivals.process {arrivals.process} starts more than {MAX_CONVERSATIONS:,} "
+        f"conversations within {duration_text(duration_s)}; shorten it or lower the rate"
+    )
+    if _mean_number(arrivals, duration_s) > HOPELESS * MAX_CONVERSATIONS:
+        raise too_many
     while True:
         starts = _planned_starts(arrivals, num, seed, may_end=True)
         if len(starts) < num or starts[-1] >= until_us:
             return int(np.searchsorted(starts, until_us, side="left"))
         if num > MAX_CONVERSATIONS:
-            raise WorkloadError(
-                f"arrivals.process {arrivals.process} starts more than {MAX_CONVERSATIONS:,} "
-                f"conversations within {duration_text(duration_s)}; shorten it or lower the rate"
-            )
+            raise too_many
         num *= 2
+
+
+def _mean_number(arrivals: RatedArrivals, duration_s: float) -> float:
+    if isinstance(arrivals, StepsArrivals | RampArrivals):
+        profile = rate_profile(arrivals)
+        assert profile is not None, arrivals
+        return profile.num_within(duration_s)
+    return arrivals.rate * duration_s
 
 
 def _planned_starts(arrivals: RatedArrivals, num: int, seed: int, *, may_end: bool = False) -> Ints:

@@ -8,4 +8,5 @@ MAX_CONVERSATIONS = 100_000_000
 MAX_SECONDS = 10_000 * 3600  # a year and a bit
 MAX_RATE = 1e6  # conversations a second
 MAX_PLAN_TOKENS = 2_000_000_000  # all prompts of a plan, 8 GB
+MAX_PLAN_TURNS = 20_000_000  # likewise, some 10 GB of objects
 MAX_FACTOR = 1e6  # by which lengths, instants or gaps are multiplied

@@ -8,7 +8,7 @@ from workloads.arrivals import start_instants, think_times
 from workloads.content import PromptContent
 from workloads.conversations import choose_conversations
 from workloads.distributions import Ints, Stream
-from workloads.extent import check_plan_size, closed_duration, wanted_conversations
+from workloads.extent import closed_duration, wanted_conversations
 from workloads.plan import Plan
 from workloads.plan_parts import Branch, Conversation, Note, TokenIds, Turn
 from workloads.priorities import priority_trace
@@ -24,7 +24,6 @@ def build_plan(spec: WorkloadSpec, base_directory: Path) -> Plan:
     tally, seed = Tally(), spec.seed
     wanted = wanted_conversations(spec)
     shapes = choose_conversations(spec.conversations, base_directory, seed, tally, wanted)
-    check_plan_size(shapes)
     starts = start_instants(spec.arrivals, shapes, seed, tally)
     users = assign_users(spec.users, len(shapes), seed, tally)
     held = _Held(spec, tally)

@@ -15,6 +15,7 @@ import numpy as np
 from workloads.distributions import Ints
 from workloads.errors import TraceError, WorkloadError
 from workloads.plan_parts import Message
+from workloads.plan_size import PlanSize
 from workloads.shapes import BranchShape, ConversationShape, Tally, TurnShape
 from workloads.sharegpt_like import sharegpt_like_conversations
 from workloads.spec_conversations import (
@@ -50,7 +51,7 @@ def choose_conversations(
 ) -> list[ConversationShape]:
     """Returns the first conversations of the source that fit the limits, as many as are wanted."""
     chosen: list[ConversationShape] = []
-    num_skips = 0
+    num_skips, size = 0, PlanSize()
     in_file = Tally()
     part = "in the part of the trace file that was read"
     for shape in _source(spec, base_directory, seed, wanted.count, in_file):
@@ -60,6 +61,7 @@ def choose_conversations(
         elif wanted.span_us is not None and not _is_within(fitting, chosen, wanted.span_us):
             break
         else:
+            size.add(fitting)
             chosen.append(fitting)
         if len(chosen) == wanted.count:
             break
@@ -67,7 +69,8 @@ def choose_conversations(
         part = "in the whole trace file"
     tally.update({f"{part}: {what}": n for what, n in in_file.items() if n})
     tally[TOO_LONG] += num_skips
-    _check_number(spec, base_directory, wanted, len(chosen), num_skips)
+    counted = in_file + Tally({TOO_LONG: num_skips})
+    _check_number(spec, base_directory, wanted, len(chosen), counted)
     if spec.length_scale != 1:
         scaled = sum(len(each.turns) for shape in chosen for each in shape.session())
         tally[f"turns with lengths multiplied by {spec.length_scale:g}"] += scaled
@@ -201,7 +204,7 @@ def _limited_branch(
 
 
 def _check_number(
-    spec: ConversationsSpec, base_directory: Path, wanted: Wanted, num_chosen: int, num_skips: int
+    spec: ConversationsSpec, base_directory: Path, wanted: Wanted, num_chosen: int, counted: Tally
 ) -> None:
     is_trace = isinstance(spec, TraceConversations)
     may_be_fewer = wanted.count is None or (wanted.is_most and is_trace)
@@ -210,11 +213,12 @@ def _check_number(
     if not isinstance(spec, TraceConversations):
         raise WorkloadError(
             f"conversations.max_context_tokens fits only {num_chosen} of "
-            f"{num_chosen + num_skips} conversations drawn, got {spec.max_context_tokens}; "
+            f"{num_chosen + counted[TOO_LONG]} conversations drawn, got {spec.max_context_tokens}; "
             f"raise it or lower conversations.length_scale"
         )
+    text = "; ".join(f"{n:,} {what}" for what, n in counted.items()) or "nothing"
     raise TraceError(
         f"{_trace_path(spec, base_directory)}: {wanted.why or 'conversations.count'} must be ≤ the "
         f"{num_chosen} conversations from offset {spec.offset} on that fit, got "
-        f"{wanted.count or 'all'} ({num_skips} exceed max_context_tokens)"
+        f"{wanted.count or 'all'} (counted: {text})"
     )

@@ -1,16 +1,14 @@
-"""The number of conversations that a workload asks for, and whether a plan can hold them."""
+"""The number of conversations that a workload asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import ceil
 
 from workloads.arrivals import num_starting_within
-from workloads.bounds import MAX_CONVERSATIONS, MAX_PLAN_TOKENS
+from workloads.bounds import MAX_CONVERSATIONS
 from workloads.conversations import Wanted
 from workloads.errors import WorkloadError
 from workloads.rate_profile import rate_profile
-from workloads.shapes import ConversationShape
 from workloads.spec import WorkloadSpec
 from workloads.spec_conversations import ConversationsSpec
 from workloads.spec_traffic import ClosedArrivals, TraceArrivals
@@ -64,14 +62,3 @@ def _most_of_closed_loop(
             f"{MAX_CONVERSATIONS:,}; give the most that can be begun as conversations.count"
         )
     return Wanted(count=count, is_most=True)
-
-
-def check_plan_size(shapes: Iterable[ConversationShape]) -> None:
-    """Raises WorkloadError for a plan of more tokens than a machine can be asked to hold."""
-    held = (each for shape in shapes for each in shape.session())
-    tokens = sum(turn.num_new_prompt_tokens for each in held for turn in each.turns)
-    if tokens > MAX_PLAN_TOKENS:
-        raise WorkloadError(
-            f"conversations: their prompts have {tokens:,} tokens in all, more than "
-            f"{MAX_PLAN_TOKENS:,}; ask for fewer or shorter ones"
-        )

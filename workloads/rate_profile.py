@@ -40,6 +40,16 @@ class RateProfile:
     def duration_s(self) -> float:
         return sum(each.duration_s for each in self.stretches)
 
+    def num_within(self, seconds: float) -> float:
+        """Returns how many come within this time, on the average."""
+        come = 0.0
+        for each in self.stretches:
+            span = min(each.duration_s, seconds)
+            end = each.begin + (each.end - each.begin) * span / each.duration_s
+            come += Stretch(span, each.begin, end).num
+            seconds -= span
+        return come + seconds * self.stretches[-1].end
+
     def instants(self, num: Floats) -> Floats:
         """Returns seconds after which so many (≥ 0) have come, on the average; infinite where so
         many never come."""

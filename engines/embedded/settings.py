@@ -69,7 +69,7 @@ class FastSwitchSettings(CoreEngineSettings):
         """Returns the pace, also where the file gives no more than a profile's name."""
         return Pace(profile=self.pace) if isinstance(self.pace, str) else self.pace
 
-    def check_model(self) -> None:
+    def check_files(self) -> None:
         if self.model is not None:
             check_model(self.model)
 

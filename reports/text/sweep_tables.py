@@ -89,10 +89,15 @@ def _print_remarks(directory: Path, console: Console) -> None:
 def show_capacity(result: CapacityResult, path: Path, console: Console | None = None) -> None:
     """Prints engines with the rate each carries."""
     console = console or console_for_output()
-    num_seeds = len(result.engines[0].seeds)
+    played = (  # in wall time a rate goes on until it is told, whatever `count` says
+        ""
+        if result.is_of_wall_time
+        else f"; {several(result.num_conversations, 'conversation')}, "
+        f"{several(len(result.engines[0].seeds), 'seed')}"
+    )
     console.print(
-        f"highest arrival rate with {units.percent(result.target_ratio)} of the users within SLO; "
-        f"{several(result.num_conversations, 'conversation')}, {several(num_seeds, 'seed')}",
+        f"highest arrival rate with {units.percent(result.target_ratio)} of the users within SLO"
+        f"{played}",
         highlight=False,
     )
     table = Table(box=None, header_style="bold", pad_edge=False)

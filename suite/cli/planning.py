@@ -52,7 +52,7 @@ def plan(
 @app.command()
 def validate(workload: WorkloadArgument, overrides: Overrides = None) -> None:
     """Check a workload file, its traces and its engines' settings and models; start nothing."""
-    from suite.playing.preflight import check_models, doubts, unheard_priorities
+    from suite.playing.preflight import check_files, doubts, unheard_priorities
     from suite.playing.workload import engines_of, resolve_workload
     from suite.sweep.cells import load_cells
     from workloads.matrix import read_matrix
@@ -62,11 +62,11 @@ def validate(workload: WorkloadArgument, overrides: Overrides = None) -> None:
     if matrix is not None:
         num_plans = len({cell.plan_digest for cell in load_cells(matrix.cells)})
         for cell in matrix.cells:
-            check_models(engines_of(cell.source), source.path)
+            check_files(engines_of(cell.source), source.path)
         typer.echo(f"{workload}: fine. {_how_many(matrix)}, {num_plans} different plans")
         return
     resolved = resolve_workload(source.without_matrix())
-    check_models(resolved.engines, source.path)
+    check_files(resolved.engines, source.path)
     typer.echo(
         f"{workload}: fine. {several(len(resolved.plan.conversations), 'conversation')}, "
         f"{several(resolved.plan.num_turns, 'turn')}, engines: {', '.join(resolved.engines)}; "

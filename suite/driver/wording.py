@@ -20,8 +20,14 @@ class Wording:
     words: tuple[str, ...] = tuple(WORDS)
 
     def text(self, token_ids: TokenIds, *, is_first: bool) -> str:
-        """Returns words for the ids, each after a space."""
-        num = self.lengths.num_words_for(len(token_ids), is_first=is_first)
+        """Returns words for the ids of a turn's first message, each after a space."""
+        return self._words(token_ids, self.lengths.num_words_for(len(token_ids), is_first=is_first))
+
+    def text_beside(self, token_ids: TokenIds) -> str:
+        """Returns words for the ids of another message of a turn, likewise."""
+        return self._words(token_ids, self.lengths.num_words_beside(len(token_ids)))
+
+    def _words(self, token_ids: TokenIds, num: int) -> str:
         step, last = self.lengths.tokens_per_word, len(token_ids) - 1
         ids = (token_ids[min(int(place * step), last)] for place in range(num))
         return render_ids(ids, self.words)
@@ -54,7 +60,7 @@ def _worded_messages(turn: Turn, wording: Wording, *, is_first: bool) -> Iterato
     """Yields a turn's messages with words in place of token ids."""
     for number, (message, ids) in enumerate(turn.spans()):
         if message.text is None and len(ids) and message.role != TOOLS_ROLE:
-            text = wording.text(ids, is_first=is_first and not number)
+            text = wording.text_beside(ids) if number else wording.text(ids, is_first=is_first)
             yield replace(message, text=text)
         else:
             yield message

@@ -22,11 +22,12 @@ NUM_WEIGHED = 500
 OBJECT_BYTES = 600  # of each turn and each conversation, beside its tokens
 
 
-def check_models(engines: Mapping[str, EngineSettings], where: Path) -> None:
-    """Raises WorkloadError where an engine's model can be seen to be missing; reads no weights."""
+def check_files(engines: Mapping[str, EngineSettings], where: Path) -> None:
+    """Raises WorkloadError where a file that an engine names (its model, certificates) can be seen
+    to be missing; reads no weights."""
     for name, settings in engines.items():
         try:
-            settings.check_model()
+            settings.check_files()
         except EngineInputError as error:
             raise WorkloadError(f"{where}: engines.{name}: {error}") from None
 

@@ -39,7 +39,12 @@ def prompt_wording(endpoint: Endpoint, plan: Plan, *, turn_timeout_s: float) -> 
     for by in _ways(endpoint):
         try:
             counter = _counter(by, endpoint, turn_timeout_s)
-            return fitted(counter, by, num_groups=len(WORDS) if by == "file" else NUM_GROUPS)
+            return fitted(
+                counter,
+                by,
+                num_groups=len(WORDS) if by == "file" else NUM_GROUPS,
+                has_system=_has_messages_of_tokens(plan),
+            )
         except NotCountedError as error:
             reasons.append(str(error))
     return Wording(
@@ -47,7 +52,9 @@ def prompt_wording(endpoint: Endpoint, plan: Plan, *, turn_timeout_s: float) -> 
     )
 
 
-def fitted(counter: TokenCounter, by: CountedFrom, *, num_groups: int) -> Wording:
+def fitted(
+    counter: TokenCounter, by: CountedFrom, *, num_groups: int, has_system: bool = False
+) -> Wording:
     """Returns the wording by what the counter tells. Raises NotCountedError."""
     groups = word_groups(num_groups)
     one = groups[-1]  # long words: the likeliest to be found out of step
@@ -59,6 +66,7 @@ def fitted(counter: TokenCounter, by: CountedFrom, *, num_groups: int) -> Wordin
     if not MIN_TOKENS_PER_WORD <= mean <= MAX_TOKENS_PER_WORD:
         raise NotCountedError(f"{sum(costs)} tokens for {len(WORDS)} words are no count of them")
     later = max(0, counter.later(_text(one), _text(one)) - costs[-1])
+    both = counter.with_system(_text(one), _text(one)) if has_system else 0
     words, tokens_per_word = _even_words(groups, costs) or (tuple(WORDS), mean)
     return Wording(
         words=words,
@@ -67,6 +75,7 @@ def fitted(counter: TokenCounter, by: CountedFrom, *, num_groups: int) -> Wordin
             tokens_per_word=tokens_per_word,
             first_tokens=first,
             later_tokens=later,
+            beside_tokens=max(0, both - singles[-1] - costs[-1]),
             num_words=len(words),
         ),
     )
@@ -124,6 +133,12 @@ def _has_tokens_alone(plan: Plan) -> bool:
         else turn.prompt_text is None
         for turn in turns
     )
+
+
+def _has_messages_of_tokens(plan: Plan) -> bool:
+    """Returns whether a turn has messages without words beside each other."""
+    turns = (turn for each in plan.conversations for turn in each.turns)
+    return any(message.text is None for turn in turns for message in turn.messages[1:])
 
 
 def _text(words: Iterable[str]) -> str:

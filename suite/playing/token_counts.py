@@ -21,7 +21,7 @@ from engines.identity import server_of
 from suite.driver.data_plane import DataPlane, Shard
 from suite.records.turn_records import TurnRecord
 from workloads.plan import Plan
-from workloads.plan_parts import Conversation, Turn
+from workloads.plan_parts import Conversation, Message, Turn
 
 CONCURRENCY = 2  # requests at a time
 ASK_TIMEOUT_S = 120.0  # for one, at most
@@ -37,6 +37,11 @@ class NotCountedError(Exception):
 class TokenCounter(Protocol):
     def first(self, texts: Sequence[str]) -> list[int]:
         """Returns the tokens of conversations' first prompts. Raises NotCountedError."""
+        ...
+
+    def with_system(self, system: str, text: str) -> int:
+        """Returns the tokens of a first prompt that is a system message and a user's. Raises
+        NotCountedError."""
         ...
 
     def later(self, first: str, second: str) -> int:
@@ -59,6 +64,15 @@ class UsageCounter:
             raise NotCountedError("the requests took too long")
         return counts
 
+    def with_system(self, system: str, text: str) -> int:
+        said = (
+            Message(role="system", num_tokens=0, text=system),
+            Message(role="user", num_tokens=0, text=text),
+        )
+        turn = replace(_conversation(0, [text]).turns[0], prompt_text=None, messages=said)
+        (record,) = self._played_conversations([replace(_conversation(0, []), turns=(turn,))])
+        return _prompt_tokens(record)
+
     def later(self, first: str, second: str) -> int:
         records = self._played([[first, second]])
         if len(records) < 2 or records[0].num_output_tokens is None:
@@ -67,13 +81,18 @@ class UsageCounter:
         return after - before - records[0].num_output_tokens
 
     def _played(self, conversations: Sequence[Sequence[str]]) -> list[TurnRecord]:
+        return self._played_conversations(
+            [_conversation(number, each) for number, each in enumerate(conversations)]
+        )
+
+    def _played_conversations(self, conversations: Sequence[Conversation]) -> list[TurnRecord]:
         """Returns the turns, conversation by conversation."""
         records: list[TurnRecord] = []
         plan = Plan(
             name="lengths",
             seed=0,
             user_classes=(),
-            conversations=tuple(_conversation(n, each) for n, each in enumerate(conversations)),
+            conversations=tuple(conversations),
             closed_concurrency=CONCURRENCY,
             priorities=None,
         )
@@ -112,15 +131,22 @@ class ServerCounter:
     def first(self, texts: Sequence[str]) -> list[int]:
         return [self._count([text]) for text in texts]
 
+    def with_system(self, system: str, text: str) -> int:
+        return self._count([text], system)
+
     def later(self, first: str, second: str) -> int:
         return self._count([first, _ANSWER, second]) - self._count([first]) - 1
 
-    def _count(self, said: Sequence[str]) -> int:
+    def _count(self, said: Sequence[str], system: str = "") -> int:
         asked: dict[str, Any] = {"model": self._endpoint.model}
         if self._endpoint.api == "chat":
-            asked |= {"messages": _messages(said), "add_generation_prompt": True}
+            asked |= {"messages": _messages(said, system), "add_generation_prompt": True}
         else:  # llama.cpp's name for it too
-            asked |= {"prompt": "".join(said), "content": "".join(said), "add_special": True}
+            asked |= {
+                "prompt": system + "".join(said),
+                "content": system + "".join(said),
+                "add_special": True,
+            }
         try:
             told = json.loads(self._server.ask("POST", self._server.root_url("/tokenize"), asked))
             found = told["count"] if "count" in told else len(told["tokens"])
@@ -147,13 +173,16 @@ class FileCounter:
     def first(self, texts: Sequence[str]) -> list[int]:
         return [self._count([text]) for text in texts]
 
+    def with_system(self, system: str, text: str) -> int:
+        return self._count([text], system)
+
     def later(self, first: str, second: str) -> int:
         return self._count([first, _ANSWER, second]) - self._count([first]) - 1
 
-    def _count(self, said: Sequence[str]) -> int:
+    def _count(self, said: Sequence[str], system: str = "") -> int:
         if self._is_chat:
-            return len(self._tokenizer.apply_chat_template(_messages(said)))
-        return len(self._tokenizer.encode("".join(said)))
+            return len(self._tokenizer.apply_chat_template(_messages(said, system)))
+        return len(self._tokenizer.encode(system + "".join(said)))
 
 
 def _prompt_tokens(record: TurnRecord) -> int:
@@ -163,9 +192,10 @@ def _prompt_tokens(record: TurnRecord) -> int:
     return record.num_prompt_tokens
 
 
-def _messages(said: Sequence[str]) -> list[dict[str, str]]:
+def _messages(said: Sequence[str], system: str) -> list[dict[str, str]]:
     roles = ("user", "assistant")
-    return [{"role": roles[n % 2], "content": text} for n, text in enumerate(said)]
+    front = [{"role": "system", "content": system}] if system else []
+    return front + [{"role": roles[n % 2], "content": text} for n, text in enumerate(said)]
 
 
 def _conversation(number: int, texts: Sequence[str]) -> Conversation:

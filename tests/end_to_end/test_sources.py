@@ -103,7 +103,7 @@ def test_a_shared_system_prompt_is_found_in_the_cache_and_that_is_as_it_should_b
         assert first < 32  # but the opening
         assert others and all(184 <= found <= 224 for found in others)
     starts = [asked["body"]["roles"][:2] for asked in played.truth]  # with those that measure words
-    assert starts.count(["system", "user"]) == played.plan.num_turns
+    assert starts.count(["system", "user"]) == played.plan.num_turns + 1  # one measures
     for key, record in played.records.items():
         turn = next(c for c in played.plan.conversations if c.conversation_id == key[0]).turns
         assert record.num_output_tokens == turn[key[1]].num_output_tokens

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from engines.base_url import BaseUrl, checked_base_url, joined
 from engines.durations import MAX_SECONDS, seconds_of
 from engines.openai import OpenAISettings
+from suite.playing.preflight import check_files
 from suite.playing.workload import load_workload, workload_schema
 from workloads.errors import WorkloadError
 from workloads.units import parse_duration
@@ -79,6 +80,8 @@ def refusal(folder: Path, engine: dict[str, Any], **more: Any) -> str:
         ({"headers": {"X": "${priority}"}}, "mine sends ${priority}, and the workload has none"),
         ({"extra_body": {"a": ["${x}"]}}, "engines.mine.extra_body has ${x}, which is unknown"),
         ({"extra_body": {"a": "x" * 70_000}}, "extra_body must be of 65,536 bytes at most as JSON"),
+        ({"extra_body": {"a": [{"b": float("nan")}]}}, "extra_body holds a number that is not fin"),
+        ({"extra_body": {"a": float("-inf")}}, "extra_body holds a number that is not finite, wh"),
         ({"rename": {"max_token": "x"}}, "rename names 'max_token', which fsbench does not send; "),
         ({"rename": {"max_tokens": ""}}, "rename has no new name for max_tokens; to leave it out"),
         ({"rename": {"max_tokens": "model"}}, "gives a field the name 'model', which is another"),
@@ -257,3 +260,17 @@ def _references(schema: Any) -> list[str]:
     if isinstance(schema, list):
         return [each for value in schema for each in _references(value)]
     return []
+
+
+def test_certificates_that_are_not_there_are_noticed_before_anything_is_asked(
+    tmp_path: Path,
+) -> None:
+    """Not when the file is loaded: a run's report is written anew where they never were."""
+    tls = {"tls": {"ca_file": str(tmp_path / "company.pem")}}
+    path = workload_of(tmp_path, {**BASE, "base_url": "https://127.0.0.1:8000/v1", **tls})
+    engines = load_workload(path).engines
+    with pytest.raises(WorkloadError, match=r"engines\.mine: tls\.ca_file .* is not there; name"):
+        check_files(engines, path)
+    (tmp_path / "company.pem").write_text("no certificate")
+    with pytest.raises(WorkloadError, match="holds no certificates"):
+        check_files(engines, path)

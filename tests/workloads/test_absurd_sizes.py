@@ -65,9 +65,15 @@ def validated(path: Path, *arguments: str, capsys: pytest.CaptureFixture[str]) -
         ("users.batch.slo.ttft=1e300s", "must be written like 250ms, 2s, 1m or 3h, got '1e300s'"),
         (f"users.batch.slo.ttft={'9' * 300}s", "users.batch.slo.ttft must be ≤ 10000h, got '999"),
         ("think_time={distribution: lognormal, median: 9000h, sigma: 9}", "think_time leads to "),
+        (  # as a whole it would take many minutes to be drawn
+            "conversations={source: synthetic, count: 100000, turns: 1000, prompt_tokens: 1000000, "
+            "output_tokens: 4}",
+            "conversations: their prompts have more than 2,000,000,000 tokens in all, 3,000,000,000"
+            " with the first 3; ask for fewer",
+        ),
         (
             f"conversations={{{FIXED.replace('10', '9000000').replace('count: 2', 'count: 90')}}}",
-            "conversations: their prompts have 2,430,000,000 tokens in all, more than",
+            "conversations: their prompts have more than 2,000,000,000 tokens in all, 2,025",
         ),
     ],
 )

@@ -68,6 +68,19 @@ def test_at_each_instant_as_many_have_come_as_the_rate_brings(
         else:
             come += max(0.0, left) * stretches[-1][2]
             assert come == pytest.approx(num, rel=1e-6, abs=1e-6)
+            assert profile.num_within(float(at)) == pytest.approx(num, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "arrivals",
+    [steps((1, 5), (1e6, 9e5)), ramp(0, 1e6, 9e5), ConstantArrivals(process="constant", rate=1e6)],
+)
+def test_far_too_many_are_refused_before_any_is_drawn(
+    arrivals: StepsArrivals | RampArrivals | ConstantArrivals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("workloads.arrivals.Stream")
+    with pytest.raises(WorkloadError, match="starts more than 100,000,000 conversations within"):
+        num_starting_within(arrivals, 1e6, seed=1)
 
 
 def test_steps_have_their_rates_and_the_last_one_stays() -> None:

@@ -146,9 +146,9 @@ class _Reader:
             asked.delay_us = max(asked.delay_us or 0, delay_us)
         elif role in RESULT_ROLES:
             asked.delay_us = asked.delay_us or 0
-        asked.waits_for_branches |= bool(values.get("waits"))
+        asked.waits_for_branches |= _is_set(message, "waits")
         said = self._message(message, role, text)
-        if not values.get("replaces"):
+        if not _is_set(message, "replaces"):
             asked.messages.append(said)
             return
         if role not in FRONT_ROLES or any(each.role not in FRONT_ROLES for each in asked.messages):
@@ -204,6 +204,13 @@ class _Reader:
         texts = [each["text"] for each in content if _is_text(each)]
         self._tally[NOT_TEXT] += len(content) - len(texts)
         return printable("\n".join(texts))
+
+
+def _is_set(message: Row, key: str) -> bool:
+    found = message.values.get(key, False)
+    if not isinstance(found, bool):
+        raise message.error(f"{key} must be true or false, got {found!r}")
+    return found
 
 
 def _is_text(part: Any) -> bool:

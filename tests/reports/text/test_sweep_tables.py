@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from reports.text.sweep_tables import show_capacity, show_sweep
-from suite.sweep.capacity_result import CapacityResult, SeedCapacity, engine_capacities
+from suite.sweep.capacity_result import CapacityResult, RateSeen, SeedCapacity, engine_capacities
 from suite.sweep.manifest import AxisEntry, CellEntry, SweepManifest
 from suite.sweep.summary import engine_row
 
@@ -79,6 +79,11 @@ def test_a_capacity_table_has_the_ratio_to_the_baseline_and_says_what_is_unknown
     )
     assert not result.is_complete
     lines = printed(show_capacity, result, Path("c.json")).splitlines()
+    assert lines[0].endswith("of the users within SLO; 10 conversations, 2 seeds")
+    played = result.engines[0].model_copy(update={"rates": [RateSeen.model_construct(rate=1.0)]})
+    of_wall_time = result.model_copy(update={"engines": [played]})  # `count` has no say there
+    line = printed(show_capacity, of_wall_time, Path("c.json")).splitlines()[0]
+    assert line.endswith("of the users within SLO")
     assert lines[2].split() == ["base", "1", "1", "–", "1.1", "–", "–"]
     assert lines[3].split() == ["mine", "2", "2", "–", "2.2", "2×", "1.82", "–", "2.2"]
     assert lines[-2:] == ["! lost seed 0: no", "result: c.json"]

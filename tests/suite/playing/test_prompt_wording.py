@@ -30,6 +30,7 @@ from workloads.plan import Plan
 from workloads.plan_parts import Conversation, Message, Turn
 
 TEMPLATE_TOKENS, LATER_TOKENS = 29, 11  # as much as SmolLM2's has
+SYSTEM_TOKENS = 5  # of a system message beside the first prompt
 Encode = Callable[[str], int]
 
 
@@ -88,6 +89,7 @@ def counts(encode: Encode) -> Callable[[dict[str, Any]], int]:
             return encode(str(body["prompt"]))
         said = body["messages"]
         later = LATER_TOKENS * sum(each["role"] == "assistant" for each in said)
+        later += SYSTEM_TOKENS * sum(each["role"] == "system" for each in said)
         return TEMPLATE_TOKENS + later + sum(encode(str(each["content"])) for each in said)
 
     return count
@@ -155,6 +157,45 @@ def test_prompts_are_within_5_percent_of_the_planned_tokens_by_the_servers_count
     off = np.abs(np.array(counted) / np.array(planned) - 1)
     is_exact = wording.lengths.tokens_per_word in (1.0, 2.0)
     assert off.max() <= (0.05 if is_exact else 0.15), wording.lengths
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+def test_a_system_prompt_and_the_question_after_it_are_as_long_as_planned(
+    api: str, drive_in_process: Callable[..., Any]
+) -> None:
+    """What a template puts to a second message of a turn is not what it puts to a later prompt."""
+    whole = plan_of([[90], [70, 60], [110]])
+    system = tuple(
+        replace(
+            each,
+            turns=(
+                replace(
+                    each.turns[0],
+                    messages=(
+                        Message(role="system", num_tokens=40),
+                        Message(
+                            role="user", num_tokens=len(each.turns[0].new_prompt_token_ids) - 40
+                        ),
+                    ),
+                ),
+                *each.turns[1:],
+            ),
+        )
+        for each in whole.conversations
+    )
+    plan = replace(whole, conversations=system)
+    with recording_server(tokens_of=counts(tiny_llamas())) as server:
+        to = asked(server, api=api)
+        wording = prompt_wording(to, plan, turn_timeout_s=60.0)
+        assert wording is not None
+        between = 2  # a blank line's tokens, where both are one text
+        assert wording.lengths.beside_tokens == (SYSTEM_TOKENS if api == "chat" else between)
+        records = drive_in_process(worded(plan, wording), to).records
+    for record in records:
+        if record.turn == 0:
+            turn = plan.conversations[int(record.conversation_id[1:])].turns[0]
+            planned = len(turn.new_prompt_token_ids)
+            assert abs(record.num_prompt_tokens - planned) <= wording.lengths.tokens_per_word
 
 
 def test_a_template_is_found_and_taken_off(drive_in_process: Callable[..., Any]) -> None:
@@ -228,6 +269,9 @@ class Told:
 
     def first(self, texts: Sequence[str]) -> list[int]:
         return [self._first + self._of(text) for text in texts]
+
+    def with_system(self, system: str, text: str) -> int:
+        raise AssertionError("of a plan without system prompts nobody asks")
 
     def later(self, first: str, second: str) -> int:
         return self._later + self._of(second)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,15 @@ def test_requests_without_an_answer_say_how_long_it_is(tmp_path: Path) -> None:
     assert tally[NO_ANSWER] == 1
 
 
+def test_a_file_of_which_nothing_is_left_says_what_became_of_it(tmp_path: Path) -> None:
+    (tmp_path / "m.jsonl").write_text(json.dumps({"messages": [said("user")]}))
+    with pytest.raises(TraceError, match=rf"got all \(counted: .*1 {re.escape(NO_ANSWER)}\)"):
+        small_plan(tmp_path, f"conversations={{trace: messages, path: {tmp_path}/m.jsonl}}")
+    (tmp_path / "m.jsonl").write_text("")
+    with pytest.raises(TraceError, match=r"got all \(counted: nothing\)"):
+        small_plan(tmp_path, f"conversations={{trace: messages, path: {tmp_path}/m.jsonl}}")
+
+
 def test_lengths_that_the_file_knows_are_no_estimates(tmp_path: Path) -> None:
     item = [said("user", tokens=500), said("assistant", "abc", tokens=77)]
     (turn,) = read(tmp_path, item)[0].turns
@@ -212,6 +222,14 @@ def test_branches_leave_after_an_answer_and_may_be_waited_for(tmp_path: Path) ->
         (
             '{"messages": [{"role": "user"}, {"role": "system", "replaces": true}]}',
             ":2: message 1: replaces is for a system message that begins a turn",
+        ),
+        (
+            '{"messages": [{"role": "user", "waits": "no"}]}',
+            ":2: message 0: waits must be true or false, got 'no'",
+        ),
+        (
+            '{"messages": [{"role": "system", "replaces": 0}]}',
+            ":2: message 0: replaces must be true or false, got 0",
         ),
     ],
 )

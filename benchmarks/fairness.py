@@ -54,16 +54,16 @@ GOALS = (
 
 def next_place(shares: dict[int, float], target: float, guess: int) -> int | None:
     """Returns where to look next for the highest place at which a share reaches its target; None
-    once its neighbour above is known to fail."""
+    once its neighbour above is known to fail. Steps grow until the crossing lies between two."""
     holds = [place for place, share in shares.items() if share >= target]
     fails = [place for place, share in shares.items() if share < target]
     if not shares:
         return guess
     if not holds:
-        return min(fails) - 1
+        return min(fails) - len(fails)
     above = [place for place in fails if place > max(holds)]
     if not above:
-        return max(holds) + 1
+        return max(holds) + len(holds)
     return None if min(above) == max(holds) + 1 else (min(above) + max(holds)) // 2
 
 

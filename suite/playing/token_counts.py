@@ -86,8 +86,10 @@ class UsageCounter:
         )
 
     def _played_conversations(self, conversations: Sequence[Conversation]) -> list[TurnRecord]:
-        """Returns the turns, conversation by conversation."""
+        """Returns the turns, conversation by conversation. Raises NotCountedError with the words of
+        the first answer that told nothing: those that it cuts short have none of their own."""
         records: list[TurnRecord] = []
+        untold: list[TurnRecord] = []
         plan = Plan(
             name="lengths",
             seed=0,
@@ -102,6 +104,7 @@ class UsageCounter:
             def take(record: TurnRecord) -> None:
                 records.append(record)
                 if record.num_prompt_tokens is None:  # the others would not be told either
+                    untold.append(record)
                     plane.stop("tokens are not counted")
 
             plane = DataPlane(
@@ -117,6 +120,8 @@ class UsageCounter:
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(play())
+        if untold:
+            _prompt_tokens(untold[0])
         place = {each.conversation_id: n for n, each in enumerate(plan.conversations)}
         return sorted(records, key=lambda each: (place[each.conversation_id], each.turn))
 

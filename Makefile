@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-JOBS ?= 2
+# Twice the cores of a small machine: many tests wait for servers and for processes of their own.
+JOBS ?= 4
 WORKLOAD ?= workloads/quickstart.yaml
 
 VLLM := .venv-vllm

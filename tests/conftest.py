@@ -31,7 +31,14 @@ settings.load_profile("fsbench")
 
 
 # So that no worker is left alone with a long file at the end.
-LONG_FIRST = ("test_every_combination.py", "end_to_end", "suite", "reports", "vllm")
+LONG_FIRST = (
+    "test_every_combination.py",
+    "test_wall_time.py",
+    "end_to_end",
+    "suite",
+    "reports",
+    "vllm",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,26 +21,31 @@ if TYPE_CHECKING:
     from workloads.source import WorkloadSource
 
 
+PlanFile = Annotated[
+    Path | None, typer.Option("--plan", help="Play this plan.parquet instead of a new one.")
+]
+OnlyEngines = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Play this engine only; may be given several times."),
+]
+Solo = Annotated[
+    bool,
+    typer.Option(
+        "--solo", help="Afterwards play every conversation alone, to know each user's slowdown."
+    ),
+]
+
+
 @app.command()
 def run(
     named: WorkloadArgument,
     *,
     overrides: Overrides = None,
     out: Annotated[Path, typer.Option(help="Where run directories go.")] = Path("runs"),
-    plan_file: Annotated[
-        Path | None, typer.Option("--plan", help="Play this plan.parquet instead of a new one.")
-    ] = None,
-    engine: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Play this engine only; may be given several times."),
-    ] = None,
+    plan_file: PlanFile = None,
+    engine: OnlyEngines = None,
     workers: Annotated[int, typer.Option(min=1, help="Driver processes.")] = 1,
-    solo: Annotated[
-        bool,
-        typer.Option(
-            "--solo", help="Afterwards play every conversation alone, to know each user's slowdown."
-        ),
-    ] = False,
+    solo: Solo = False,
     jobs: Jobs = None,
     on: On = None,
     resume: Annotated[
